@@ -1,0 +1,161 @@
+/* The software MMU of one vCPU: address-space contexts (TLBs), page walks, loads and stores.
+ *
+ * A context is one TLB: it belongs to an address space (ASID slot) and a privilege kind, so that
+ * a change of CPL or of PCID switches a pointer and refills nothing.  Emitted code probes the
+ * current context inline; the layout of tlb_context and tlb_entry is part of that contract:
+ *
+ *     index = (la >> 12) & (entries - 1)
+ *     hit   = ((la + size - 1) & PAGE_MASK) == entries[index].read   (or .write)
+ *     host  = la + entries[index].addend
+ *
+ * Anything unusual (MMIO, ROM stores, pages with code, page-crossing accesses, A/D bits still
+ * clear) is a tag that does not match, and goes to the slow path here.
+ */
+#ifndef DRAGOMAN_MMU_MMU_H
+#define DRAGOMAN_MMU_MMU_H
+
+#include "base/types.h"
+#include "mmu/bus.h"
+
+#define TLB_INVALID (~0ull) /* never equals a page-aligned address */
+#define TLB_MIN_ENTRIES 256u
+#define TLB_MAX_ENTRIES 16384u
+#define JUMP_ENTRIES 1024u
+#define MMU_ASIDS 8u
+
+struct tlb_entry {
+    u64 read;   /* linear page address, or TLB_INVALID */
+    u64 write;  /* the same for stores */
+    u64 addend; /* host address - linear address (mod 2^64) */
+    u64 phys;   /* guest-physical page; low bits: TLB_GLOBAL, TLB_IO */
+};
+#define TLB_GLOBAL 1u
+#define TLB_IO 2u /* not RAM: addend is meaningless, read and write are invalid */
+
+/* The translator's inline cache from guest PC to host code; it lives with the TLB because it must
+ * be emptied whenever a mapping changes.  tag: see translator/block.h. */
+struct jump_entry {
+    u64 tag;
+    u64 code;
+};
+
+struct tlb_context {
+    struct jump_entry jumps[JUMP_ENTRIES];
+    struct tlb_entry entries[TLB_MAX_ENTRIES]; /* the first mmu.tlb_mask/32+1 are in use */
+};
+
+/* Whose rights an access has. */
+enum mmu_kind {
+    MMU_SUPERVISOR,    /* CPL 0-2; with CR4.SMAP, user pages fault */
+    MMU_USER,          /* CPL 3 */
+    MMU_SUPERVISOR_AC, /* CPL 0-2 with EFLAGS.AC set or SMAP off */
+    MMU_KINDS
+};
+
+enum mmu_access { MMU_READ, MMU_WRITE, MMU_EXEC };
+
+/* Page-fault error code bits, SDM vol. 3A 4.7. */
+enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_PK = 32 };
+
+enum mmu_status {
+    MMU_OK,
+    MMU_PAGE_FAULT,   /* mmu->fault_addr and fault_code are set */
+    MMU_NONCANONICAL, /* fault_addr is set; #GP(0) or #SS(0) for the caller to raise */
+};
+
+/* Paging mode as the control registers define it; cpu/control.c keeps it current. */
+struct paging {
+    u64 cr3;
+    bool enabled;   /* CR0.PG */
+    bool pae;       /* CR4.PAE */
+    bool long_mode; /* EFER.LMA */
+    bool la57;      /* CR4.LA57 */
+    bool pse;       /* CR4.PSE */
+    bool pge;       /* CR4.PGE */
+    bool pcide;     /* CR4.PCIDE */
+    bool wp;        /* CR0.WP */
+    bool nxe;       /* EFER.NXE */
+    bool smep, smap;
+    u8 phys_bits;   /* MAXPHYADDR */
+};
+
+struct mmu {
+    /* What emitted code reads; cpu/state.h asserts where they lie. */
+    struct tlb_context *context; /* the current one */
+    u64 tlb_mask;                /* (entries - 1) * 32, of the current context */
+
+    struct bus *bus;
+    int cpu_index;
+    struct paging paging;
+    enum mmu_kind kind;
+    unsigned asid;               /* slot in use */
+    u64 pdpte[4];                /* PAE: loaded with CR3 (SDM vol. 3A 4.4.1) */
+    u64 fault_addr;
+    u32 fault_code;
+
+    struct mmu_private *priv;    /* contexts, ASID slots, sizes, counters */
+};
+
+/* Joins a vCPU's MMU to the bus; false when the host has no memory. */
+bool mmu_init(struct mmu *m, struct bus *bus, int cpu_index);
+void mmu_free(struct mmu *m);
+
+/* Takes over a new paging mode (after CR0, CR4 or EFER changes): flushes all, loads PDPTEs. */
+void mmu_set_paging(struct mmu *m, const struct paging *p);
+/* MOV to CR3: selects or makes the ASID slot for the PCID; flushes its non-global entries unless
+ * `noflush` (CR3 bit 63 with PCIDE).  The PDPTEs have been checked with mmu_check_pdptes. */
+void mmu_load_cr3(struct mmu *m, u64 cr3, bool noflush);
+/* False if PAE paging would load a PDPTE with reserved bits from cr3 (#GP(0)). */
+bool mmu_check_pdptes(struct mmu *m, const struct paging *p);
+/* Selects the privilege kind; cheap (a pointer). */
+void mmu_set_kind(struct mmu *m, enum mmu_kind kind);
+
+void mmu_flush_all(struct mmu *m);                /* with global entries, all ASIDs */
+void mmu_flush_page(struct mmu *m, u64 la);       /* INVLPG */
+void mmu_flush_pcid(struct mmu *m, unsigned pcid); /* non-global of one PCID */
+/* Empties the jump caches of all contexts (a block went away, or a mode changed). */
+void mmu_flush_jumps(struct mmu *m);
+/* Every vCPU on this bus; see the file for what is safe while others run. */
+void bus_flush_tlbs(struct bus *b);
+
+/* Loads and stores of 1, 2, 4 or 8 bytes at a linear address, with the given rights; all of it
+ * (walk, A/D bits, page crossing, MMIO, code pages).  A store that faults has written nothing. */
+enum mmu_status mmu_load(struct mmu *m, enum mmu_kind kind, u64 la, unsigned size, u64 *out);
+enum mmu_status mmu_store(struct mmu *m, enum mmu_kind kind, u64 la, unsigned size, u64 value);
+/* The same for any length up to a page (vectors, x87 images). */
+enum mmu_status mmu_load_bytes(struct mmu *m, enum mmu_kind kind, u64 la, void *buf, unsigned len);
+enum mmu_status mmu_store_bytes(struct mmu *m, enum mmu_kind kind, u64 la, const void *buf,
+                                unsigned len);
+
+/* Checks that all of [la, la+len) may be accessed, filling the TLB; transfers nothing. */
+enum mmu_status mmu_probe(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
+                          enum mmu_access access);
+
+/* Host address for len bytes at la within one page of plain RAM, checked for `access`; *host is
+ * NULL (with MMU_OK) when it is MMIO, crosses a page, or is a store to a page with code: then go
+ * through mmu_load and mmu_store. */
+enum mmu_status mmu_host(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
+                         enum mmu_access access, u8 **host);
+
+/* For instruction fetch: translates the page of la with execute rights.  host is NULL for code
+ * in MMIO or unreadable memory. */
+struct mmu_code_page {
+    u64 phys; /* guest-physical page address */
+    const u8 *host;
+};
+enum mmu_status mmu_fetch_page(struct mmu *m, enum mmu_kind kind, u64 la,
+                               struct mmu_code_page *page);
+
+/* For the monitor and gdb: la to physical without faults, A/D bits or TLB; false if unmapped. */
+bool mmu_debug_translate(struct mmu *m, u64 la, u64 *gpa);
+
+/* Counters, for `info jit` and tests. */
+struct mmu_counters {
+    u64 walks, fills, flushes, page_flushes, asid_hits, code_stores, io_accesses, resizes;
+};
+const struct mmu_counters *mmu_counters(const struct mmu *m);
+
+/* Prints the valid entries of the current context for `info tlb`. */
+void mmu_print_tlb(struct mmu *m, void (*print)(void *opaque, const char *fmt, ...), void *opaque);
+
+#endif
