@@ -1,0 +1,101 @@
+/* Translated blocks, common to the engines: finding, linking, and dropping them when guest code
+ * changes.  A block is keyed by physical address of its first byte, RIP, CS base and hflags.
+ */
+#ifndef DRAGOMAN_TRANSLATOR_BLOCK_H
+#define DRAGOMAN_TRANSLATOR_BLOCK_H
+
+#include <pthread.h>
+
+#include "base/types.h"
+#include "cpu/state.h"
+#include "translator/ir.h"
+
+struct block {
+    u64 rip, cs_base, phys;
+    u64 phys2;           /* page of the block's last byte if it crosses a page, else ~0 */
+    u32 hflags;
+    u16 guest_bytes, guest_insns;
+    bool valid;
+    struct block *hash_next;
+    struct block *page_next[2]; /* lists of the blocks on each of its pages */
+    void *engine;        /* the engine's own: host code, compact IR */
+};
+
+/* Key of the inline jump cache (struct jump_entry.tag): RIP with the mode XORed into the top 16
+ * bits, so that one compare checks both; only for HF_CSFLAT modes. */
+#define HF_TAG_DEFAULT (HF_LONG | HF_PE | HF_FLAT | HF_CSFLAT)
+static inline u64 jump_tag(u64 rip, u32 hflags)
+{
+    return rip ^ ((u64)((hflags & ~(u32)HF_USER) ^ HF_TAG_DEFAULT) << 48);
+}
+static inline unsigned jump_index(u64 rip)
+{
+    return (unsigned)(rip ^ rip >> 12) & (JUMP_ENTRIES - 1);
+}
+
+struct block_cache;
+
+struct block_hooks {
+    /* The block is going away: make its code unreachable (unchain, patch its entry).  Called with
+     * the cache lock held. */
+    void (*drop)(void *opaque, struct block *b);
+    void (*free)(void *opaque, struct block *b);
+    /* A vCPU stores into bytes of the block that it executes right now, before the store: must
+     * make it leave after (or redo) the instruction.  b is already dropped. */
+    void (*current_hit)(void *opaque, struct cpu *cpu, struct block *b);
+    /* The block that a vCPU executes, or NULL. */
+    struct block *(*current)(void *opaque, struct cpu *cpu);
+    void *opaque;
+};
+
+struct block_cache *block_cache_create(struct bus *bus, const struct block_hooks *hooks);
+void block_cache_destroy(struct block_cache *c);
+/* Which cpu an mmu belongs to is container_of(mmu, struct cpu, mmu). */
+
+/* Looks up; NULL when there is none. */
+struct block *block_find(struct block_cache *c, u64 phys, u64 rip, u64 cs_base, u32 hflags);
+/* Adds a translated block and marks its bytes as code on the bus. */
+void block_insert(struct block_cache *c, struct block *b);
+/* Drops everything (code cache full, monitor). */
+void block_flush_all(struct block_cache *c);
+
+struct block_counters {
+    u64 lookups, inserts, drops, code_writes, flushes, live;
+};
+const struct block_counters *block_counters(const struct block_cache *c);
+
+/* ---- front: guest bytes to optimised IR (translator/front.c) ---- */
+
+/* Lifts and optimises the block at cpu->rip into ir, within one page unless the first instruction
+ * itself crosses; fills phys/phys2 of *b and its key.  Returns false when the fetch faulted: an
+ * exception is set in cpu for the run loop. */
+bool front_translate(struct cpu *cpu, struct ir *ir, struct block *b, bool verify);
+
+/* ---- lifter (translator/lift.c) ---- */
+
+/* Source of guest bytes for the lifter: up to `avail` bytes at p belong to rip onwards. */
+struct lift_input {
+    const u8 *p;
+    unsigned avail;      /* bytes up to where the lifter must stop (page end) */
+    unsigned max_insns;
+};
+/* Lifts instructions into ir until one ends the block, bytes or limits run out; always leaves a
+ * complete block (ends in an E_END op).  Returns the number of instructions; 0 when the first one
+ * is truncated by `avail` (the caller supplies more bytes). */
+unsigned lift_block(struct cpu *cpu, struct ir *ir, const struct lift_input *in);
+
+/* Flags fate at a successor: decodes from p (avail bytes, in the mode of hflags) and tells which
+ * XF_ applies at entry there. */
+unsigned lift_flags_fate(const struct cpu *cpu, const u8 *p, unsigned avail, u32 hflags);
+
+/* ---- passes (translator/opt.c): fold, forward, flags, dead ---- */
+struct opt_counters {
+    u64 folded, forwarded, flags_killed, dead;
+};
+void opt_run(struct ir *ir, struct opt_counters *counters, bool verify);
+
+/* ---- evaluator of pure ops (translator/ir_eval.h, .c): integer and flag ops; one meaning for the
+ * folder and the portable engine ---- */
+u64 ir_eval(const struct ir_insn *in, const u64 arg[4]);
+
+#endif

@@ -1,0 +1,175 @@
+/* The intermediate representation of one block: a straight line of SSA ops with side exits.
+ *
+ * Guest state is read and written by get/put ops.  Within one guest instruction every put comes
+ * after the last op that can fault, so that guest state is that of the instruction's start when
+ * it does (string instructions count each element as one).  Rows: ir.def and ir_vec.def.
+ */
+#ifndef DRAGOMAN_TRANSLATOR_IR_H
+#define DRAGOMAN_TRANSLATOR_IR_H
+
+#include "base/types.h"
+#include "cpu/helpers.h"
+#include "cpu/state.h"
+
+enum ir_op {
+    IR_NONE,
+#define IR(name, out, in, effects, meaning) IR_##name,
+#include "translator/ir.def"
+#undef IR
+#define VEC(name, out, in, effects, ...) IR_##name,
+#include "translator/ir_vec.def"
+#undef VEC
+    IR_OP_COUNT
+};
+
+enum { W8, W16, W32, W64, W128 };
+#define W_BITS(w) (8u << (w))
+#define W_BYTES(w) (1u << (w))
+
+enum {
+    E_RGPR = 1 << 0, E_WGPR = 1 << 1, E_RFL = 1 << 2, E_WFL = 1 << 3, E_RVEC = 1 << 4,
+    E_WVEC = 1 << 5, E_RENV = 1 << 6, E_WENV = 1 << 7,
+    E_FAULT = 1 << 8,  /* may raise: guest state must be exact here */
+    E_LOAD = 1 << 9, E_STORE = 1 << 10, E_FENCE = 1 << 11,
+    E_CALL = 1 << 12,  /* effects come from the helper's row */
+    E_MARK = 1 << 13,
+    E_EXIT = 1 << 14,  /* may leave the block */
+    E_END = 1 << 15,   /* leaves the block */
+    E_RMXCSR = 1 << 16, /* depends on MXCSR and accrues its flags: may be dropped only if... never */
+};
+
+/* icmp relations. */
+enum { IC_EQ, IC_NE, IC_LTU, IC_LEU, IC_LTS, IC_LES };
+
+/* Flags of ld, st, vld, vst. */
+enum {
+    MF_RMW = 1 << 0,     /* a load whose address will be stored to: check for writing */
+    MF_STACK = 1 << 1,   /* non-canonical is #SS, not #GP */
+    MF_ALIGN16 = 1 << 2, /* #GP unless a is a multiple of 16 */
+    MF_SYSTEM = 1 << 3,  /* with supervisor rights whatever the CPL */
+};
+
+/* atomic's operation. */
+enum { AT_ADD, AT_SUB, AT_AND, AT_OR, AT_XOR, AT_XCHG };
+
+/* Fate of the arithmetic flags at a direct exit, found by looking into the successor. */
+enum {
+    XF_LIVE,  /* consumed there, or unknown */
+    XF_FAULT, /* only an exception or interrupt could see them: a lazy record is enough */
+    XF_DEAD,  /* overwritten before anything can see them */
+};
+
+/* What an indirect exit is. */
+enum { XK_JMP, XK_CALL, XK_RET };
+
+typedef u16 ir_ref; /* index of the defining op; 0 is none */
+
+struct ir_insn {
+    u16 op;       /* enum ir_op */
+    u8 w, aux;
+    u16 uses;     /* how many ops name this one; kept by opt_dead */
+    ir_ref arg[4];
+    u64 imm;
+};
+
+#define IR_MAX 2048u          /* ops in a block */
+#define BLOCK_MAX_INSNS 128u  /* guest instructions in a block */
+
+struct ir {
+    u64 rip;       /* of the first instruction */
+    u64 cs_base;   /* linear = cs_base + rip */
+    u64 next_rip;  /* after the last instruction lifted */
+    u32 hflags;
+    u32 guest_insns;
+    u32 guest_bytes;
+    unsigned count; /* ops, from 1; op 0 is unused */
+    struct ir_insn insns[IR_MAX];
+};
+
+/* One op's row. */
+struct ir_op_info {
+    const char *name, *out, *in;
+    u32 effects;
+    const char *meaning;
+};
+extern const struct ir_op_info ir_ops[IR_OP_COUNT];
+
+void ir_reset(struct ir *ir, u64 rip, u64 cs_base, u32 hflags);
+
+/* Appends an op and returns its index.  The caller leaves room: see ir_room. */
+ir_ref ir_emit(struct ir *ir, enum ir_op op, unsigned w, unsigned aux, u64 imm, ir_ref a, ir_ref b,
+               ir_ref c, ir_ref d);
+
+/* Effects of this op, with those of the helper for calls. */
+u32 ir_effects(const struct ir_insn *in);
+
+/* Prints the block, one op a line, with the guest instructions as headings. */
+void ir_print(const struct ir *ir, void (*print)(void *opaque, const char *fmt, ...), void *opaque);
+
+/* Checks references, types, widths, that ends end, and that no put precedes a fault within an
+ * instruction; returns NULL or a static message and the op in *at. */
+const char *ir_verify(const struct ir *ir, unsigned *at);
+
+/* ---- short forms for the lifter ---- */
+static inline ir_ref ir_const(struct ir *ir, unsigned w, u64 v)
+{
+    return ir_emit(ir, IR_const, w, 0, v & size_mask(W_BYTES(w)), 0, 0, 0, 0);
+}
+static inline ir_ref ir_1(struct ir *ir, enum ir_op op, unsigned w, ir_ref a)
+{
+    return ir_emit(ir, op, w, 0, 0, a, 0, 0, 0);
+}
+static inline ir_ref ir_2(struct ir *ir, enum ir_op op, unsigned w, ir_ref a, ir_ref b)
+{
+    return ir_emit(ir, op, w, 0, 0, a, b, 0, 0);
+}
+static inline ir_ref ir_3(struct ir *ir, enum ir_op op, unsigned w, ir_ref a, ir_ref b, ir_ref c)
+{
+    return ir_emit(ir, op, w, 0, 0, a, b, c, 0);
+}
+static inline ir_ref ir_get(struct ir *ir, unsigned reg)
+{
+    return ir_emit(ir, IR_get, W64, reg, 0, 0, 0, 0, 0);
+}
+static inline void ir_put(struct ir *ir, unsigned reg, ir_ref v)
+{
+    ir_emit(ir, IR_put, W64, reg, 0, v, 0, 0, 0);
+}
+static inline ir_ref ir_zext(struct ir *ir, unsigned to, unsigned from, ir_ref v)
+{
+    return to == from ? v : ir_emit(ir, IR_zext, to, from, 0, v, 0, 0, 0);
+}
+static inline ir_ref ir_sext(struct ir *ir, unsigned to, unsigned from, ir_ref v)
+{
+    return to == from ? v : ir_emit(ir, IR_sext, to, from, 0, v, 0, 0, 0);
+}
+static inline ir_ref ir_trunc(struct ir *ir, unsigned to, unsigned from, ir_ref v)
+{
+    return to == from ? v : ir_emit(ir, IR_trunc, to, from, 0, v, 0, 0, 0);
+}
+static inline ir_ref ir_setcc(struct ir *ir, unsigned cc, ir_ref f)
+{
+    return ir_emit(ir, IR_setcc, W8, cc, 0, f, 0, 0, 0);
+}
+static inline ir_ref ir_icmp(struct ir *ir, unsigned w, unsigned rel, ir_ref a, ir_ref b)
+{
+    return ir_emit(ir, IR_icmp, w, rel, 0, a, b, 0, 0);
+}
+static inline ir_ref ir_ldenv(struct ir *ir, unsigned w, size_t offset)
+{
+    return ir_emit(ir, IR_ldenv, w, 0, offset, 0, 0, 0, 0);
+}
+static inline void ir_stenv(struct ir *ir, unsigned w, size_t offset, ir_ref v)
+{
+    ir_emit(ir, IR_stenv, w, 0, offset, v, 0, 0, 0);
+}
+static inline ir_ref ir_callv(struct ir *ir, enum helper h, ir_ref a, ir_ref b, ir_ref c, ir_ref d)
+{
+    return ir_emit(ir, IR_callv, W64, 0, h, a, b, c, d);
+}
+static inline void ir_call(struct ir *ir, enum helper h, ir_ref a, ir_ref b, ir_ref c, ir_ref d)
+{
+    ir_emit(ir, IR_call, W64, 0, h, a, b, c, d);
+}
+
+#endif
