@@ -94,8 +94,4 @@ struct opt_counters {
 };
 void opt_run(struct ir *ir, struct opt_counters *counters, bool verify);
 
-/* ---- evaluator of pure ops (translator/ir_eval.h, .c): integer and flag ops; one meaning for the
- * folder and the portable engine ---- */
-u64 ir_eval(const struct ir_insn *in, const u64 arg[4]);
-
 #endif

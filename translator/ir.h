@@ -62,6 +62,15 @@ enum {
 /* What an indirect exit is. */
 enum { XK_JMP, XK_CALL, XK_RET };
 
+/* What an engine gets from opt_run: no IR_NONE, `uses` counted, every value named after its
+ * definition, and on each putf in aux the XF_ fate of what it stores: XF_LIVE when a getf, a
+ * helper or an exit reads it, XF_FAULT when only an exception or interrupt could (an engine may
+ * then keep no more than what it needs to recompute the flags).  Flags with fate XF_DEAD are never
+ * stored.
+ *
+ * A boolean operand may be any W8 value that can only be 0 or 1; a count (n) is any W8 value.
+ */
+
 typedef u16 ir_ref; /* index of the defining op; 0 is none */
 
 struct ir_insn {
@@ -100,8 +109,23 @@ void ir_reset(struct ir *ir, u64 rip, u64 cs_base, u32 hflags);
 ir_ref ir_emit(struct ir *ir, enum ir_op op, unsigned w, unsigned aux, u64 imm, ir_ref a, ir_ref b,
                ir_ref c, ir_ref d);
 
+/* How many ops still fit. */
+static inline unsigned ir_room(const struct ir *ir)
+{
+    return IR_MAX - ir->count;
+}
+
 /* Effects of this op, with those of the helper for calls. */
 u32 ir_effects(const struct ir_insn *in);
+/* How many of arg[] the op uses: for calls as many as the helper takes. */
+unsigned ir_args(const struct ir_insn *in);
+/* Columns of helpers.def, without linking the helpers. */
+unsigned ir_helper_args(unsigned helper);
+u32 ir_helper_effects(unsigned helper);
+
+/* Writes op i as one line of text without newline; IR_MAX_LINE bytes always suffice. */
+#define IR_MAX_LINE 160
+void ir_format(const struct ir *ir, unsigned i, char *buf, size_t size);
 
 /* Prints the block, one op a line, with the guest instructions as headings. */
 void ir_print(const struct ir *ir, void (*print)(void *opaque, const char *fmt, ...), void *opaque);
