@@ -16,22 +16,25 @@ void clock_init(struct clock *c, enum clock_mode mode)
     c->mode = mode;
 }
 
+/* clock_now is called without a lock: what it needs is stored before `running` says to use it. */
 void clock_start(struct clock *c)
 {
     if (c->mode == CLOCK_HOST && !c->running)
-        c->offset = host_ns() - c->stopped;
-    c->running = true;
+        __atomic_store_n(&c->offset, host_ns() - c->stopped, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->running, true, __ATOMIC_RELEASE);
 }
 
 void clock_stop(struct clock *c)
 {
-    c->stopped = clock_now(c);
-    c->running = false;
+    __atomic_store_n(&c->stopped, clock_now(c), __ATOMIC_RELAXED);
+    __atomic_store_n(&c->running, false, __ATOMIC_RELEASE);
 }
 
 u64 clock_now(const struct clock *c)
 {
-    return c->mode == CLOCK_HOST && c->running ? host_ns() - c->offset : c->stopped;
+    if (c->mode == CLOCK_HOST && __atomic_load_n(&c->running, __ATOMIC_ACQUIRE))
+        return host_ns() - __atomic_load_n(&c->offset, __ATOMIC_RELAXED);
+    return __atomic_load_n(&c->stopped, __ATOMIC_RELAXED);
 }
 
 u64 clock_deadline(const struct clock *c)
@@ -64,10 +67,10 @@ void clock_step(struct clock *c, u64 ns)
     u64 end = c->stopped + ns;
     while (c->head && c->head->deadline <= end) {
         if (c->head->deadline > c->stopped)
-            c->stopped = c->head->deadline;
+            __atomic_store_n(&c->stopped, c->head->deadline, __ATOMIC_RELAXED);
         run_one(c, end);
     }
-    c->stopped = end;
+    __atomic_store_n(&c->stopped, end, __ATOMIC_RELAXED);
 }
 
 void timer_init(struct timer *t, struct clock *c, void (*fn)(void *opaque), void *opaque)

@@ -29,6 +29,9 @@ void log_print(const char *fmt, ...)
     va_start(ap, fmt);
     vfprintf(f, fmt, ap);
     va_end(ap);
+    size_t n = strlen(fmt);
+    if (!n || fmt[n - 1] != '\n')
+        fputc('\n', f);
     fflush(f);
     pthread_mutex_unlock(&log_lock);
 }
@@ -57,7 +60,12 @@ int log_open(const char *path)
     FILE *f = fopen(path, "w");
     if (!f)
         return errno;
+    pthread_mutex_lock(&log_lock);
+    FILE *old = log_file;
     log_file = f;
+    pthread_mutex_unlock(&log_lock);
+    if (old)
+        fclose(old);
     return 0;
 }
 

@@ -33,11 +33,19 @@ struct tlb_entry {
 #define TLB_IO 2u /* not RAM: addend is meaningless, read and write are invalid */
 
 /* The translator's inline cache from guest PC to host code; it lives with the TLB because it must
- * be emptied whenever a mapping changes.  tag: see translator/block.h. */
+ * be emptied whenever a mapping changes.  An entry may be put in only after mmu_fetch_page of its
+ * page in the same context: that is how a flush knows that there is something to empty. */
 struct jump_entry {
-    u64 tag;
+    u64 tag;  /* see translator/block.h */
     u64 code;
 };
+
+/* The tag of an empty entry.  All ones is a tag that a guest can ask for, but the hash in
+ * translator/block.h sends it to entry 0 and the tag of entry 0 to another one. */
+static inline u64 jump_empty(unsigned index)
+{
+    return index ? ~0ull : ~1ull;
+}
 
 struct tlb_context {
     struct jump_entry jumps[JUMP_ENTRIES];
@@ -115,8 +123,16 @@ void mmu_flush_page(struct mmu *m, u64 la);       /* INVLPG */
 void mmu_flush_pcid(struct mmu *m, unsigned pcid); /* non-global of one PCID */
 /* Empties the jump caches of all contexts (a block went away, or a mode changed). */
 void mmu_flush_jumps(struct mmu *m);
-/* Every vCPU on this bus; see the file for what is safe while others run. */
+/* Every vCPU on this bus.  Those owned by other threads lose their TLB entries at once and are
+ * kicked to flush again (their jump caches are written without a lock); see tlb.c. */
 void bus_flush_tlbs(struct bus *b);
+
+/* Makes the calling thread the one that runs this vCPU.  Flushes asked for by other threads then
+ * call `kick` (may be NULL; from any thread, any lock held), which must bring the owner to
+ * mmu_run_pending soon.  Without an owner every thread flushes directly. */
+void mmu_set_owner(struct mmu *m, void (*kick)(void *opaque), void *opaque);
+/* By the owner, outside emitted code: carries out flushes that other threads asked for. */
+void mmu_run_pending(struct mmu *m);
 
 /* Loads and stores of 1, 2, 4 or 8 bytes at a linear address, with the given rights; all of it
  * (walk, A/D bits, page crossing, MMIO, code pages).  A store that faults has written nothing. */

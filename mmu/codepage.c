@@ -1,0 +1,98 @@
+/* Which bytes of RAM hold translated code, in granules of 64 bytes.
+ *
+ * One 64-bit word per RAM page, in a sparse table that the host commits on touch.  May touch the
+ * bus and, through tlb.h, the write tags of every vCPU.
+ *
+ * While other vCPUs run: marks are set before write tags are dropped, and a TLB fill looks at the
+ * marks under the lock that the dropping takes, so that no tag given later is missed.  A store
+ * that passed its inline check just before may still land; who translates for several vCPUs has
+ * to let them pass a safe point before trusting the bytes it read.
+ */
+#include "mmu/codepage.h"
+
+#include "mmu/tlb.h"
+
+#define GRANULE_SHIFT 6
+
+/* Granules of the page that [offset, offset + len) touches; len at least 1, within the page. */
+static u64 granules(unsigned offset, unsigned len)
+{
+    unsigned first = offset >> GRANULE_SHIFT, last = (offset + len - 1) >> GRANULE_SHIFT;
+    return (~0ull << first) & (~0ull >> (63 - last));
+}
+
+static unsigned within_page(u64 addr, u64 len)
+{
+    unsigned room = PAGE_SIZE - (unsigned)(addr & ~PAGE_MASK);
+    return len < room ? (unsigned)len : room;
+}
+
+/* The host address of RAM at gpa, or NULL. */
+static u8 *host_at(struct bus *b, u64 gpa)
+{
+    struct view_range r;
+    space_find(&b->memory, gpa, &r);
+    return r.host ? r.host + (gpa - r.start) : NULL;
+}
+
+void bus_set_code_hook(struct bus *b, struct code_hook hook)
+{
+    b->hook = hook;
+}
+
+void code_mark(struct bus *b, u64 gpa, unsigned len)
+{
+    while (len) {
+        unsigned n = within_page(gpa, len);
+        u8 *host = host_at(b, gpa);
+        if (host) {
+            u64 page = ram_arena_page(&b->ram, host);
+            u64 bits = granules((unsigned)(gpa & ~PAGE_MASK), n);
+            u64 old = atomic_fetch_or(&b->marks[page], bits);
+            if (!old && atomic_exchange(&b->tagged[page], 0))
+                tlb_drop_write_tags(b, host - (gpa & ~PAGE_MASK));
+        }
+        gpa += n;
+        len -= n;
+    }
+}
+
+bool code_hit(struct bus *b, u64 gpa, unsigned len)
+{
+    while (len) {
+        unsigned n = within_page(gpa, len);
+        u8 *host = host_at(b, gpa);
+        if (host && (code_marks(b, host) & granules((unsigned)(gpa & ~PAGE_MASK), n)))
+            return true;
+        gpa += n;
+        len -= n;
+    }
+    return false;
+}
+
+void code_clear_page(struct bus *b, u64 gpa)
+{
+    u8 *host = host_at(b, gpa);
+    if (host)
+        atomic_store(&b->marks[ram_arena_page(&b->ram, host)], 0);
+}
+
+bool code_page(struct bus *b, u64 gpa)
+{
+    u8 *host = host_at(b, gpa);
+    return host && code_marks(b, host);
+}
+
+void code_touch(struct bus *b, struct mmu *writer, const u8 *host, u64 gpa, u64 len)
+{
+    while (len) {
+        unsigned n = within_page(gpa, len);
+        u64 marks = code_marks(b, host);
+        if (unlikely(marks) && (marks & granules((unsigned)(gpa & ~PAGE_MASK), n)) &&
+            b->hook.code_written)
+            b->hook.code_written(b->hook.opaque, writer, gpa, n);
+        host += n;
+        gpa += n;
+        len -= n;
+    }
+}

@@ -1,0 +1,664 @@
+/* The TLBs of one vCPU.
+ *
+ * Contexts are reserved together and cost memory only where touched.  Bitmaps of the valid
+ * entries make a flush cost what was filled, not what the table could hold.
+ *
+ * Threads: the owner alone fills and selects; entries change only under the spin lock, so that
+ * another thread may drop entries or write tags at any time.  Dropping leaves the addend of a RAM
+ * entry alone: emitted code that has just compared the tag still finds a host address that is
+ * mapped.  What another thread flushed the owner flushes again when it reaches mmu_run_pending or
+ * its slow path, since its jump cache is written without the lock; whoever needs a shootdown to
+ * be complete has to wait for that.  Left out: sharing global entries between ASID slots (SDM
+ * vol. 3A 4.10.2.4 lets a processor do without).
+ */
+#include "mmu/tlb.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "mmu/bus_private.h"
+#include "mmu/codepage.h"
+#include "mmu/walk.h"
+
+#define NO_PCID 0u
+
+static const u8 tlb_page_shifts[4] = {12, 21, 22, 30};
+
+static void lock_tlb(struct mmu_private *v)
+{
+    while (atomic_flag_test_and_set_explicit(&v->lock, memory_order_acquire))
+        ;
+}
+
+static void unlock_tlb(struct mmu_private *v)
+{
+    atomic_flag_clear_explicit(&v->lock, memory_order_release);
+}
+
+static void set_tag(u64 *tag, u64 value)
+{
+    __atomic_store_n(tag, value, __ATOMIC_RELAXED);
+}
+
+static void drop_entry(struct tlb_entry *e)
+{
+    set_tag(&e->read, TLB_INVALID);
+    set_tag(&e->write, TLB_INVALID);
+    if (e->phys & TLB_IO)
+        e->addend = TLB_INVALID;
+}
+
+/* ---- contexts ---- */
+
+/* Makes entries [from, to) empty; memory fresh from the host is zero, which is a valid tag. */
+static void clear_entries(struct tlb_context *c, u32 from, u32 to)
+{
+    memset(&c->entries[from], 0xff, (to - from) * sizeof c->entries[0]);
+}
+
+static void empty_jumps(struct tlb_context *c)
+{
+    for (unsigned i = 0; i < JUMP_ENTRIES; i++)
+        set_tag(&c->jumps[i].tag, jump_empty(i));
+}
+
+static void make_ready(struct mmu_private *v, unsigned index)
+{
+    struct tlb_state *s = &v->states[index];
+    if (s->ready)
+        return;
+    lock_tlb(v);
+    clear_entries(&v->contexts[index], 0, TLB_MIN_ENTRIES);
+    empty_jumps(&v->contexts[index]);
+    s->entries = TLB_MIN_ENTRIES;
+    s->ready = true;
+    unlock_tlb(v);
+}
+
+static void select_context(struct mmu *m)
+{
+    unsigned index = tlb_index(m, m->kind);
+    make_ready(m->priv, index);
+    m->context = &m->priv->contexts[index];
+    m->tlb_mask = (u64)(m->priv->states[index].entries - 1) * sizeof(struct tlb_entry);
+}
+
+static void resize(struct mmu *m, unsigned index, u32 entries)
+{
+    struct tlb_state *s = &m->priv->states[index];
+    s->entries = entries;
+    s->fills = s->conflicts = s->low_use = 0;
+    m->priv->counters.resizes++;
+    if (m->context == &m->priv->contexts[index])
+        m->tlb_mask = (u64)(entries - 1) * sizeof(struct tlb_entry);
+}
+
+static u64 entry_page(const struct tlb_entry *e)
+{
+    return e->phys & TLB_IO ? e->addend : e->read;
+}
+
+static bool bit_of(const u64 *map, u32 i)
+{
+    return map[i / 64] >> (i % 64) & 1;
+}
+
+static void move_bit(u64 *map, u32 from, u32 to)
+{
+    if (bit_of(map, from)) {
+        map[from / 64] &= ~BIT64(from % 64);
+        map[to / 64] |= BIT64(to % 64);
+    }
+}
+
+/* Doubles a context; each entry stays or moves up by the old size. */
+static void grow(struct mmu *m, unsigned index)
+{
+    struct tlb_state *s = &m->priv->states[index];
+    struct tlb_context *c = &m->priv->contexts[index];
+    u32 old = s->entries;
+    clear_entries(c, old, 2 * old);
+    for (u32 i = 0; i < old; i++) {
+        if (!bit_of(s->local, i) && !bit_of(s->global, i))
+            continue;
+        u32 to = (u32)(entry_page(&c->entries[i]) >> PAGE_SHIFT) & (2 * old - 1);
+        if (to == i)
+            continue;
+        c->entries[to] = c->entries[i];
+        drop_entry(&c->entries[i]);
+        move_bit(s->local, i, to);
+        move_bit(s->global, i, to);
+    }
+    resize(m, index, 2 * old);
+}
+
+/* ---- flushing ---- */
+
+static bool flush_map(struct tlb_context *c, u64 *map, u32 entries)
+{
+    bool any = false;
+    for (u32 w = 0; w < entries / 64; w++) {
+        u64 bits = map[w];
+        if (!bits)
+            continue;
+        map[w] = 0;
+        any = true;
+        for (; bits; bits &= bits - 1)
+            drop_entry(&c->entries[w * 64 + (u32)__builtin_ctzll(bits)]);
+    }
+    return any;
+}
+
+static void flush_jumps(struct tlb_context *c, struct tlb_state *s)
+{
+    if (!s->jumps_used)
+        return;
+    empty_jumps(c);
+    s->jumps_used = s->fetch_lost = false;
+}
+
+static bool map_empty(const u64 *map, u32 entries)
+{
+    for (u32 w = 0; w < entries / 64; w++)
+        if (map[w])
+            return false;
+    return true;
+}
+
+/* Halves a context that four flushes in a row found hardly used. */
+static void consider_shrinking(struct mmu *m, unsigned index)
+{
+    struct tlb_state *s = &m->priv->states[index];
+    struct tlb_context *c = &m->priv->contexts[index];
+    s->low_use = s->fills < s->entries / 8 ? s->low_use + 1 : 0;
+    s->fills = s->conflicts = 0;
+    if (s->low_use < 4 || s->entries == TLB_MIN_ENTRIES)
+        return;
+    u32 half = s->entries / 2;
+    for (u32 w = half / 64; w < s->entries / 64; w++) {
+        for (u64 bits = s->global[w]; bits; bits &= bits - 1) {
+            struct tlb_entry *e = &c->entries[w * 64 + (u32)__builtin_ctzll(bits)];
+            drop_entry(e);
+        }
+        s->global[w] = 0;
+    }
+    resize(m, index, half);
+}
+
+/* Lock held.  `own`: called by the owner, who may change the size. */
+static void flush_context(struct mmu *m, unsigned index, bool keep_global, bool own)
+{
+    struct tlb_state *s = &m->priv->states[index];
+    struct tlb_context *c = &m->priv->contexts[index];
+    if (!s->ready)
+        return;
+    flush_map(c, s->local, s->entries);
+    if (!keep_global)
+        flush_map(c, s->global, s->entries);
+    if (s->large && (!keep_global || map_empty(s->global, s->entries)))
+        s->large = 0;
+    flush_jumps(c, s);
+    if (own)
+        consider_shrinking(m, index);
+}
+
+static void flush_slot(struct mmu *m, unsigned slot, bool keep_global)
+{
+    lock_tlb(m->priv);
+    for (unsigned k = 0; k < MMU_KINDS; k++)
+        flush_context(m, slot * MMU_KINDS + k, keep_global, true);
+    unlock_tlb(m->priv);
+    m->priv->counters.flushes++;
+}
+
+static void flush_everything(struct mmu *m, bool own)
+{
+    struct mmu_private *v = m->priv;
+    atomic_fetch_add(&v->generation, 1);
+    lock_tlb(v);
+    for (unsigned i = 0; i < TLB_CONTEXTS; i++)
+        flush_context(m, i, false, own);
+    unlock_tlb(v);
+}
+
+void mmu_flush_all(struct mmu *m)
+{
+    flush_everything(m, true);
+    m->priv->counters.flushes++;
+}
+
+void mmu_flush_pcid(struct mmu *m, unsigned pcid)
+{
+    for (unsigned i = 0; i < MMU_ASIDS; i++)
+        if (m->priv->slots[i].used && m->priv->slots[i].pcid == pcid)
+            flush_slot(m, i, true);
+}
+
+void mmu_flush_jumps(struct mmu *m)
+{
+    struct mmu_private *v = m->priv;
+    lock_tlb(v);
+    for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
+        struct tlb_state *s = &v->states[i];
+        bool current = m->context == &v->contexts[i];
+        bool used = s->jumps_used;
+        if (s->ready)
+            flush_jumps(&v->contexts[i], s);
+        /* The translator may be between its fetch and its new jump entry. */
+        if (current)
+            s->jumps_used = s->fetch_lost = used;
+    }
+    unlock_tlb(v);
+}
+
+/* Drops entry i if its page lies in the guest page of the given size around la; true if so and
+ * code was fetched from it. */
+static bool drop_in_page(struct tlb_context *c, struct tlb_state *s, u32 i, u64 la, unsigned shift)
+{
+    struct tlb_entry *e = &c->entries[i];
+    if ((entry_page(e) ^ la) >> shift)
+        return false;
+    bool fetched = e->phys & TLB_FETCHED;
+    s->local[i / 64] &= ~BIT64(i % 64);
+    s->global[i / 64] &= ~BIT64(i % 64);
+    drop_entry(e);
+    return fetched;
+}
+
+/* Drops all 4 KiB pieces of large pages around la. */
+static bool drop_large(struct tlb_context *c, struct tlb_state *s, u64 la)
+{
+    bool fetched = false;
+    for (u32 w = 0; w < s->entries / 64; w++) {
+        for (u64 bits = s->local[w] | s->global[w]; bits; bits &= bits - 1) {
+            u32 i = w * 64 + (u32)__builtin_ctzll(bits);
+            unsigned size = c->entries[i].phys >> TLB_SIZE_SHIFT & 3;
+            if (size)
+                fetched |= drop_in_page(c, s, i, la, tlb_page_shifts[size]);
+        }
+    }
+    return fetched;
+}
+
+void mmu_flush_page(struct mmu *m, u64 la)
+{
+    struct mmu_private *v = m->priv;
+    la = tlb_wrap(m, la);
+    v->counters.page_flushes++;
+    lock_tlb(v);
+    for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
+        struct tlb_state *s = &v->states[i];
+        struct tlb_context *c = &v->contexts[i];
+        if (!s->ready)
+            continue;
+        u32 n = (u32)(la >> PAGE_SHIFT) & (s->entries - 1);
+        bool fetched = s->fetch_lost;
+        if (tlb_entry_is(&c->entries[n], la & PAGE_MASK))
+            fetched |= drop_in_page(c, s, n, la, PAGE_SHIFT);
+        if (s->large >> (la >> 30 & 63) & 1)
+            fetched |= drop_large(c, s, la);
+        if (fetched)
+            flush_jumps(c, s);
+    }
+    unlock_tlb(v);
+}
+
+static bool may_touch(struct mmu *m)
+{
+    return !m->priv->owned || pthread_equal(m->priv->owner, pthread_self());
+}
+
+void bus_flush_tlbs(struct bus *b)
+{
+    unsigned count = atomic_load(&b->mmu_count);
+    for (unsigned i = 0; i < count; i++) {
+        struct mmu *m = atomic_load(&b->mmus[i]);
+        if (!m)
+            continue;
+        if (may_touch(m)) {
+            mmu_flush_all(m);
+            continue;
+        }
+        flush_everything(m, false);
+        atomic_store(&m->priv->pending, true);
+        if (m->priv->kick)
+            m->priv->kick(m->priv->kick_opaque);
+    }
+}
+
+void mmu_set_owner(struct mmu *m, void (*kick)(void *opaque), void *opaque)
+{
+    m->priv->owner = pthread_self();
+    m->priv->kick = kick;
+    m->priv->kick_opaque = opaque;
+    m->priv->owned = true;
+}
+
+void mmu_run_pending(struct mmu *m)
+{
+    if (unlikely(atomic_load_explicit(&m->priv->pending, memory_order_relaxed)) &&
+        atomic_exchange(&m->priv->pending, false))
+        mmu_flush_all(m);
+}
+
+void tlb_drop_write_tags(struct bus *b, const u8 *host)
+{
+    unsigned count = atomic_load(&b->mmu_count);
+    for (unsigned n = 0; n < count; n++) {
+        struct mmu *m = atomic_load(&b->mmus[n]);
+        if (!m)
+            continue;
+        struct mmu_private *v = m->priv;
+        lock_tlb(v);
+        for (unsigned x = 0; x < TLB_CONTEXTS; x++) {
+            struct tlb_state *s = &v->states[x];
+            for (u32 w = 0; s->ready && w < s->entries / 64; w++) {
+                for (u64 bits = s->local[w] | s->global[w]; bits; bits &= bits - 1) {
+                    struct tlb_entry *e =
+                        &v->contexts[x].entries[w * 64 + (u32)__builtin_ctzll(bits)];
+                    if (e->write != TLB_INVALID && e->write + e->addend == (u64)(uintptr_t)host)
+                        set_tag(&e->write, TLB_INVALID);
+                }
+            }
+        }
+        unlock_tlb(v);
+    }
+}
+
+/* ---- filling ---- */
+
+struct tlb_entry *tlb_slot(struct mmu *m, enum mmu_kind kind, u64 la)
+{
+    unsigned index = tlb_index(m, kind);
+    struct tlb_state *s = &m->priv->states[index];
+    if (unlikely(!s->ready))
+        make_ready(m->priv, index);
+    return &m->priv->contexts[index].entries[la >> PAGE_SHIFT & (s->entries - 1)];
+}
+
+/* Whether emitted code may store to this RAM page.  Lock held: a mark that is set later finds
+ * `tagged`, and takes the lock to drop the tag again. */
+static bool write_tag_allowed(struct bus *b, const u8 *host)
+{
+    _Atomic u8 *tagged = &b->tagged[ram_arena_page(&b->ram, host)];
+    if (!atomic_load(tagged))
+        atomic_store(tagged, 1);
+    return !code_marks(b, host);
+}
+
+static unsigned size_code(unsigned shift)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(tlb_page_shifts); i++)
+        if (tlb_page_shifts[i] == shift)
+            return i;
+    return 0; /* no paging: INVLPG of any piece concerns that piece only */
+}
+
+/* What the TLB says about one page; the write tag is decided under the lock. */
+static struct tlb_entry make_entry(u64 page, const struct walk_result *r, struct bus_page host)
+{
+    struct tlb_entry e = {.read = TLB_INVALID, .write = TLB_INVALID, .addend = page};
+    e.phys = r->phys | size_code(r->page_shift) << TLB_SIZE_SHIFT;
+    e.phys |= (r->global ? TLB_GLOBAL : 0) | (r->write ? TLB_CAN_WRITE : 0) |
+              (r->exec ? TLB_CAN_EXEC : 0);
+    if (!host.read) {
+        e.phys |= TLB_IO;
+        return e;
+    }
+    e.addend = (u64)(uintptr_t)host.read - page;
+    e.read = r->read ? page : TLB_INVALID;
+    e.phys |= host.write ? 0 : TLB_ROM;
+    return e;
+}
+
+static void fill(struct mmu *m, unsigned index, u64 page, struct tlb_entry *e)
+{
+    struct mmu_private *v = m->priv;
+    struct tlb_state *s = &v->states[index];
+    struct tlb_context *c = &v->contexts[index];
+    u32 i = (u32)(page >> PAGE_SHIFT) & (s->entries - 1);
+    if (bit_of(s->local, i) || bit_of(s->global, i)) {
+        bool same = tlb_entry_is(&c->entries[i], page);
+        if (!same && ++s->conflicts > s->entries / 4 && s->entries < TLB_MAX_ENTRIES) {
+            grow(m, index);
+            i = (u32)(page >> PAGE_SHIFT) & (s->entries - 1);
+        }
+        u64 fetched = c->entries[i].phys & TLB_FETCHED;
+        if (fetched && tlb_entry_is(&c->entries[i], page) && (e->phys & TLB_CAN_EXEC))
+            e->phys |= TLB_FETCHED;
+        else if (fetched && c->entries[i].phys != ~0ull)
+            s->fetch_lost = true;
+    }
+    u64 bit = BIT64(i % 64);
+    s->local[i / 64] &= ~bit;
+    s->global[i / 64] &= ~bit;
+    *(e->phys & TLB_GLOBAL ? &s->global[i / 64] : &s->local[i / 64]) |= bit;
+    if (e->phys >> TLB_SIZE_SHIFT & 3)
+        s->large |= BIT64(page >> 30 & 63);
+    c->entries[i] = *e;
+    s->fills++;
+    v->counters.fills++;
+}
+
+static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_access access,
+                            struct tlb_entry *out)
+{
+    struct mmu_private *v = m->priv;
+    mmu_run_pending(m);
+    if (!walk_canonical(&m->paging, la)) {
+        m->fault_addr = la;
+        return MMU_NONCANONICAL;
+    }
+    u64 generation = atomic_load(&v->generation);
+    struct walk_request q = {.la = la, .kind = kind, .access = access, .update = true};
+    struct walk_result r;
+    v->counters.walks++;
+    if (!walk_page(&m->paging, m->pdpte, m->bus, &q, &r)) {
+        m->fault_addr = la;
+        m->fault_code = r.fault;
+        log_event(mmu, "cpu%d page fault at %016llx code %02x\n", m->cpu_index,
+                  (unsigned long long)la, r.fault);
+        return MMU_PAGE_FAULT;
+    }
+    u64 page = la & PAGE_MASK;
+    *out = make_entry(page, &r, bus_page(m->bus, r.phys));
+    lock_tlb(v);
+    bool ram_store = !(out->phys & (TLB_IO | TLB_ROM)) && (out->phys & TLB_CAN_WRITE);
+    if (ram_store && write_tag_allowed(m->bus, (u8 *)(uintptr_t)(page + out->addend)))
+        out->write = page;
+    /* Without a read tag only the fetch was allowed (SMAP): it has no place in the table. */
+    if (((out->phys & TLB_IO) ? r.read : out->read == page) &&
+        atomic_load(&v->generation) == generation)
+        fill(m, tlb_index(m, kind), page, out);
+    unlock_tlb(v);
+    return MMU_OK;
+}
+
+enum mmu_status tlb_translate(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_access access,
+                              struct tlb_entry *out)
+{
+    struct tlb_entry *e = tlb_slot(m, kind, la);
+    static const u32 needs[] = {
+        [MMU_READ] = 0, [MMU_WRITE] = TLB_CAN_WRITE, [MMU_EXEC] = TLB_CAN_EXEC};
+    if (likely(tlb_entry_is(e, la & PAGE_MASK)) && (e->phys & needs[access]) == needs[access]) {
+        *out = *e;
+        return MMU_OK;
+    }
+    return miss(m, kind, la, access, out);
+}
+
+void tlb_allow_write(struct mmu *m, enum mmu_kind kind, u64 la)
+{
+    struct tlb_entry *e = tlb_slot(m, kind, la);
+    lock_tlb(m->priv);
+    if (e->read == (la & PAGE_MASK) && (e->phys & TLB_CAN_WRITE) &&
+        !(e->phys & (TLB_IO | TLB_ROM)) &&
+        write_tag_allowed(m->bus, (u8 *)(uintptr_t)(e->read + e->addend)))
+        set_tag(&e->write, e->read);
+    unlock_tlb(m->priv);
+}
+
+void tlb_note_fetch(struct mmu *m, enum mmu_kind kind, u64 la)
+{
+    struct tlb_entry *e = tlb_slot(m, kind, la);
+    struct tlb_state *s = &m->priv->states[tlb_index(m, kind)];
+    lock_tlb(m->priv);
+    s->jumps_used = true;
+    if (tlb_entry_is(e, la & PAGE_MASK))
+        e->phys |= TLB_FETCHED;
+    else
+        s->fetch_lost = true;
+    unlock_tlb(m->priv);
+}
+
+/* ---- address spaces ---- */
+
+static unsigned find_slot(struct mmu_private *v, u32 pcid, bool *hit)
+{
+    unsigned oldest = 0;
+    for (unsigned i = 0; i < MMU_ASIDS; i++) {
+        if (v->slots[i].used && v->slots[i].pcid == pcid) {
+            *hit = true;
+            return i;
+        }
+        if (v->slots[i].stamp < v->slots[oldest].stamp)
+            oldest = i;
+    }
+    *hit = false;
+    return oldest;
+}
+
+static void use_slot(struct mmu *m, unsigned slot, u32 pcid)
+{
+    m->priv->slots[slot] =
+        (struct asid_slot){.used = true, .pcid = pcid, .stamp = ++m->priv->stamp};
+    m->asid = slot;
+}
+
+static bool uses_pdptes(const struct paging *p)
+{
+    return p->enabled && p->pae && !p->long_mode;
+}
+
+bool mmu_check_pdptes(struct mmu *m, const struct paging *p)
+{
+    u64 pdpte[4];
+    return !uses_pdptes(p) || walk_load_pdptes(p, m->bus, pdpte);
+}
+
+void mmu_set_paging(struct mmu *m, const struct paging *p)
+{
+    struct mmu_private *v = m->priv;
+    m->paging = *p;
+    m->paging.cr3 &= ~BIT64(63);
+    if (uses_pdptes(p))
+        walk_load_pdptes(p, m->bus, m->pdpte);
+    mmu_flush_all(m);
+    memset(v->slots, 0, sizeof v->slots);
+    use_slot(m, 0, p->pcide ? (u32)p->cr3 & 0xfff : NO_PCID);
+    /* Only SMAP tells the two supervisor kinds apart. */
+    for (unsigned k = 0; k < MMU_KINDS; k++)
+        v->kind_map[k] = (u8)k;
+    if (!p->smap || !p->enabled)
+        v->kind_map[MMU_SUPERVISOR_AC] = MMU_SUPERVISOR;
+    select_context(m);
+}
+
+void mmu_load_cr3(struct mmu *m, u64 cr3, bool noflush)
+{
+    m->paging.cr3 = cr3 & ~BIT64(63);
+    if (uses_pdptes(&m->paging))
+        walk_load_pdptes(&m->paging, m->bus, m->pdpte);
+    log_event(mmu, "cpu%d cr3 %016llx%s\n", m->cpu_index, (unsigned long long)m->paging.cr3,
+              noflush ? " noflush" : "");
+    if (!m->paging.pcide) {
+        flush_slot(m, 0, m->paging.pge);
+        select_context(m);
+        return;
+    }
+    u32 pcid = (u32)cr3 & 0xfff;
+    bool hit;
+    unsigned slot = find_slot(m->priv, pcid, &hit);
+    if (!hit)
+        flush_slot(m, slot, false);
+    else if (!noflush)
+        flush_slot(m, slot, true);
+    else
+        m->priv->counters.asid_hits++;
+    use_slot(m, slot, pcid);
+    select_context(m);
+}
+
+void mmu_set_kind(struct mmu *m, enum mmu_kind kind)
+{
+    m->kind = kind;
+    select_context(m);
+}
+
+/* ---- life ---- */
+
+bool mmu_init(struct mmu *m, struct bus *bus, int cpu_index)
+{
+    memset(m, 0, sizeof *m);
+    struct mmu_private *v = calloc(1, sizeof *v);
+    if (!v)
+        return false;
+    v->contexts = ram_reserve(TLB_CONTEXTS * sizeof *v->contexts);
+    unsigned slot = 0;
+    bus_lock(bus);
+    unsigned count = atomic_load(&bus->mmu_count);
+    while (slot < count && atomic_load(&bus->mmus[slot]))
+        slot++;
+    if (!v->contexts || slot == BUS_MAX_MMUS) {
+        bus_unlock(bus);
+        ram_release(v->contexts, TLB_CONTEXTS * sizeof *v->contexts);
+        free(v);
+        return false;
+    }
+    atomic_flag_clear(&v->lock);
+    m->priv = v;
+    m->bus = bus;
+    m->cpu_index = cpu_index;
+    mmu_set_paging(m, &(struct paging){0});
+    atomic_store(&bus->mmus[slot], m);
+    if (slot == count)
+        atomic_store(&bus->mmu_count, count + 1);
+    bus_unlock(bus);
+    return true;
+}
+
+void mmu_free(struct mmu *m)
+{
+    struct bus *b = m->bus;
+    if (!m->priv)
+        return;
+    bus_lock(b);
+    for (unsigned i = 0; i < atomic_load(&b->mmu_count); i++)
+        if (atomic_load(&b->mmus[i]) == m)
+            atomic_store(&b->mmus[i], NULL);
+    bus_unlock(b);
+    ram_release(m->priv->contexts, TLB_CONTEXTS * sizeof *m->priv->contexts);
+    free(m->priv);
+    memset(m, 0, sizeof *m);
+}
+
+const struct mmu_counters *mmu_counters(const struct mmu *m)
+{
+    return &m->priv->counters;
+}
+
+void mmu_print_tlb(struct mmu *m, void (*print)(void *opaque, const char *fmt, ...), void *opaque)
+{
+    unsigned index = tlb_index(m, m->kind);
+    const struct tlb_state *s = &m->priv->states[index];
+    static const char *const sizes[] = {"4K", "2M", "4M", "1G"};
+    for (u32 i = 0; i < s->entries; i++) {
+        const struct tlb_entry *e = &m->priv->contexts[index].entries[i];
+        if (!bit_of(s->local, i) && !bit_of(s->global, i))
+            continue;
+        print(opaque, "%016llx: %016llx %s %c%c%c%s\n", (unsigned long long)entry_page(e),
+              (unsigned long long)(e->phys & PAGE_MASK), sizes[e->phys >> TLB_SIZE_SHIFT & 3],
+              e->phys & TLB_GLOBAL ? 'g' : '-', e->phys & TLB_CAN_WRITE ? 'w' : '-',
+              e->phys & TLB_CAN_EXEC ? 'x' : '-', e->phys & TLB_IO ? " io" : "");
+    }
+}

@@ -1,0 +1,90 @@
+/* The TLBs of one vCPU, for the files of mmu/: look-up, filling, flushing, sizes, ASID slots. */
+#ifndef DRAGOMAN_MMU_TLB_H
+#define DRAGOMAN_MMU_TLB_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "mmu/mmu.h"
+
+/* More low bits of tlb_entry.phys.  An entry is either RAM (read tag and addend valid) or TLB_IO;
+ * an I/O entry keeps its linear page in addend, which emitted code never looks at then. */
+#define TLB_CAN_WRITE 4u /* paging allows stores and D is set, though the write tag may be off */
+#define TLB_CAN_EXEC 8u
+#define TLB_ROM 16u      /* stores go to the bus */
+#define TLB_FETCHED 32u  /* the jump cache may have targets in it */
+#define TLB_SIZE_SHIFT 6 /* 2 bits: size of the guest's page, index into tlb_page_shifts */
+
+#define TLB_CONTEXTS (MMU_ASIDS * MMU_KINDS)
+#define TLB_WORDS (TLB_MAX_ENTRIES / 64)
+
+/* What the slow path keeps about a context. */
+struct tlb_state {
+    bool ready;      /* its memory has been initialised */
+    bool jumps_used; /* the jump cache may have entries */
+    bool fetch_lost; /* an entry that was fetched from was evicted: its jumps are unaccounted */
+    u32 entries;     /* in use, a power of two */
+    u32 fills, conflicts; /* since the last flush or resize */
+    u32 low_use;     /* flushes in a row that found it nearly empty */
+    u64 large;       /* bit (la >> 30) % 64: a page above 4 KiB was put in there */
+    u64 local[TLB_WORDS];  /* which entries are valid and not global */
+    u64 global[TLB_WORDS]; /* and global */
+};
+
+struct asid_slot {
+    bool used;
+    u32 pcid;
+    u64 stamp; /* of the last selection, for LRU */
+};
+
+struct mmu_private {
+    struct tlb_context *contexts; /* TLB_CONTEXTS, reserved at once, touched when selected */
+    struct tlb_state states[TLB_CONTEXTS];
+    struct asid_slot slots[MMU_ASIDS];
+    u64 stamp;
+    u8 kind_map[MMU_KINDS]; /* kinds that have the same rights share a context */
+
+    atomic_flag lock;        /* held while entries change; see tlb.c */
+    _Atomic u64 generation;  /* counts flushes: a walk that one overtook is not cached */
+    _Atomic bool pending;    /* another thread flushed: do it again here */
+    bool owned;
+    pthread_t owner;
+    void (*kick)(void *opaque);
+    void *kick_opaque;
+
+    struct mmu_counters counters;
+};
+
+static inline unsigned tlb_index(const struct mmu *m, enum mmu_kind kind)
+{
+    return m->asid * MMU_KINDS + m->priv->kind_map[kind];
+}
+
+/* The entry that la would be in. */
+struct tlb_entry *tlb_slot(struct mmu *m, enum mmu_kind kind, u64 la);
+
+/* Translates the page of la with the given rights, from the TLB or by a walk that fills it.
+ * *out is a copy: it stays valid whatever a hook or device does to the TLB. */
+enum mmu_status tlb_translate(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_access access,
+                              struct tlb_entry *out);
+
+/* Gives the entry of la its write tag back if its page has no code any more. */
+void tlb_allow_write(struct mmu *m, enum mmu_kind kind, u64 la);
+
+/* Notes that code is fetched from the page of la, so that its jump targets are accounted for. */
+void tlb_note_fetch(struct mmu *m, enum mmu_kind kind, u64 la);
+
+/* Takes the write tags for the RAM page at `host` from every TLB on the bus. */
+void tlb_drop_write_tags(struct bus *b, const u8 *host);
+
+static inline bool tlb_entry_is(const struct tlb_entry *e, u64 page)
+{
+    return e->read == page || ((e->phys & TLB_IO) && e->addend == page);
+}
+
+static inline u64 tlb_wrap(const struct mmu *m, u64 la)
+{
+    return m->paging.long_mode ? la : (u32)la;
+}
+
+#endif
