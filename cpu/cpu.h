@@ -21,14 +21,55 @@ void cpu_destroy(struct cpu *cpu);
 /* Power-on reset (SDM vol. 3A table 9-1); `init` leaves what INIT leaves. */
 void cpu_reset(struct cpu *cpu, bool init);
 
-/* Sets or clears bits in requests from any thread, and wakes a halted vCPU. */
+/* Raises or drops event lines from any thread, and wakes a halted vCPU.  REQ_INTR is a level;
+ * NMI, INIT, SIPI and SMI stay latched until taken.  REQ_EXIT stays in requests until cpu_thread
+ * (or whoever called accel->run) clears it with cpu_withdraw. */
 void cpu_request(struct cpu *cpu, u32 bits);
 void cpu_withdraw(struct cpu *cpu, u32 bits);
 
-/* Called by an engine's run loop whenever requests, a pending exception or the interrupt shadow
- * may matter, with all state in struct cpu (flags may be lazy).  Delivers one event.  Returns
- * false when the engine must return to its caller: REQ_EXIT, or halted. */
+/* Queues fn for the vCPU's own thread, at its next cpu_service (REQ_WORK).  False when the host
+ * has no memory.  Call from any thread. */
+bool cpu_queue_work(struct cpu *cpu, void (*fn)(struct cpu *cpu, void *opaque), void *opaque);
+
+/* The contract of an engine's run loop:
+ *
+ *     for (;;) {
+ *         if (cpu_needs_service(cpu) && !cpu_service(cpu))
+ *             return;
+ *         stepping = cpu->hflags & HF_TF;
+ *         find or make the block for cpu->rip and cpu->hflags, execute it;
+ *         cpu_one_done(cpu);                     after it, also after an unwind
+ *         if (stepping && the block was not left by a fault)
+ *             cpu_single_step(cpu);
+ *     }
+ *
+ * Interrupt shadow (STI, MOV SS): helpers set cpu->irq_shadow.  While an event waits, cpu_service
+ * clears it, sets HF_ONE and returns true; the engine executes that block of one instruction, and
+ * cpu_one_done clears HF_ONE and rings the bell again.  So after cpu_service returned true the
+ * engine must execute at least one instruction before it looks at requests again: check requests
+ * at the ends of blocks and at back edges, never before a block's first instruction.
+ *
+ * Masked events: cpu_service takes bits out of requests and remembers them in cpu->pins; whatever
+ * unmasks one (IF set, NMI unblocked) sets REQ_RECHECK, so requests is 0 while nothing can be
+ * delivered. */
+
+/* Called by an engine's run loop when cpu_needs_service, with all state in struct cpu (flags may
+ * be lazy).  Delivers one event.  Returns false when the engine must return to its caller:
+ * REQ_EXIT, or halted.  Order of events: SDM vol. 3A table 6-2. */
 bool cpu_service(struct cpu *cpu);
+
+/* Ends the HF_ONE of one block; see above. */
+static inline void cpu_one_done(struct cpu *cpu)
+{
+    if (unlikely(cpu->hflags & HF_ONE)) {
+        cpu->hflags &= ~(u32)HF_ONE;
+        atomic_fetch_or(&cpu->requests, REQ_RECHECK);
+    }
+}
+
+/* After a block with HF_TF that did not fault: the single-step trap (#DB with DR6.BS, SDM vol. 3B
+ * 17.3.1.4), recorded for cpu_service; nothing after MOV SS and INT n. */
+void cpu_single_step(struct cpu *cpu);
 
 /* Whether the run loop must call cpu_service before the next block. */
 static inline bool cpu_needs_service(const struct cpu *cpu)
@@ -37,9 +78,13 @@ static inline bool cpu_needs_service(const struct cpu *cpu)
            cpu->exc_vector >= 0 || cpu->halted;
 }
 
-/* The vCPU thread's loop: runs the engine, sleeps while halted, until `*quit`.  Called with the
- * machine lock not held. */
+/* The vCPU thread's loop: runs the engine, sleeps while halted or paused, until `*quit` (set it,
+ * then cpu_request(REQ_EXIT)).  Called with the machine lock not held. */
 void cpu_thread(struct cpu *cpu, const struct accel *accel, _Atomic bool *quit);
+/* Stops cpu_thread's guest and waits until it stands between two instructions; lets it go on.  Not
+ * with the machine lock held (the vCPU may wait for it), not from the vCPU's own thread. */
+void cpu_pause(struct cpu *cpu);
+void cpu_resume(struct cpu *cpu);
 
 /* ---- exceptions (cpu/exception.c) ---- */
 /* From a helper, while an instruction executes: syncs the engine, records the exception and
@@ -61,6 +106,11 @@ u64 cpu_load_system(struct cpu *cpu, u64 la, unsigned size);
 void cpu_store_system(struct cpu *cpu, u64 la, unsigned size, u64 value);
 /* Kind of rights the current CPL, EFLAGS.AC and CR4.SMAP give. */
 enum mmu_kind cpu_mmu_kind(const struct cpu *cpu);
+/* Rights of implicit accesses (descriptor tables, TSS, inner stacks): SDM vol. 3A 4.6. */
+enum mmu_kind cpu_system_kind(const struct cpu *cpu);
+
+/* Permission of a port access by IOPL and the TSS's bit map; raises #GP(0) (SDM vol. 1 19.5). */
+void cpu_check_io(struct cpu *cpu, u16 port, unsigned size);
 
 /* ---- flags (cpu/flags.c) ---- */
 /* Materialises lazy flags into eflags. */
@@ -79,12 +129,21 @@ void cpu_update_segment(struct cpu *cpu, enum sreg seg);
 /* MXCSR changed: sets HF_SSE_EXC and the value that the host runs with. */
 void cpu_set_mxcsr(struct cpu *cpu, u32 v);
 
+/* IF, NMI blocking or SMM changed: rings the bell if a waiting event can now be delivered. */
+void cpu_unmask(struct cpu *cpu);
+
+/* Time-stamp counter: fixed rate, independent of the host (2.5 GHz: exact in nanoseconds). */
+#define CPU_TSC_KHZ 2500000u
 /* The vCPU's time-stamp counter now. */
 u64 cpu_tsc(struct cpu *cpu);
+/* Virtual time (ns) at which the counter reaches `tsc`; 0 if that was before the clock's start. */
+u64 cpu_tsc_to_ns(const struct cpu *cpu, u64 tsc);
 
 /* Registers as `info registers` and the triple-fault report print them. */
 void cpu_print(struct cpu *cpu, print_fn print, void *opaque);
 
 extern const struct field cpu_fields[]; /* state table of struct cpu */
+/* After fields_load: recomputes what is derived (spans, hflags, paging, segment caches). */
+void cpu_loaded(struct cpu *cpu);
 
 #endif

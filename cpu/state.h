@@ -222,6 +222,18 @@ struct cpu {
     bool no_reboot_on_triple;
     pthread_mutex_t wake_lock;
     pthread_cond_t wake; /* signalled when requests becomes non-zero */
+
+    /* ---- private to cpu/ ---- */
+    _Atomic u32 pins;    /* REQ_INTR..REQ_SMI that wait, even while masked; requests is the bell */
+    void *guard;         /* jmp_buf of cpu_service while it delivers an event, else NULL */
+    bool step_skip;      /* no single-step trap after this instruction (MOV SS, INT n) */
+    bool shut_down;      /* triple fault: waits for a reset */
+    bool stopping, parked; /* cpu_pause; under wake_lock */
+    struct cpu_work *work; /* cpu_queue_work; under wake_lock */
+    u8 exc_depth;        /* exceptions in exc_chain: what led to a double or triple fault */
+    u8 exc_chain[3];
+    u32 exc_chain_error[3];
+    u64 spec_ctrl, mcg_ctl, mc_addr[4], mc_misc[4];
 };
 
 #endif
