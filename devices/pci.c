@@ -290,7 +290,15 @@ static struct pci_function *selected(struct pci_bus *p)
 static u64 confadd_read(void *opaque, u64 offset, unsigned size)
 {
     struct pci_bus *p = opaque;
-    return offset == 0 && size == 4 ? p->confadd : size_mask(size);
+    if (offset == 0 && size == 4)
+        return p->confadd;
+    u64 v = size_mask(size);
+    if (p->cf9 && offset <= 1 && offset + size > 1) {
+        unsigned shift = (unsigned)(1 - offset) * 8;
+        v &= ~(0xffull << shift);
+        v |= (p->cf9->read(p->cf9_opaque, 0, 1) & 0xff) << shift;
+    }
+    return v;
 }
 
 static u64 confdata_read(void *opaque, u64 offset, unsigned size)
@@ -328,6 +336,8 @@ static void confadd_write(void *opaque, u64 offset, u64 value, unsigned size)
     struct pci_bus *p = opaque;
     if (offset == 0 && size == 4)
         p->confadd = (u32)value & CONFADD_MASK;
+    else if (p->cf9 && offset <= 1 && offset + size > 1)
+        p->cf9->write(p->cf9_opaque, 0, value >> ((1 - offset) * 8) & 0xff, 1);
 }
 
 static void confdata_write(void *opaque, u64 offset, u64 value, unsigned size)
@@ -351,6 +361,12 @@ void pci_bus_init(struct pci_bus *p, struct bus *b, const struct pci_wiring *wir
     p->wiring = *wiring;
     bus_map_ports(b, "pci-confadd", PORT_CONFADD, 4, &confadd_ops, p);
     bus_map_ports(b, "pci-confdata", PORT_CONFDATA, 4, &confdata_ops, p);
+}
+
+void pci_bus_set_cf9(struct pci_bus *p, const struct bus_ops *ops, void *opaque)
+{
+    p->cf9 = ops;
+    p->cf9_opaque = opaque;
 }
 
 void pci_print(struct pci_bus *p, void (*print)(void *opaque, const char *fmt, ...), void *opaque)

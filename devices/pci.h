@@ -96,10 +96,16 @@ struct pci_bus {
     struct pci_wiring wiring;
     struct pci_function *function[256]; /* by devfn */
     u32 confadd;                        /* CONFADD, port 0xCF8 */
+    const struct bus_ops *cf9;          /* the byte register within CONFADD's dword, or NULL */
+    void *cf9_opaque;
 };
 
 /* Claims ports 0xCF8-0xCFF; the bus and what it hangs on must outlive it. */
 void pci_bus_init(struct pci_bus *p, struct bus *b, const struct pci_wiring *wiring);
+
+/* Gives port 0xCF9 to another chip: only dword accesses at 0xCF8 are CONFADD, all others go on to
+ * what lies behind (PCI 3.0, section 3.2.2.3.2).  ops are called with offset 0 and size 1. */
+void pci_bus_set_cf9(struct pci_bus *p, const struct bus_ops *ops, void *opaque);
 
 /* Puts a function on the bus: identity, class (24 bits: base, sub, interface), revision.  The
  * command register is writable; everything else is read-only until the chip opens it. */

@@ -27,7 +27,6 @@ enum {
     REG_SMIREQ = 0xaa,
     REG_CTLTMR = 0xac,
     REG_CTHTMR = 0xae,
-    PORT_RCR = 0xcf9,
     PIRQ_DISABLED = BIT(7),
     RCR_HARD = BIT(1),
     RCR_RESET = BIT(2),
@@ -105,8 +104,7 @@ static void piix3_written(void *opaque, unsigned offset, unsigned size)
         route(s);
 }
 
-void piix3_init(struct piix3 *s, struct pci_bus *p, struct bus *b, u8 devfn,
-                const struct piix3_pins *pins)
+void piix3_init(struct piix3 *s, struct pci_bus *p, u8 devfn, const struct piix3_pins *pins)
 {
     /* offset, size, value after reset, writable bits (section 2.2) */
     static const struct {
@@ -132,7 +130,7 @@ void piix3_init(struct piix3 *s, struct pci_bus *p, struct bus *b, u8 devfn,
     s->pci.opaque = s;
     for (unsigned i = 0; i < ARRAY_SIZE(regs); i++)
         pci_config_init(&s->pci, regs[i].offset, regs[i].size, regs[i].value, regs[i].wmask);
-    bus_map_ports(b, "piix3-reset", PORT_RCR, 1, &rcr_ops, s);
+    pci_bus_set_cf9(p, &rcr_ops, s);
 }
 
 /* ---- state ---- */

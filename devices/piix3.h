@@ -19,8 +19,7 @@ struct piix3 {
 };
 
 /* Puts the bridge at devfn (QEMU and real boards: device 1, function 0) and claims port 0xCF9. */
-void piix3_init(struct piix3 *s, struct pci_bus *p, struct bus *b, u8 devfn,
-                const struct piix3_pins *pins);
+void piix3_init(struct piix3 *s, struct pci_bus *p, u8 devfn, const struct piix3_pins *pins);
 
 /* A pin function: opaque is the struct piix3, n is 0..3 for PIRQA..PIRQD.  For
  * pci_wiring.pirq. */
