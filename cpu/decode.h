@@ -26,8 +26,8 @@ struct operand {
     u8 kind;  /* enum operand_kind */
     u8 cls;   /* enum reg_class, for OPND_REG */
     u8 reg;
-    u8 size;  /* bytes accessed: 1, 2, 4, 8, 10, 16, ...; 0 for LEA-like and NOP memory */
-    bool implicit; /* not in the assembly text (DIV's accumulator...) */
+    bool implicit; /* not a field of the encoding (CL of shifts, XMM0 of BLENDVPS...) */
+    u16 size; /* bytes accessed: 1, 2, 4, 8, 10, 16, ...; 0 for LEA-like and NOP memory */
 };
 
 #define REG_NONE 0xff

@@ -1,0 +1,44 @@
+/* Names of decoded instructions, spelled as Capstone prints them.  Touches nothing but its
+ * arguments; operands are left to whoever prints a listing. */
+#include "cpu/decode.h"
+
+#include <stdio.h>
+
+static const char *const names[OP_COUNT] = {
+    [OP_INVALID] = "(bad)",
+#define INSN(name) [OP_##name] = #name,
+#include "cpu/mnemonics.def"
+#undef INSN
+};
+
+/* SDM vol. 1 appendix B. */
+static const char *const conditions[16] = {
+    "o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g",
+};
+
+/* SDM vol. 2A, CMPPS: the pseudo-ops for predicates 0 to 7. */
+static const char *const predicates[8] = {
+    "eq", "lt", "le", "unord", "neq", "nlt", "nle", "ord",
+};
+
+static const char *sse_compare(const struct insn *in, const char *suffix, char buf[32])
+{
+    snprintf(buf, 32, "cmp%s%s", in->imm < 8 ? predicates[in->imm] : "", suffix);
+    return buf;
+}
+
+const char *insn_name(const struct insn *in, char buf[32])
+{
+    const char *cc = conditions[in->cc & 15];
+    switch (in->op) {
+    case OP_jcc: snprintf(buf, 32, "j%s", cc); return buf;
+    case OP_setcc: snprintf(buf, 32, "set%s", cc); return buf;
+    case OP_cmovcc: snprintf(buf, 32, "cmov%s", cc); return buf;
+    case OP_cmpps: return sse_compare(in, "ps", buf);
+    case OP_cmppd: return sse_compare(in, "pd", buf);
+    case OP_cmpss: return sse_compare(in, "ss", buf);
+    case OP_cmpsd_sse: return sse_compare(in, "sd", buf);
+    case OP_movsd_sse: return "movsd";
+    default: return in->op < OP_COUNT ? names[in->op] : names[OP_INVALID];
+    }
+}
