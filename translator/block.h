@@ -90,7 +90,7 @@ unsigned lift_flags_fate(const struct cpu *cpu, const u8 *p, unsigned avail, u32
 
 /* ---- passes (translator/opt.c): fold, forward, flags, dead ---- */
 struct opt_counters {
-    u64 folded, forwarded, flags_killed, dead;
+    u64 folded, forwarded, puts_killed, flags_killed, dead;
 };
 void opt_run(struct ir *ir, struct opt_counters *counters, bool verify);
 

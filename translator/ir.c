@@ -204,7 +204,8 @@ void ir_format(const struct ir *ir, unsigned i, char *buf, size_t size)
         add_text(&t, "%s", info->name);
     add_fields(&t, in);
     for (unsigned k = 0; k < ir_args(in) && k < 4; k++)
-        add_text(&t, "%s %%%u", k ? "," : "", in->arg[k]);
+        if (in->arg[k])
+            add_text(&t, "%s %%%u", k ? "," : "", in->arg[k]);
 }
 
 void ir_print(const struct ir *ir, void (*print)(void *opaque, const char *fmt, ...), void *opaque)

@@ -68,6 +68,9 @@ enum { XK_JMP, XK_CALL, XK_RET };
  * then keep no more than what it needs to recompute the flags).  Flags with fate XF_DEAD are never
  * stored.
  *
+ * The old flags of fshl, fshr, fsar, fshld and fshrd may be absent (0) when the count is a constant
+ * other than 0, for then they do not matter.
+ *
  * A boolean operand may be any W8 value that can only be 0 or 1; a count (n) is any W8 value.
  */
 

@@ -163,6 +163,16 @@ static const char *check_fields(const struct ir_insn *in)
     return ok ? NULL : "field out of range";
 }
 
+/* The old flags of a shift may be left out when its count is known and not 0. */
+static bool may_be_absent(const struct ir *ir, const struct ir_insn *in, unsigned k)
+{
+    unsigned count = in->op == IR_fshld || in->op == IR_fshrd ? 2 : 1;
+    if (k != count + 1 || (count == 1 && !(in->op >= IR_fshl && in->op <= IR_fsar)))
+        return false;
+    const struct ir_insn *n = &ir->insns[in->arg[count]];
+    return n->op == IR_const && n->imm != 0;
+}
+
 static const char *check_op(const struct ir *ir, unsigned i)
 {
     const struct ir_insn *in = &ir->insns[i];
@@ -177,6 +187,8 @@ static const char *check_op(const struct ir *ir, unsigned i)
                 return "operand that the op does not take";
             continue;
         }
+        if (in->arg[k] == 0 && may_be_absent(ir, in, k))
+            continue;
         bad = check_arg(ir, i, k, letters[k]);
         if (bad)
             return bad;

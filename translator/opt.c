@@ -13,6 +13,9 @@ static const struct {
     const char *name;
     void (*run)(struct ir *ir, struct opt_counters *counters);
 } passes[] = {
+    {"forward", opt_forward}, /* first, so that folding sees through guest registers */
+    {"fold", opt_fold},       /* before flags: a known shift count frees the old flags */
+    {"flags", opt_flags},
     {"dead", opt_dead}, /* last: counts uses and closes the holes of the others */
 };
 

@@ -11,7 +11,7 @@ static bool removable(const struct ir_insn *in)
     return (ir_ops[in->op].effects & ~reads) == 0;
 }
 
-static void count_uses(struct ir *ir)
+void opt_count_uses(struct ir *ir)
 {
     for (unsigned i = 1; i < ir->count; i++)
         ir->insns[i].uses = 0;
@@ -44,7 +44,7 @@ static void close_holes(struct ir *ir)
 
 void opt_dead(struct ir *ir, struct opt_counters *counters)
 {
-    count_uses(ir);
+    opt_count_uses(ir);
     /* Backwards, so that what only fed a dead op dies in the same walk. */
     for (unsigned i = ir->count; --i > 0;) {
         struct ir_insn *in = &ir->insns[i];
