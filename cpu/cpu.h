@@ -2,6 +2,7 @@
 #ifndef DRAGOMAN_CPU_CPU_H
 #define DRAGOMAN_CPU_CPU_H
 
+#include "base/fields.h"
 #include "cpu/accel.h"
 #include "cpu/state.h"
 

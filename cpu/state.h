@@ -160,6 +160,9 @@ struct engine_hooks {
     void (*sync)(struct cpu *cpu);
     /* Leave the current block and go back to the run loop; does not return. */
     void (*unwind)(struct cpu *cpu) __attribute__((noreturn));
+    /* Evaluates one vector op with its MXCSR exceptions observed: set it to ir_vec_checked
+     * (translator/ir_eval_vec.h), which says what the arguments are. */
+    u64 (*vec_op)(struct cpu *cpu, u64 what, u64 imm, u64 i);
 };
 
 struct cpu_model; /* cpu/cpuid.h */

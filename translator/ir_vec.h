@@ -5,25 +5,7 @@
 #define DRAGOMAN_TRANSLATOR_IR_VEC_H
 
 #include "translator/ir.h"
-
-union vec128 {
-    u8 b[16];
-    s8 sb[16];
-    u16 w[8];
-    s16 sw[8];
-    u32 d[4];
-    s32 sd[4];
-    u64 q[2];
-    s64 sq[2];
-    float s[4];
-    double f[2];
-};
-
-/* A value of the IR: integers and booleans zero-extended, flags at their EFLAGS positions. */
-union ir_value {
-    u64 i;
-    union vec128 v;
-};
+#include "translator/ir_eval_vec.h"
 
 /* Float formats: aux of the rows with VK_AUX. */
 enum vec_format { VF_PS, VF_PD, VF_SS, VF_SD };
@@ -62,11 +44,9 @@ struct vec_opcode {
     u8 pfx, map, opc;
 };
 
-/* Evaluator of one row: portable meaning; floats by the host's instruction where it has the same
- * one.  arg[k] belongs to in->arg[k].  Rows with E_RMXCSR read cpu->mxcsr (as if all exceptions
- * were masked) and OR their exception flags into it; others ignore cpu. */
+/* Evaluator of one row: the portable meaning, see ir_eval_vec. */
 typedef void (*vec_eval_fn)(struct cpu *cpu, const struct ir_insn *in,
-                            const union ir_value arg[4], union ir_value *out);
+                            const union ir_value *const args[4], union ir_value *out);
 
 struct vec_info {
     u8 shape; /* enum vec_shape */
@@ -108,10 +88,5 @@ static inline bool vec_valid(const struct ir_insn *in)
     unsigned col = vi->key == VK_ONE ? 0 : vi->key == VK_W ? in->w : in->aux;
     return col < 4 && vi->col[col].map != 0;
 }
-
-/* Evaluates any vector op (see vec_eval_fn); what the portable engine, the folder (rows without
- * E_RMXCSR, with cpu NULL) and hosts that lack an instruction call. */
-void ir_eval_vec(struct cpu *cpu, const struct ir_insn *in, const union ir_value arg[4],
-                 union ir_value *out);
 
 #endif
