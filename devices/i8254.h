@@ -1,0 +1,62 @@
+/* Programmable interval timer 8254; see i8254.c. */
+#ifndef DRAGOMAN_DEVICES_I8254_H
+#define DRAGOMAN_DEVICES_I8254_H
+
+#include "base/clock.h"
+#include "devices/device.h"
+#include "mmu/bus.h"
+
+#define I8254_HZ 1193182u
+
+struct i8254_config {
+    u16 port;          /* of counter 0 */
+    struct pin out[3]; /* OUT pins; one without fn costs no timer */
+};
+
+struct i8254_counter {
+    struct i8254 *chip;
+    const struct pin *pin;
+
+    u8 control;     /* RW, M and BCD bits as last programmed */
+    u8 gate;        /* input level */
+    u8 pin_level;   /* what the OUT pin was last told */
+    u8 armed;       /* a count has been written since the control word */
+    u8 triggered;   /* modes 1 and 5: a gate edge has started the counter */
+    u8 pending;     /* reload waits for the end of the period (modes 2 and 3) */
+    u8 write_msb;   /* RW = 3: the most significant byte is due */
+    u8 read_msb;
+    u8 write_lsb;   /* RW = 3: the byte already written */
+    u8 latched;     /* bytes of `latch` still to be read (2, 1, 0) */
+    u8 status_latched, status;
+    u16 latch;      /* latched count as it will be read */
+    u16 reload;     /* count register CR as written */
+    u32 count;      /* counting element's initial value: 1 to 65536 */
+    s64 start;      /* clock tick at which `count` was loaded; may lie one tick ahead */
+    s64 frozen;     /* ticks counted when the gate fell */
+    s64 pending_at; /* tick at which `pending` was set */
+    struct timer timer;
+};
+
+struct i8254 {
+    struct i8254_config config;
+    struct clock *clock;
+    struct i8254_counter counter[3];
+};
+
+/* Claims four ports on `bus`; gates start high. */
+void i8254_init(struct i8254 *s, struct bus *bus, struct clock *clock,
+                const struct i8254_config *config);
+
+/* GATE input of counter n; made to be the function of a pin (opaque: struct i8254). */
+void i8254_set_gate(void *opaque, unsigned n, bool level);
+
+/* OUT of counter n (0 to 2) at this instant. */
+bool i8254_out(struct i8254 *s, unsigned n);
+
+/* The initial count that counter n runs with (1 to 65536), its mode (0 to 5); for the speaker. */
+u32 i8254_count(const struct i8254 *s, unsigned n);
+unsigned i8254_mode(const struct i8254 *s, unsigned n);
+
+extern const struct device_class i8254_class;
+
+#endif
