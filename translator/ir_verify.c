@@ -208,8 +208,10 @@ const char *ir_verify(const struct ir *ir, unsigned *at)
             return "no such op";
         if (ended)
             return "op after the end of the block";
-        if (helper_ended && in->op != IR_exit_lookup)
-            return "a helper that sets rip must be followed by exit_lookup";
+        /* POP to a segment register moves RSP only once nothing can fault any more. */
+        if (helper_ended && (ir_effects(in) & ~(u32)(E_RGPR | E_WGPR)) &&
+            in->op != IR_exit_lookup)
+            return "a helper that sets rip must be followed by puts and exit_lookup";
         const char *bad = check_op(ir, i);
         if (bad)
             return bad;

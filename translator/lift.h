@@ -30,6 +30,9 @@ typedef bool lift_fn(struct lift *l, const struct insn *in);
 /* x87, MMX, SSE and state-saving rows (lift_fp.c). */
 lift_fn lift_fp;
 
+/* Whether the CPU model has a group of instructions. */
+bool lift_has(const struct lift *l, enum isa isa);
+
 /* W8..W64 (W128) of an operand of 1, 2, 4, 8 (16) bytes. */
 unsigned lift_width(unsigned bytes);
 
