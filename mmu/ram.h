@@ -48,12 +48,42 @@ static inline u64 ram_arena_page(const struct ram_arena *a, const u8 *host)
 #define RAM_LE64(v) (v)
 #endif
 
+/* Host memory at any alignment; on x86 hosts still one instruction, so that an access within a
+ * cache line stays atomic as on the real processor. */
+struct ram_any16 {
+    u16 v;
+} __attribute__((packed));
+struct ram_any32 {
+    u32 v;
+} __attribute__((packed));
+struct ram_any64 {
+    u64 v;
+} __attribute__((packed));
+
+static inline u64 ram_load_any(const u8 *p, unsigned size)
+{
+    switch (size) {
+    case 2: return RAM_LE16(((const volatile struct ram_any16 *)p)->v);
+    case 4: return RAM_LE32(((const volatile struct ram_any32 *)p)->v);
+    default: return RAM_LE64(((const volatile struct ram_any64 *)p)->v);
+    }
+}
+
+static inline void ram_store_any(u8 *p, u64 v, unsigned size)
+{
+    switch (size) {
+    case 2: ((volatile struct ram_any16 *)p)->v = RAM_LE16((u16)v); break;
+    case 4: ((volatile struct ram_any32 *)p)->v = RAM_LE32((u32)v); break;
+    default: ((volatile struct ram_any64 *)p)->v = RAM_LE64(v); break;
+    }
+}
+
 /* Aligned accesses are single-copy atomic and ordered as x86 orders them (SDM vol. 3A 8.1.1 and
  * 8.2.2): loads acquire, stores release, which costs nothing on x86 hosts. */
 static inline u64 ram_load(const u8 *p, unsigned size)
 {
     if (unlikely((uintptr_t)p & (size - 1)))
-        return load_le(p, size);
+        return ram_load_any(p, size);
     switch (size) {
     case 1: return __atomic_load_n(p, __ATOMIC_ACQUIRE);
     case 2: return RAM_LE16(__atomic_load_n((const u16 *)p, __ATOMIC_ACQUIRE));
@@ -65,7 +95,7 @@ static inline u64 ram_load(const u8 *p, unsigned size)
 static inline void ram_store(u8 *p, u64 v, unsigned size)
 {
     if (unlikely((uintptr_t)p & (size - 1))) {
-        store_le(p, v, size);
+        ram_store_any(p, v, size);
         return;
     }
     switch (size) {

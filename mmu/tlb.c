@@ -149,12 +149,14 @@ static bool flush_map(struct tlb_context *c, u64 *map, u32 entries)
     return any;
 }
 
-static void flush_jumps(struct tlb_context *c, struct tlb_state *s)
+/* Another thread's flush leaves the flags: the owner, who may be putting a jump in, comes again. */
+static void flush_jumps(struct tlb_context *c, struct tlb_state *s, bool own)
 {
     if (!s->jumps_used)
         return;
     empty_jumps(c);
-    s->jumps_used = s->fetch_lost = false;
+    if (own)
+        s->jumps_used = s->fetch_lost = false;
 }
 
 static bool map_empty(const u64 *map, u32 entries)
@@ -170,7 +172,10 @@ static void consider_shrinking(struct mmu *m, unsigned index)
 {
     struct tlb_state *s = &m->priv->states[index];
     struct tlb_context *c = &m->priv->contexts[index];
-    s->low_use = s->fills < s->entries / 8 ? s->low_use + 1 : 0;
+    u32 used = s->fills;
+    for (u32 w = 0; w < s->entries / 64; w++)
+        used += (u32)__builtin_popcountll(s->global[w]);
+    s->low_use = used < s->entries / 8 ? s->low_use + 1 : 0;
     s->fills = s->conflicts = 0;
     if (s->low_use < 4 || s->entries == TLB_MIN_ENTRIES)
         return;
@@ -197,7 +202,7 @@ static void flush_context(struct mmu *m, unsigned index, bool keep_global, bool 
         flush_map(c, s->global, s->entries);
     if (s->large && (!keep_global || map_empty(s->global, s->entries)))
         s->large = 0;
-    flush_jumps(c, s);
+    flush_jumps(c, s, own);
     if (own)
         consider_shrinking(m, index);
 }
@@ -234,21 +239,34 @@ void mmu_flush_pcid(struct mmu *m, unsigned pcid)
             flush_slot(m, i, true);
 }
 
+static bool may_touch(struct mmu *m)
+{
+    return !m->priv->owned || pthread_equal(m->priv->owner, pthread_self());
+}
+
+/* Asks the owner to flush at its next safe point. */
+static void ask_owner(struct mmu_private *v)
+{
+    atomic_store(&v->pending, true);
+    if (v->kick)
+        v->kick(v->kick_opaque);
+}
+
 void mmu_flush_jumps(struct mmu *m)
 {
     struct mmu_private *v = m->priv;
+    bool own = may_touch(m);
     lock_tlb(v);
     for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
         struct tlb_state *s = &v->states[i];
         bool current = m->context == &v->contexts[i];
-        bool used = s->jumps_used;
-        if (s->ready)
-            flush_jumps(&v->contexts[i], s);
         /* The translator may be between its fetch and its new jump entry. */
-        if (current)
-            s->jumps_used = s->fetch_lost = used;
+        if (s->ready)
+            flush_jumps(&v->contexts[i], s, own && !current);
     }
     unlock_tlb(v);
+    if (!own)
+        ask_owner(v);
 }
 
 /* Drops entry i if its page lies in the guest page of the given size around la; true if so and
@@ -298,14 +316,9 @@ void mmu_flush_page(struct mmu *m, u64 la)
         if (s->large >> (la >> 30 & 63) & 1)
             fetched |= drop_large(c, s, la);
         if (fetched)
-            flush_jumps(c, s);
+            flush_jumps(c, s, true);
     }
     unlock_tlb(v);
-}
-
-static bool may_touch(struct mmu *m)
-{
-    return !m->priv->owned || pthread_equal(m->priv->owner, pthread_self());
 }
 
 void bus_flush_tlbs(struct bus *b)
@@ -320,9 +333,7 @@ void bus_flush_tlbs(struct bus *b)
             continue;
         }
         flush_everything(m, false);
-        atomic_store(&m->priv->pending, true);
-        if (m->priv->kick)
-            m->priv->kick(m->priv->kick_opaque);
+        ask_owner(m->priv);
     }
 }
 

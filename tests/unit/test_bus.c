@@ -141,6 +141,9 @@ START_TEST(priority_and_order_decide_overlaps)
     /* A page that is not wholly RAM is not for the TLB. */
     ck_assert_ptr_null(bus_page(b, 0x1000).read);
     ck_assert_ptr_nonnull(bus_page(b, 0x2000).read);
+    bus_map_mmio(b, "end", 0x2f00, 0x80, &any_ops, &low, 1);
+    ck_assert_ptr_null(bus_page(b, 0x2000).read);
+    ck_assert_ptr_nonnull(bus_page(b, 0x3000).read);
 }
 END_TEST
 

@@ -69,6 +69,7 @@ START_TEST(timers_run_at_their_own_deadline_in_order)
     ck_assert_uint_eq(a.seen[0], 20);
     ck_assert_uint_eq(b.seen[0], 50);
     ck_assert_uint_eq(d.seen[0], 50);
+    ck_assert_uint_eq(a.timer.deadline, CLOCK_NEVER);
     ck_assert_int_eq(sequence[0], 1);
     ck_assert_int_eq(sequence[1], 2);
     ck_assert_int_eq(sequence[2], 3);

@@ -1,8 +1,4 @@
-/* The software MMU: the page walker in every mode, TLB behaviour, loads and stores.
- *
- * Page tables are built in a small RAM.  The rights are compared with an oracle that states the
- * rules of SDM vol. 3A 4.6.1 as lists, for every combination of rights in two levels.
- */
+/* The TLB, loads and stores, pages with code, address-space slots, and what threads may do. */
 #include <check.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -11,490 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "mmu/bus.h"
-#include "mmu/mmu.h"
-
-#define MIB (1ull << 20)
-#define GIB (1ull << 30)
-#define RAM_SIZE (16 * MIB)
-#define TABLES 0x100000u /* page tables are made from here on */
-#define DATA 0x800000u
-
-enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, PS = 0x80, G = 0x100 };
-#define XD BIT64(63)
-
-static struct bus *b;
-static u8 *ram;
-static struct mmu m;
-static struct paging pg;
-static u64 next_table;
-
-static void setup(void)
-{
-    b = bus_create();
-    ck_assert_ptr_nonnull(b);
-    ram = bus_alloc_ram(b, RAM_SIZE, "ram");
-    ck_assert_ptr_nonnull(ram);
-    bus_map_ram(b, "ram", 0, RAM_SIZE, ram, true, true, 0);
-    ck_assert(mmu_init(&m, b, 0));
-    pg = (struct paging){.phys_bits = 40};
-    next_table = TABLES;
-}
-
-static void teardown(void)
-{
-    mmu_free(&m);
-    bus_destroy(b);
-}
-
-/* ---- building page tables ---- */
-
-struct mode {
-    const char *name;
-    unsigned levels, page_shift;
-    bool pae, long_mode, la57, pse;
-};
-
-static const struct mode modes[] = {
-    {"32-bit 4K", 2, 12, false, false, false, false},
-    {"32-bit 4M", 2, 22, false, false, false, true},
-    {"PAE 4K", 3, 12, true, false, false, false},
-    {"PAE 2M", 3, 21, true, false, false, false},
-    {"4-level 4K", 4, 12, true, true, false, false},
-    {"4-level 2M", 4, 21, true, true, false, false},
-    {"4-level 1G", 4, 30, true, true, false, false},
-    {"5-level 4K", 5, 12, true, true, true, false},
-};
-enum { M32_4K, M32_4M, PAE_4K, PAE_2M, L4_4K, L4_2M, L4_1G, L5_4K };
-
-static u64 new_table(void)
-{
-    u64 t = next_table;
-    next_table += 0x1000;
-    memset(ram + t, 0, 0x1000);
-    return t;
-}
-
-static void use_mode(const struct mode *mode)
-{
-    pg.enabled = true;
-    pg.pae = mode->pae;
-    pg.long_mode = mode->long_mode;
-    pg.la57 = mode->la57;
-    pg.pse = mode->pse;
-    pg.cr3 = new_table();
-}
-
-static void set_paging(void)
-{
-    mmu_set_paging(&m, &pg);
-}
-
-/* Entries on the way to a page, top first. */
-struct path {
-    u8 *e[5];
-    unsigned count, size;
-};
-
-static u64 get(const struct path *p, unsigned i)
-{
-    return load_le(p->e[i], p->size);
-}
-
-static void put(const struct path *p, unsigned i, u64 v)
-{
-    store_le(p->e[i], v, p->size);
-}
-
-/* Maps the page of la; `leaf` and `upper` are flag bits beside P. */
-static struct path map(unsigned shift, u64 la, u64 pa, u64 upper, u64 leaf)
-{
-    bool wide = pg.pae || pg.long_mode;
-    unsigned bits = wide ? 9 : 10;
-    unsigned level = pg.long_mode ? (pg.la57 ? 5 : 4) : wide ? 3 : 2;
-    struct path path = {.size = wide ? 8 : 4};
-    u64 table = pg.cr3 & 0xfffff000;
-    for (;; level--) {
-        unsigned at = 12 + bits * (level - 1);
-        u64 index = la >> at & ((1u << bits) - 1);
-        if (!pg.long_mode && wide && level == 3)
-            index = la >> 30 & 3;
-        u8 *e = ram + table + index * path.size;
-        path.e[path.count++] = e;
-        if (at == shift) {
-            u64 v = pa | leaf | P | (level > 1 ? PS : 0);
-            if (!wide && level > 1)
-                v = (pa & 0xffc00000) | (pa >> 32 & 0xff) << 13 | leaf | P | PS;
-            store_le(e, v, path.size);
-            return path;
-        }
-        u64 v = load_le(e, path.size);
-        if (!(v & P)) {
-            /* A PDPTE has no rights and no accessed bit: those bits are reserved. */
-            bool bare = !pg.long_mode && wide && level == 3;
-            v = new_table() | P | (bare ? 0 : upper);
-            store_le(e, v, path.size);
-        }
-        table = v & 0xfffffffff000ull;
-    }
-}
-
-static struct path map4k(u64 la, u64 pa, u64 leaf)
-{
-    return map(12, la, pa, U | W, leaf);
-}
-
-static u64 load8(u64 la)
-{
-    u64 v = 0;
-    ck_assert_int_eq(mmu_load(&m, MMU_SUPERVISOR, la, 8, &v), MMU_OK);
-    return v;
-}
-
-static void expect_fault(enum mmu_status status, u64 la, u32 code)
-{
-    ck_assert_int_eq(status, MMU_PAGE_FAULT);
-    ck_assert_uint_eq(m.fault_addr, la);
-    ck_assert_uint_eq(m.fault_code, code);
-}
-
-static enum mmu_status probe(enum mmu_kind kind, u64 la, enum mmu_access access)
-{
-    return mmu_probe(&m, kind, la, 1, access);
-}
-
-/* ---- rights ---- */
-
-/* SDM vol. 3A 4.6.1, in its order. */
-static bool oracle(bool user_page, bool writable, bool xd, enum mmu_kind kind,
-                   enum mmu_access access)
-{
-    bool ac = kind == MMU_SUPERVISOR_AC;
-    if (kind != MMU_USER && !user_page) {
-        switch (access) {
-        case MMU_READ: return true;
-        case MMU_WRITE: return pg.wp ? writable : true;
-        case MMU_EXEC: return !xd;
-        }
-    }
-    if (kind != MMU_USER && user_page) {
-        switch (access) {
-        case MMU_READ: return pg.smap ? ac : true;
-        case MMU_WRITE:
-            if (pg.smap && !ac)
-                return false;
-            return pg.wp ? writable : true;
-        case MMU_EXEC: return pg.smep ? false : !xd;
-        }
-    }
-    switch (access) {
-    case MMU_READ: return user_page;
-    case MMU_WRITE: return user_page && writable;
-    default: return user_page && !xd;
-    }
-}
-
-static u32 oracle_code(enum mmu_kind kind, enum mmu_access access, u32 p)
-{
-    u32 code = p;
-    if (access == MMU_WRITE)
-        code |= PF_W;
-    if (kind == MMU_USER)
-        code |= PF_U;
-    if (access == MMU_EXEC && (pg.smep || (pg.nxe && pg.pae)))
-        code |= PF_I;
-    return code;
-}
-
-static void check_rights(const struct mode *mode, const struct path *path, u64 la)
-{
-    bool single = mode == &modes[M32_4M] || mode == &modes[PAE_2M]; /* one level has rights */
-    unsigned leaf = path->count - 1, upper = single ? leaf : leaf - 1;
-    bool wide = path->size == 8;
-    u64 leaf_base = get(path, leaf), upper_base = get(path, upper);
-    for (unsigned bits = 0; bits < 64; bits++) {
-        bool user[2] = {bits & 1, bits & 8}, writable[2] = {bits & 2, bits & 16};
-        bool xd[2] = {bits & 4, bits & 32};
-        if ((!wide || !pg.nxe) && (xd[0] || xd[1]))
-            continue;
-        if (single && (bits & 56) != 24)
-            continue;
-        u64 keep = ~(u64)(U | W | A | D | XD);
-        put(path, leaf, (leaf_base & keep) | user[0] * U | writable[0] * W | xd[0] * XD);
-        if (!single)
-            put(path, upper, (upper_base & keep) | user[1] * U | writable[1] * W | xd[1] * XD);
-        for (unsigned i = 0; i < 9; i++) {
-            enum mmu_kind kind = i / 3;
-            enum mmu_access access = i % 3;
-            bool ok = oracle(user[0] && user[1], writable[0] && writable[1], xd[0] || xd[1],
-                             kind, access);
-            if (access == MMU_READ)
-                mmu_flush_all(&m);
-            u64 before = get(path, leaf);
-            enum mmu_status status = probe(kind, la, access);
-            if (ok) {
-                ck_assert_msg(status == MMU_OK, "%s bits %u kind %d access %d", mode->name, bits,
-                              kind, access);
-            } else {
-                ck_assert_msg(status == MMU_PAGE_FAULT, "%s bits %u kind %d access %d: allowed",
-                              mode->name, bits, kind, access);
-                ck_assert_uint_eq(m.fault_code, oracle_code(kind, access, PF_P));
-                ck_assert_uint_eq(m.fault_addr, la);
-                ck_assert_uint_eq(get(path, leaf), before); /* A and D only when allowed */
-            }
-        }
-    }
-}
-
-START_TEST(rights_in_every_mode)
-{
-    const struct mode *mode = &modes[_i];
-    u64 la = mode->long_mode ? 0x00007f1240605123ull : 0x40605123;
-    use_mode(mode);
-    u64 pa = mode->page_shift == 30 ? 0 : DATA;
-    struct path path = map(mode->page_shift, la, pa, U | W, 0);
-    for (unsigned f = 0; f < 16; f++) {
-        pg.wp = f & 1;
-        pg.smep = f & 2;
-        pg.smap = f & 4;
-        pg.nxe = (f & 8) && mode->pae;
-        set_paging();
-        check_rights(mode, &path, la);
-    }
-}
-END_TEST
-
-START_TEST(not_present_at_each_level)
-{
-    const struct mode *mode = &modes[_i];
-    u64 la = mode->long_mode ? 0xffff8880c0605ff8ull : 0xc0605ff8;
-    use_mode(mode);
-    pg.nxe = mode->pae;
-    u64 pa = mode->page_shift == 30 ? 0 : DATA;
-    struct path path = map(mode->page_shift, la, pa, U | W, U | W);
-    for (unsigned i = 0; i < path.count; i++) {
-        u64 v = get(&path, i);
-        put(&path, i, v & ~1ull);
-        set_paging();
-        for (unsigned k = 0; k < 9; k++) {
-            enum mmu_status status = probe(k / 3, la, k % 3);
-            expect_fault(status, la, oracle_code(k / 3, k % 3, 0));
-        }
-        put(&path, i, v);
-    }
-    set_paging();
-    ck_assert_int_eq(probe(MMU_USER, la, MMU_WRITE), MMU_OK);
-}
-END_TEST
-
-START_TEST(translation_reaches_the_right_byte)
-{
-    const struct mode *mode = &modes[_i];
-    u64 within = BIT64(mode->page_shift) - 1;
-    u64 la = (mode->long_mode ? 0xffffc90000000000ull : 0x80000000u) + (0x755558 & within);
-    u64 pa = mode->page_shift == 30 ? 0 : DATA;
-    u64 gpa = pa + (0x755558 & within), found;
-    use_mode(mode);
-    map(mode->page_shift, la, pa, U | W, W);
-    set_paging();
-    store_le(ram + gpa, 0x1122334455667788ull, 8);
-    ck_assert_uint_eq(load8(la), 0x1122334455667788ull);
-    ck_assert_int_eq(mmu_store(&m, MMU_SUPERVISOR, la, 2, 0xaabb), MMU_OK);
-    ck_assert_uint_eq(load_le(ram + gpa, 4), 0x5566aabb);
-    ck_assert(mmu_debug_translate(&m, la, &found));
-    ck_assert_uint_eq(found, gpa);
-    ck_assert(!mmu_debug_translate(&m, la + 2 * GIB + (1ull << 31), &found) || !mode->long_mode);
-    struct mmu_code_page page;
-    ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, la, &page), MMU_OK);
-    ck_assert_uint_eq(page.phys, gpa & PAGE_MASK);
-    ck_assert_ptr_eq(page.host, ram + (gpa & PAGE_MASK));
-}
-END_TEST
-
-START_TEST(accessed_and_dirty_bits)
-{
-    const struct mode *mode = &modes[_i];
-    u64 la = mode->long_mode ? 0x7fff00605000ull : 0x605000, gpa;
-    use_mode(mode);
-    struct path path = map(mode->page_shift, la, 0, U | W, U | W);
-    unsigned leaf = path.count - 1;
-    unsigned first = mode->pae && !mode->long_mode ? 1 : 0;
-    set_paging();
-    ck_assert(mmu_debug_translate(&m, la, &gpa));
-    for (unsigned i = first; i <= leaf; i++)
-        ck_assert_uint_eq(get(&path, i) & (A | D), 0);
-    load8(la);
-    for (unsigned i = first; i <= leaf; i++)
-        ck_assert_uint_eq(get(&path, i) & (A | D), A);
-    if (first)
-        ck_assert_uint_eq(get(&path, 0) & (A | D), 0);
-    /* The clean page has no write tag: the store walks once, sets D and gets one. */
-    u64 walks = mmu_counters(&m)->walks;
-    struct tlb_entry *e = &m.context->entries[la >> 12 & (m.tlb_mask / 32)];
-    ck_assert_uint_eq(e->read, la);
-    ck_assert_uint_eq(e->write, TLB_INVALID);
-    ck_assert_int_eq(mmu_store(&m, MMU_SUPERVISOR, la, 1, 0), MMU_OK);
-    ck_assert_uint_eq(mmu_counters(&m)->walks, walks + 1);
-    ck_assert_uint_eq(get(&path, leaf) & (A | D), A | D);
-    ck_assert_uint_eq(e->write, la);
-    for (unsigned i = first; i < leaf; i++)
-        ck_assert_uint_eq(get(&path, i) & (A | D), A);
-    ck_assert_int_eq(mmu_store(&m, MMU_SUPERVISOR, la + 8, 8, 0), MMU_OK);
-    ck_assert_uint_eq(mmu_counters(&m)->walks, walks + 1);
-    /* A dirty page gets its write tag from a load. */
-    mmu_flush_all(&m);
-    load8(la);
-    e = &m.context->entries[la >> 12 & (m.tlb_mask / 32)];
-    ck_assert_uint_eq(e->write, la);
-}
-END_TEST
-
-/* ---- reserved bits ---- */
-
-static void check_reserved(const struct path *path, u64 la, unsigned level, unsigned bit,
-                           bool reserved)
-{
-    u64 v = get(path, level);
-    put(path, level, v | BIT64(bit));
-    set_paging();
-    enum mmu_status status = probe(MMU_USER, la, MMU_WRITE);
-    if (reserved) {
-        ck_assert_msg(status == MMU_PAGE_FAULT, "level %u bit %u is not reserved", level, bit);
-        ck_assert_uint_eq(m.fault_code, PF_P | PF_RSVD | PF_W | PF_U);
-    } else if (status != MMU_OK) {
-        ck_assert_msg(!(m.fault_code & PF_RSVD), "level %u bit %u is reserved", level, bit);
-    }
-    put(path, level, v);
-}
-
-/* The bits are listed as the SDM's tables 4-15 to 4-20 do, for MAXPHYADDR 40. */
-START_TEST(reserved_bits_long_mode)
-{
-    u64 la = 0x12345000;
-    static const unsigned shifts[] = {12, 21, 30};
-    for (unsigned s = 0; s < 3; s++) {
-        next_table = TABLES;
-        use_mode(&modes[L4_4K]);
-        struct path path = map(shifts[s], la, 0, U | W, U | W);
-        for (unsigned nxe = 0; nxe < 2; nxe++) {
-            pg.nxe = nxe;
-            for (unsigned i = 0; i < path.count; i++) {
-                bool leaf = i == path.count - 1;
-                for (unsigned bit = 40; bit < 52; bit++)
-                    check_reserved(&path, la, i, bit, true);
-                for (unsigned bit = 52; bit < 63; bit++)
-                    check_reserved(&path, la, i, bit, false);
-                check_reserved(&path, la, i, 63, !nxe);
-                for (unsigned bit = 13; leaf && bit < 30; bit++)
-                    check_reserved(&path, la, i, bit, bit < shifts[s]);
-                check_reserved(&path, la, i, 12, false); /* PAT, or an address bit */
-                check_reserved(&path, la, i, 8, false);
-            }
-            check_reserved(&path, la, 0, 7, true); /* PS in a PML4E */
-        }
-    }
-}
-END_TEST
-
-START_TEST(reserved_bits_pae)
-{
-    u64 la = 0x12345000;
-    static const unsigned shifts[] = {12, 21};
-    for (unsigned s = 0; s < 2; s++) {
-        next_table = TABLES;
-        use_mode(&modes[PAE_4K]);
-        struct path path = map(shifts[s], la, 0, U | W, U | W);
-        for (unsigned nxe = 0; nxe < 2; nxe++) {
-            pg.nxe = nxe;
-            for (unsigned i = 1; i < path.count; i++) {
-                for (unsigned bit = 40; bit < 63; bit++)
-                    check_reserved(&path, la, i, bit, true);
-                check_reserved(&path, la, i, 63, !nxe);
-                for (unsigned bit = 13; i == path.count - 1 && bit < 21; bit++)
-                    check_reserved(&path, la, i, bit, bit < shifts[s]);
-            }
-        }
-    }
-}
-END_TEST
-
-START_TEST(reserved_bits_pse36)
-{
-    u64 la = 0x12345000;
-    use_mode(&modes[M32_4M]);
-    struct path path = map(22, la, 0, 0, U | W);
-    for (unsigned bit = 13; bit < 22; bit++)
-        check_reserved(&path, la, 0, bit, bit == 21); /* 40 bits: 20:13 are all address */
-    pg.phys_bits = 36;
-    for (unsigned bit = 13; bit < 22; bit++)
-        check_reserved(&path, la, 0, bit, bit >= 17);
-    pg.phys_bits = 40;
-    /* The high bits reach RAM above 4 GiB. */
-    u8 *high = bus_alloc_ram(b, 4 * MIB, "high");
-    bus_map_ram(b, "high", 0x2300000000ull, 4 * MIB, high, true, true, 0);
-    map(22, la, 0x2300000000ull, 0, U | W);
-    set_paging();
-    high[la & (4 * MIB - 1)] = 0x42;
-    ck_assert_uint_eq(load8(la), 0x42);
-    /* Without CR4.PSE, bit 7 means nothing: the entry points to a table. */
-    pg.pse = false;
-    put(&path, 0, new_table() | PS | P | W | U);
-    set_paging();
-    expect_fault(probe(MMU_USER, la, MMU_READ), la, PF_U);
-}
-END_TEST
-
-START_TEST(pdptes_are_checked_and_kept)
-{
-    use_mode(&modes[PAE_4K]);
-    struct path path = map4k(0x40001000, DATA, U | W);
-    pg.cr3 |= 0x18; /* PCD and PWT are not part of the address */
-    ck_assert(mmu_check_pdptes(&m, &pg));
-    static const unsigned bad[] = {1, 2, 5, 6, 7, 8, 40, 51, 52, 63};
-    u64 v = get(&path, 0);
-    for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
-        put(&path, 0, v | BIT64(bad[i]));
-        ck_assert_msg(!mmu_check_pdptes(&m, &pg), "bit %u", bad[i]);
-        put(&path, 0, BIT64(bad[i]) & ~1ull); /* not present: anything goes */
-        ck_assert(mmu_check_pdptes(&m, &pg));
-    }
-    put(&path, 0, v | 0xe18);
-    ck_assert(mmu_check_pdptes(&m, &pg));
-    put(&path, 0, v);
-    set_paging();
-    put(&path, 0, 0); /* they were loaded with CR3, SDM vol. 3A 4.4.1 */
-    mmu_flush_all(&m);
-    ck_assert_int_eq(probe(MMU_USER, 0x40001000, MMU_READ), MMU_OK);
-    mmu_load_cr3(&m, pg.cr3, false);
-    expect_fault(probe(MMU_USER, 0x40001000, MMU_READ), 0x40001000, PF_U);
-    pg.long_mode = true;
-    ck_assert(mmu_check_pdptes(&m, &pg));
-}
-END_TEST
-
-START_TEST(canonical_addresses)
-{
-    u64 v, gpa;
-    struct mmu_code_page page;
-    use_mode(&modes[L4_4K]);
-    set_paging();
-    ck_assert_int_eq(mmu_load(&m, MMU_USER, 0x800000000000ull, 1, &v), MMU_NONCANONICAL);
-    ck_assert_uint_eq(m.fault_addr, 0x800000000000ull);
-    ck_assert_int_eq(mmu_store(&m, MMU_USER, 0xffff7fffffffffffull, 1, 0), MMU_NONCANONICAL);
-    ck_assert_int_eq(mmu_fetch_page(&m, MMU_USER, 1ull << 63, &page), MMU_NONCANONICAL);
-    ck_assert(!mmu_debug_translate(&m, 1ull << 63, &gpa));
-    /* The last bytes below the hole: paging is not asked when the end is not canonical. */
-    ck_assert_int_eq(mmu_load(&m, MMU_USER, 0x7ffffffffffcull, 8, &v), MMU_NONCANONICAL);
-    expect_fault(mmu_load(&m, MMU_USER, 0x7ffffffffff8ull, 8, &v), 0x7ffffffffff8ull, PF_U);
-    expect_fault(mmu_load(&m, MMU_USER, 0xffff800000000000ull, 8, &v), 0xffff800000000000ull,
-                 PF_U);
-    next_table = TABLES;
-    use_mode(&modes[L5_4K]);
-    set_paging();
-    expect_fault(mmu_load(&m, MMU_USER, 0x800000000000ull, 8, &v), 0x800000000000ull, PF_U);
-    ck_assert_int_eq(mmu_load(&m, MMU_USER, 1ull << 56, 8, &v), MMU_NONCANONICAL);
-}
-END_TEST
+#include "tests/unit/paging_fixture.h"
 
 START_TEST(no_paging_and_wrapping)
 {
@@ -698,11 +211,45 @@ START_TEST(pcids_keep_their_entries)
     mmu_flush_page(&m, 0x6000);
     load8(0x5000);
     /* More PCIDs than slots: the least recently used is given away, and comes back empty. */
-    for (unsigned i = 0; i < MMU_ASIDS; i++)
+    for (unsigned i = 0; i < MMU_ASIDS; i++) {
         mmu_load_cr3(&m, first | (0x100 + i), true);
+        ck_assert_uint_eq(load8(0x5000), 1);
+    }
     mmu_load_cr3(&m, second | 7, true);
     ck_assert_ptr_null(inline_probe(0x5000));
     ck_assert_uint_eq(load8(0x5000), 2);
+}
+END_TEST
+
+START_TEST(without_pge_nothing_is_global)
+{
+    use_mode(&modes[L4_4K]);
+    map4k(0x6000, DATA, W | G);
+    pg.pcide = true;
+    set_paging();
+    load8(0x6000);
+    mmu_load_cr3(&m, pg.cr3, false);
+    ck_assert_ptr_null(inline_probe(0x6000));
+}
+END_TEST
+
+START_TEST(growing_keeps_what_was_there)
+{
+    const u64 base = 0x40000000, entries = TLB_MIN_ENTRIES;
+    use_mode(&modes[L4_2M]);
+    for (unsigned i = 0; i < 2; i++)
+        map(21, base + i * 2 * MIB, i * 2 * MIB, U | W, W);
+    set_paging();
+    load8(base + 0x10 * 0x1000);
+    load8(base + (entries + 0x11) * 0x1000); /* has to move up */
+    for (unsigned i = 0; m.tlb_mask / 32 + 1 == entries; i++) {
+        ck_assert_uint_lt(i, entries);
+        load8(base + (0x20 + i % 2 * entries) * 0x1000);
+    }
+    ck_assert_ptr_nonnull(inline_probe(base + 0x10 * 0x1000));
+    ck_assert_ptr_nonnull(inline_probe(base + (entries + 0x11) * 0x1000));
+    mmu_flush_all(&m);
+    ck_assert_ptr_null(inline_probe(base + (entries + 0x11) * 0x1000));
 }
 END_TEST
 
@@ -1132,31 +679,31 @@ START_TEST(others_may_flush_and_mark_while_a_cpu_runs)
 }
 END_TEST
 
-static u64 shared_pte_la;
-
-static void *set_other_bits(void *opaque)
+static void *flush_from_outside(void *opaque)
 {
-    u32 *e = opaque;
-    for (unsigned i = 0; i < 200000; i++)
-        __atomic_fetch_xor(e, 1u << 9, __ATOMIC_RELAXED); /* a bit that software owns */
+    bus_flush_tlbs(b);
     return NULL;
 }
 
-START_TEST(accessed_bits_lose_no_update)
+START_TEST(the_owner_repeats_what_another_flushed)
 {
     pthread_t thread;
-    use_mode(&modes[M32_4K]);
-    struct path p = map4k(0x5000, DATA, U | W);
+    struct mmu_code_page page;
     set_paging();
-    shared_pte_la = 0x5000;
-    pthread_create(&thread, NULL, set_other_bits, p.e[1]);
-    for (unsigned i = 0; i < 50000; i++) {
-        __atomic_fetch_and((u32 *)p.e[1], ~(u32)(A | D), __ATOMIC_RELAXED);
-        mmu_flush_page(&m, 0x5000);
-        ck_assert_int_eq(mmu_store(&m, MMU_USER, 0x5000, 1, 0), MMU_OK);
-    }
+    kicked = false;
+    mmu_set_owner(&m, on_kick, NULL);
+    ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, DATA, &page), MMU_OK);
+    pthread_create(&thread, NULL, flush_from_outside, NULL);
     pthread_join(thread, NULL);
-    ck_assert_uint_eq(get(&p, 1), DATA | P | U | W | A | D); /* an even number of flips */
+    ck_assert(kicked);
+    ck_assert_ptr_null(inline_probe(DATA));
+    /* Fetched before that flush, put in after it. */
+    m.context->jumps[3] = (struct jump_entry){.tag = DATA + 3, .code = 1};
+    mmu_run_pending(&m);
+    ck_assert_uint_eq(m.context->jumps[3].tag, ~0ull);
+    u64 flushes = mmu_counters(&m)->flushes;
+    mmu_run_pending(&m);
+    ck_assert_uint_eq(mmu_counters(&m)->flushes, flushes);
 }
 END_TEST
 
@@ -1232,16 +779,6 @@ int main(void)
     TCase *t = tcase_create("mmu");
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 60);
-    int n = ARRAY_SIZE(modes);
-    tcase_add_loop_test(t, rights_in_every_mode, 0, n);
-    tcase_add_loop_test(t, not_present_at_each_level, 0, n);
-    tcase_add_loop_test(t, translation_reaches_the_right_byte, 0, n);
-    tcase_add_loop_test(t, accessed_and_dirty_bits, 0, n);
-    tcase_add_test(t, reserved_bits_long_mode);
-    tcase_add_test(t, reserved_bits_pae);
-    tcase_add_test(t, reserved_bits_pse36);
-    tcase_add_test(t, pdptes_are_checked_and_kept);
-    tcase_add_test(t, canonical_addresses);
     tcase_add_test(t, no_paging_and_wrapping);
     tcase_add_test(t, hits_walk_once);
     tcase_add_test(t, smap_is_a_matter_of_the_kind);
@@ -1249,6 +786,8 @@ int main(void)
     tcase_add_test(t, invlpg_takes_the_whole_large_page);
     tcase_add_test(t, cr3_load_spares_global_pages);
     tcase_add_test(t, pcids_keep_their_entries);
+    tcase_add_test(t, without_pge_nothing_is_global);
+    tcase_add_test(t, growing_keeps_what_was_there);
     tcase_add_test(t, invlpg_reaches_global_entries_of_other_slots);
     tcase_add_test(t, the_table_grows_with_use_and_shrinks);
     tcase_add_test(t, jump_caches_empty_with_their_mappings);
@@ -1262,7 +801,7 @@ int main(void)
     tcase_add_test(t, marks_take_tags_from_every_cpu);
     tcase_add_test(t, moving_a_region_flushes);
     tcase_add_test(t, others_may_flush_and_mark_while_a_cpu_runs);
-    tcase_add_test(t, accessed_bits_lose_no_update);
+    tcase_add_test(t, the_owner_repeats_what_another_flushed);
     tcase_add_test(t, slow_path_costs);
     tcase_add_test(t, the_tlb_prints);
     suite_add_tcase(s, t);
