@@ -45,7 +45,7 @@ static void drop_entry(struct tlb_entry *e)
     set_tag(&e->read, TLB_INVALID);
     set_tag(&e->write, TLB_INVALID);
     if (e->phys & TLB_IO)
-        e->addend = TLB_INVALID;
+        set_tag(&e->addend, TLB_INVALID);
 }
 
 /* ---- contexts ---- */
@@ -241,7 +241,7 @@ void mmu_flush_pcid(struct mmu *m, unsigned pcid)
 
 static bool may_touch(struct mmu *m)
 {
-    return !m->priv->owned || pthread_equal(m->priv->owner, pthread_self());
+    return !atomic_load(&m->priv->owned) || pthread_equal(m->priv->owner, pthread_self());
 }
 
 /* Asks the owner to flush at its next safe point. */
@@ -342,7 +342,7 @@ void mmu_set_owner(struct mmu *m, void (*kick)(void *opaque), void *opaque)
     m->priv->owner = pthread_self();
     m->priv->kick = kick;
     m->priv->kick_opaque = opaque;
-    m->priv->owned = true;
+    atomic_store(&m->priv->owned, true);
 }
 
 void mmu_run_pending(struct mmu *m)
@@ -492,7 +492,8 @@ enum mmu_status tlb_translate(struct mmu *m, enum mmu_kind kind, u64 la, enum mm
     static const u32 needs[] = {
         [MMU_READ] = 0, [MMU_WRITE] = TLB_CAN_WRITE, [MMU_EXEC] = TLB_CAN_EXEC};
     if (likely(tlb_entry_is(e, la & PAGE_MASK)) && (e->phys & needs[access]) == needs[access]) {
-        *out = *e;
+        *out = (struct tlb_entry){.read = tlb_field(&e->read), .write = tlb_field(&e->write),
+                                  .addend = tlb_field(&e->addend), .phys = e->phys};
         return MMU_OK;
     }
     return miss(m, kind, la, access, out);

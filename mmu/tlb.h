@@ -47,7 +47,7 @@ struct mmu_private {
     atomic_flag lock;        /* held while entries change; see tlb.c */
     _Atomic u64 generation;  /* counts flushes: a walk that one overtook is not cached */
     _Atomic bool pending;    /* another thread flushed: do it again here */
-    bool owned;
+    _Atomic bool owned;      /* the three below are valid */
     pthread_t owner;
     void (*kick)(void *opaque);
     void *kick_opaque;
@@ -77,9 +77,16 @@ void tlb_note_fetch(struct mmu *m, enum mmu_kind kind, u64 la);
 /* Takes the write tags for the RAM page at `host` from every TLB on the bus. */
 void tlb_drop_write_tags(struct bus *b, const u8 *host);
 
+/* Entries may be dropped by another thread at any time, so their fields are read once each. */
+static inline u64 tlb_field(const u64 *field)
+{
+    return __atomic_load_n(field, __ATOMIC_RELAXED);
+}
+
 static inline bool tlb_entry_is(const struct tlb_entry *e, u64 page)
 {
-    return e->read == page || ((e->phys & TLB_IO) && e->addend == page);
+    return tlb_field(&e->read) == page ||
+           ((e->phys & TLB_IO) && tlb_field(&e->addend) == page);
 }
 
 static inline u64 tlb_wrap(const struct mmu *m, u64 la)

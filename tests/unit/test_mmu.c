@@ -630,7 +630,7 @@ END_TEST
 
 /* ---- threads ---- */
 
-static _Atomic bool stop, kicked;
+static _Atomic bool stop, kicked, ready;
 
 static void on_kick(void *opaque)
 {
@@ -642,6 +642,7 @@ static void *run_cpu(void *opaque)
     struct mmu *cpu = opaque;
     u64 v, sum = 0;
     mmu_set_owner(cpu, on_kick, NULL);
+    ready = true;
     while (!stop) {
         for (u64 i = 0; i < 512; i++) {
             if (mmu_load(cpu, MMU_SUPERVISOR, 0x40000000 + i * 0x1000, 8, &v) != MMU_OK ||
@@ -664,10 +665,10 @@ START_TEST(others_may_flush_and_mark_while_a_cpu_runs)
     set_paging();
     for (u64 i = 0; i < 512; i++)
         store_le(ram + DATA + i * 0x1000, i, 8);
-    stop = kicked = false;
+    stop = kicked = ready = false;
     pthread_create(&thread, NULL, run_cpu, &m);
-    while (!kicked)
-        bus_flush_tlbs(b);
+    while (!ready)
+        ;
     for (unsigned i = 0; i < 3000; i++) {
         bus_flush_tlbs(b);
         code_mark(b, DATA + i % 512 * 0x1000, 1);
@@ -676,6 +677,7 @@ START_TEST(others_may_flush_and_mark_while_a_cpu_runs)
     stop = true;
     pthread_join(thread, &wrong);
     ck_assert_ptr_null(wrong);
+    ck_assert(kicked);
 }
 END_TEST
 
@@ -704,6 +706,111 @@ START_TEST(the_owner_repeats_what_another_flushed)
     u64 flushes = mmu_counters(&m)->flushes;
     mmu_run_pending(&m);
     ck_assert_uint_eq(mmu_counters(&m)->flushes, flushes);
+}
+END_TEST
+
+/* ---- everything at once, against a model ---- */
+
+#define SPACES 12u /* more than there are slots */
+#define PAGES 48u
+#define FRAMES 32u
+
+static struct {
+    u64 cr3[SPACES];
+    struct path path[SPACES][PAGES];
+    unsigned frame[SPACES][PAGES];
+    u64 content[FRAMES];
+    unsigned current;
+} model;
+
+static u32 random_state;
+
+static u32 random_below(u32 n)
+{
+    random_state = random_state * 1664525 + 1013904223;
+    return (random_state >> 8) % n;
+}
+
+/* Far apart and in conflict with each other in small tables. */
+static u64 model_la(unsigned page)
+{
+    return 0x10000000ull + page / 2 * 0x40000000ull + page % 2 * 0x1000;
+}
+
+static void model_map(unsigned page, unsigned frame)
+{
+    struct path *p = &model.path[model.current][page];
+    put(p, p->count - 1, (DATA + frame * 0x1000) | P | W | (page % 5 ? 0 : G));
+    model.frame[model.current][page] = frame;
+}
+
+static void model_step(void)
+{
+    unsigned page = random_below(PAGES), frame = model.frame[model.current][page];
+    u64 la = model_la(page), v;
+    switch (random_below(10)) {
+    case 0:
+        model.current = random_below(SPACES);
+        mmu_load_cr3(&m, model.cr3[model.current] | (model.current + 1), random_below(4) != 0);
+        return;
+    case 1:
+        model_map(page, random_below(FRAMES));
+        mmu_flush_page(&m, la);
+        return;
+    case 2:
+        code_mark(b, DATA + frame * 0x1000 + random_below(2) * 64, 8);
+        return;
+    case 3:
+        if (random_below(50) == 0)
+            mmu_flush_all(&m);
+        else
+            code_clear_page(b, DATA + frame * 0x1000);
+        return;
+    case 4:
+    case 5:
+        v = random_below(1u << 24);
+        if (inline_probe(la) && inline_probe(la)->write == la) {
+            ck_assert(!code_page(b, DATA + frame * 0x1000));
+            store_le((u8 *)(uintptr_t)(la + inline_probe(la)->addend), v, 8);
+        } else {
+            unsigned calls = hook.calls;
+            bool marked = code_hit(b, DATA + frame * 0x1000, 8);
+            ck_assert_int_eq(mmu_store(&m, MMU_SUPERVISOR, la, 8, v), MMU_OK);
+            ck_assert_uint_eq(hook.calls, calls + marked);
+        }
+        model.content[frame] = v;
+        return;
+    default:
+        if (inline_probe(la))
+            v = load_le((u8 *)(uintptr_t)(la + inline_probe(la)->addend), 8);
+        else
+            v = load8(la);
+        ck_assert_uint_eq(v, model.content[frame]);
+    }
+}
+
+START_TEST(random_use_agrees_with_a_model)
+{
+    memset(&model, 0, sizeof model);
+    memset(&hook, 0, sizeof hook);
+    random_state = 12345u + (u32)_i;
+    bus_set_code_hook(b, (struct code_hook){on_code, NULL});
+    use_mode(&modes[L4_4K]);
+    for (model.current = 0; model.current < SPACES; model.current++) {
+        model.cr3[model.current] = pg.cr3 = new_table();
+        for (unsigned page = 0; page < PAGES; page++) {
+            model.path[model.current][page] = map4k(model_la(page), DATA, W);
+            model_map(page, random_below(FRAMES));
+        }
+    }
+    model.current = 0;
+    pg.cr3 = model.cr3[0] | 1;
+    pg.pcide = pg.pge = true;
+    set_paging();
+    for (unsigned i = 0; i < 200000; i++)
+        model_step();
+    ck_assert_uint_gt(mmu_counters(&m)->asid_hits, 100);
+    ck_assert_uint_gt(mmu_counters(&m)->code_stores, 100);
 }
 END_TEST
 
@@ -802,6 +909,7 @@ int main(void)
     tcase_add_test(t, moving_a_region_flushes);
     tcase_add_test(t, others_may_flush_and_mark_while_a_cpu_runs);
     tcase_add_test(t, the_owner_repeats_what_another_flushed);
+    tcase_add_loop_test(t, random_use_agrees_with_a_model, 0, 4);
     tcase_add_test(t, slow_path_costs);
     tcase_add_test(t, the_tlb_prints);
     suite_add_tcase(s, t);
