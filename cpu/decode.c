@@ -207,7 +207,8 @@ struct row {
 #define PDVW(o, op)                                                                     \
     AT(o, PFX(I(op, (Pq, Qd), MMX, NONE, 0), I(op, (Vx, Wx), SSE2, NONE, P_A16), UD, UD))
 #define FP2(o, op)                                                                      \
-    AT(o, PFX(I(op##ps, (Vx, Wx), SSE, NONE, P_A16), I(op##pd, (Vx, Wx), SSE2, NONE, P_A16), UD, UD))
+    AT(o, PFX(I(op##ps, (Vx, Wx), SSE, NONE, P_A16), I(op##pd, (Vx, Wx), SSE2, NONE, P_A16), UD, \
+              UD))
 #define FP4(o, op)                                                                      \
     AT(o, PFX(I(op##ps, (Vx, Wx), SSE, NONE, P_A16), I(op##pd, (Vx, Wx), SSE2, NONE, P_A16), \
               I(op##ss, (Vss, Wss), SSE, NONE, 0), I(op##sd, (Vsd, Wsd), SSE2, NONE, 0)))

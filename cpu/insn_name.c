@@ -39,6 +39,8 @@ const char *insn_name(const struct insn *in, char buf[32])
     case OP_cmpss: return sse_compare(in, "ss", buf);
     case OP_cmpsd_sse: return sse_compare(in, "sd", buf);
     case OP_movsd_sse: return "movsd";
+    case OP_fcompi: return "fcomip";
+    case OP_fucompi: return "fucomip";
     default: return in->op < OP_COUNT ? names[in->op] : names[OP_INVALID];
     }
 }

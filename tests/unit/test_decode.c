@@ -1,0 +1,884 @@
+/* The decoder against Capstone, and by hand where Capstone has nothing to say (operands).
+ *
+ * Enumerated: every opcode byte of the four maps, times every ModRM byte, times the prefixes none,
+ * 66, F3, F2, 66+F3, 66+F2, 67 and (64-bit) REX.W, in three modes.  Random: 1 million byte strings
+ * from a fixed seed, 10 million when the environment variable DRAGOMAN_LONG is 1.  Validity, length
+ * and mnemonic must agree; where Capstone 4.0.2 and the manual differ, the tables below say so, and
+ * each of their rows must be needed at least once in the enumeration. */
+#include <check.h>
+#include <capstone/capstone.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu/decode.h"
+#include "cpu/state.h"
+
+static csh handles[3], detail_handle[3];
+static cs_insn *scratch;
+static const unsigned modes[3] = {16, 32, 64};
+
+/* One comparison: the bytes and what both sides make of them. */
+struct pair {
+    const u8 *bytes;
+    unsigned mode;
+    struct insn in; /* ours */
+    enum decode_status status;
+    const char *ours, *theirs; /* mnemonics, or "(bad)" */
+    char ours_buf[32], theirs_buf[32];
+    unsigned their_len;
+};
+
+static unsigned mode_index(unsigned mode)
+{
+    return mode == 64 ? 2 : mode == 32;
+}
+
+/* Capstone writes some prefixes into the mnemonic. */
+static const char *strip_prefixes(const char *s)
+{
+    static const char *const words[] = {
+        "lock ", "repne ", "repe ", "repz ", "rep ", "bnd ", "xacquire ", "xrelease ", "data16 ",
+        "notrack ",
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
+        size_t n = strlen(words[i]);
+        if (!strncmp(s, words[i], n))
+            return strip_prefixes(s + n);
+    }
+    return s;
+}
+
+static void decode_both(struct pair *q, const u8 *bytes, unsigned n, unsigned mode)
+{
+    const u8 *code = bytes;
+    size_t size = n;
+    u64 address = 0;
+    q->bytes = bytes;
+    q->mode = mode;
+    q->status = decode(&q->in, bytes, n, mode);
+    q->ours = q->status == DECODE_OK ? insn_name(&q->in, q->ours_buf) : "(bad)";
+    q->theirs = "(bad)";
+    q->their_len = 0;
+    if (cs_disasm_iter(handles[mode_index(mode)], &code, &size, &address, scratch)) {
+        snprintf(q->theirs_buf, sizeof(q->theirs_buf), "%s", strip_prefixes(scratch->mnemonic));
+        q->theirs = q->theirs_buf;
+        q->their_len = scratch->size;
+    }
+}
+
+static bool ours_bad(const struct pair *q)
+{
+    return q->status != DECODE_OK;
+}
+
+static bool theirs_bad(const struct pair *q)
+{
+    return !q->their_len;
+}
+
+static bool same(const struct pair *q)
+{
+    if (ours_bad(q) || theirs_bad(q))
+        return ours_bad(q) && theirs_bad(q);
+    return q->in.len == q->their_len && !strcmp(q->ours, q->theirs);
+}
+
+/* ---- where Capstone differs ---- */
+
+/* Same instruction and length, other spelling. */
+static struct alias {
+    const char *ours, *theirs, *why;
+    unsigned long used;
+} aliases[] = {
+    {"pusha", "pushaw", "SDM PUSHA: 60 is PUSHA with 16-bit operands; the w is AT&T's", 0},
+    {"pushad", "pushal", "SDM PUSHAD; the l is AT&T's", 0},
+    {"popa", "popaw", "SDM POPA; the w is AT&T's", 0},
+    {"popad", "popal", "SDM POPAD; the l is AT&T's", 0},
+    {"shl", "sal", "SDM SAL/SHL are one instruction; /6 is its alias", 0},
+    {"fneni", "feni8087_nop", "SDM vol. 3B 23.18.9: FENI is a no-operation since the 80387", 0},
+    {"fndisi", "fdisi8087_nop", "SDM vol. 3B 23.18.9: likewise FDISI", 0},
+    {"movabs", "mov", "SDM MOV: moffs form; Capstone drops the AT&T spelling when 67 is given", 0},
+    {"movq", "movd", "SDM MOVD/MOVQ: REX.W 0F 6E and 0F 7E are MOVQ", 0},
+};
+
+static struct alias *find_alias(const struct pair *q)
+{
+    if (ours_bad(q) || theirs_bad(q) || q->in.len != q->their_len)
+        return NULL;
+    for (unsigned i = 0; i < ARRAY_SIZE(aliases); i++) {
+        if (!strcmp(q->ours, aliases[i].ours) && !strcmp(q->theirs, aliases[i].theirs))
+            return &aliases[i];
+    }
+    return NULL;
+}
+
+static bool has_prefix(const struct pair *q, u8 prefix)
+{
+    for (unsigned i = 0; i < 15; i++) {
+        u8 b = q->bytes[i];
+        if (b == prefix)
+            return true;
+        if (b != 0x66 && b != 0x67 && b != 0xf0 && b != 0xf2 && b != 0xf3 && b != 0x2e &&
+            b != 0x36 && b != 0x3e && b != 0x26 && b != 0x64 && b != 0x65 &&
+            !(q->mode == 64 && (b & 0xf0) == 0x40))
+            return false;
+    }
+    return false;
+}
+
+static bool opcode_is(const struct pair *q, unsigned map, unsigned first, unsigned last)
+{
+    return q->in.map == map && q->in.opcode >= first && q->in.opcode <= last;
+}
+
+static bool is_one_of(const char *name, const char *const *list)
+{
+    for (; *list; list++) {
+        if (!strcmp(name, *list))
+            return true;
+    }
+    return false;
+}
+
+static bool vex_evex_xop(const struct pair *q)
+{
+    return q->status == DECODE_UD && (opcode_is(q, 0, 0xc4, 0xc5) || opcode_is(q, 0, 0x62, 0x62) ||
+                                      (opcode_is(q, 0, 0x8f, 0x8f) && (q->in.modrm & 0x38)));
+}
+
+static bool other_extension(const struct pair *q)
+{
+    static const u8 groups[] = {
+        X86_GRP_VM, X86_GRP_3DNOW, X86_GRP_AES, X86_GRP_ADX, X86_GRP_RTM, X86_GRP_SHA,
+        X86_GRP_SSE4A, X86_GRP_PCLMUL, X86_GRP_SGX,
+    };
+    static const char *const names[] = {
+        "getsec", "pcommit", "xsaves", "xsaves64", "xrstors", "xrstors64", "rdpkru", "wrpkru",
+        "montmul", "xsha1", "xsha256", "xstorerng", "xcryptecb", "xcryptcbc", "xcryptctr",
+        "xcryptcfb", "xcryptofb", "femms", "encls", "enclu", "xabort", "xbegin", "xend", "xtest",
+        "clgi", "stgi", "skinit", "invlpga", "vmfunc", NULL,
+    };
+    if (!ours_bad(q) || theirs_bad(q))
+        return false;
+    if (is_one_of(q->theirs, names))
+        return true;
+    cs_insn *list;
+    csh h = detail_handle[mode_index(q->mode)];
+    size_t n = cs_disasm(h, q->bytes, 15, 0, 1, &list);
+    bool found = false;
+    for (unsigned i = 0; n && i < ARRAY_SIZE(groups); i++)
+        found |= cs_insn_group(h, list, groups[i]);
+    cs_free(list, n);
+    return found;
+}
+
+/* Capstone's text of the instruction, operands and all; false when it has none. */
+static bool their_text(const u8 *bytes, unsigned n, unsigned mode, char text[200])
+{
+    const u8 *code = bytes;
+    size_t size = n;
+    u64 address = 0;
+    if (!cs_disasm_iter(handles[mode_index(mode)], &code, &size, &address, scratch))
+        return false;
+    snprintf(text, 200, "%s %s", strip_prefixes(scratch->mnemonic), scratch->op_str);
+    return true;
+}
+
+/* Capstone finds no row with the prefix and silently takes the one without: the same text comes
+ * out when the prefixes are removed. */
+static bool superfluous_prefix(const struct pair *q)
+{
+    char with[200], without[200];
+    u8 bytes[15];
+    unsigned n = 0, i = 0;
+    if (!ours_bad(q) || theirs_bad(q) || !q->in.map || q->mode == 16)
+        return false;
+    for (; q->bytes[i] != 0x0f; i++) {
+        if (q->bytes[i] != 0x66 && q->bytes[i] != 0xf2 && q->bytes[i] != 0xf3)
+            bytes[n++] = q->bytes[i];
+    }
+    if (n == i)
+        return false;
+    memcpy(bytes + n, q->bytes + i, 15 - i);
+    return their_text(q->bytes, 15, q->mode, with) &&
+           their_text(bytes, n + 15 - i, q->mode, without) && !strcmp(with, without);
+}
+
+static bool near_branch_66(const struct pair *q)
+{
+    return q->mode == 64 && has_prefix(q, 0x66) && !strcmp(q->ours, q->theirs) &&
+           q->in.operands == 1 && q->in.opnd[0].kind == OPND_REL && q->in.len == q->their_len + 2;
+}
+
+static bool convert_16(const struct pair *q)
+{
+    return q->mode == 16 && !ours_bad(q) && opcode_is(q, 0, 0x98, 0x99);
+}
+
+static bool segment_register(const struct pair *q)
+{
+    return ours_bad(q) && opcode_is(q, 0, 0x8e, 0x8e) && ((q->in.modrm >> 3) & 7) == SEG_CS;
+}
+
+static bool segment_rex_r(const struct pair *q)
+{
+    return q->mode == 64 && opcode_is(q, 0, 0x8c, 0x8e) && q->in.rex & 4 && theirs_bad(q);
+}
+
+static bool control_register(const struct pair *q)
+{
+    unsigned reg = ((q->in.modrm >> 3) & 7) | (q->in.rex & 4) << 1;
+    bool debug = q->in.opcode & 1;
+    return ours_bad(q) && opcode_is(q, 1, 0x20, 0x23) &&
+           (debug ? reg > 7 : reg == 1 || (reg > 4 && reg != 8));
+}
+
+static bool hint_nop(const struct pair *q)
+{
+    return theirs_bad(q) && (opcode_is(q, 1, 0x18, 0x1f) || opcode_is(q, 1, 0x0d, 0x0d));
+}
+
+static bool fence_rm(const struct pair *q)
+{
+    return theirs_bad(q) && opcode_is(q, 1, 0xae, 0xae) && q->in.modrm > 0xe8 && (q->in.modrm & 7);
+}
+
+static bool swapgs_legacy(const struct pair *q)
+{
+    return ours_bad(q) && q->mode != 64 && !strcmp(q->theirs, "swapgs");
+}
+
+static bool rdpid(const struct pair *q)
+{
+    return !strcmp(q->ours, "rdpid") && !strcmp(q->theirs, "rdseed");
+}
+
+static bool ud0_ud1(const struct pair *q)
+{
+    return (opcode_is(q, 1, 0xff, 0xff) && (theirs_bad(q) || !strcmp(q->theirs, "ud0"))) ||
+           (opcode_is(q, 1, 0xb9, 0xb9) && !strcmp(q->theirs, "ud2b"));
+}
+
+static struct exception {
+    bool (*applies)(const struct pair *q);
+    const char *why;
+    unsigned long used;
+} exceptions[] = {
+    {vex_evex_xop, "VEX, EVEX and XOP maps are not covered: C4, C5, 62 and 8F /1-7 are #UD", 0},
+    {other_extension, "extensions outside the covered maps are #UD", 0},
+    {superfluous_prefix, "SDM vol. 2A 3.1.1.1: NP rows and blank columns are #UD with 66, F2 or F3 "
+                         "(silicon agrees); Capstone falls back to the row without prefix", 0},
+    {near_branch_66, "SDM vol. 1 6.3.7: near branches in 64-bit mode ignore 66; Capstone, as AMD, "
+                     "takes a 16-bit displacement", 0},
+    {convert_16, "SDM CBW, CWD: chosen by operand size; Capstone takes 16-bit code for 32-bit", 0},
+    {segment_register, "SDM MOV: loading CS is #UD", 0},
+    {segment_rex_r,
+     "SDM vol. 2A 2.2.1.2: REX.R is ignored when ModRM.reg is a segment register", 0},
+    {control_register, "SDM MOV CR, MOV DR: CR1, CR5-CR7, CR9-CR15, DR8-DR15 are #UD", 0},
+    {hint_nop, "SDM table A-3, NOP: 0F 0D and 0F 18-1F are hints or NOP with every ModRM byte", 0},
+    {fence_rm, "SDM LFENCE, MFENCE, SFENCE: ModRM.rm is ignored", 0},
+    {swapgs_legacy, "SDM SWAPGS: #UD outside 64-bit mode", 0},
+    {rdpid, "SDM RDPID: F3 0F C7 /7", 0},
+    {ud0_ud1, "SDM UD: 0F B9 /r and 0F FF /r have a ModRM byte; Capstone takes them without", 0},
+};
+
+static unsigned long compared, failures;
+
+static void report(const struct pair *q)
+{
+    failures++;
+    if (failures > 60)
+        return;
+    printf("mismatch, %u-bit:", q->mode);
+    for (unsigned i = 0; i < 16; i++)
+        printf(" %02x", q->bytes[i]);
+    printf(": %s, length %u; Capstone: %s, length %u\n", q->ours, q->in.len, q->theirs,
+           q->their_len);
+}
+
+static bool explained(const struct pair *q)
+{
+    struct alias *a = find_alias(q);
+    if (a) {
+        a->used++;
+        return true;
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(exceptions); i++) {
+        if (exceptions[i].applies(q)) {
+            exceptions[i].used++;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Capstone sees only the last prefix as a mandatory one, reads none in 16-bit mode, mixes up 66 and
+ * 67 with REX.W, and accepts LOCK where the SDM does not.  Such strings are compared in another
+ * spelling that means the same: */
+static struct {
+    const char *why;
+    unsigned long used;
+} respelled[] = {
+    {"SDM vol. 2A 2.1.1: prefixes count in any order; Capstone wants the mandatory one last", 0},
+    {"mandatory prefixes, which Capstone ignores in 16-bit mode, compared in 32-bit mode", 0},
+    {"SDM vol. 2A 2.2.1.2: REX.W overrides 66; prefixes without effect left out", 0},
+    {"SDM LOCK: #UD unless listed and with a memory destination; Capstone is laxer", 0},
+};
+
+enum { TO_32 = 1, DROP_66 = 2, DROP_REX_W = 4 };
+
+/* Writes the string with one prefix of each kind, the mandatory one last.  TO_32: for 32-bit mode,
+ * with 67 toggled so that 16-bit code addresses memory alike.  Returns its length. */
+static unsigned respell(const struct pair *q, unsigned n, u8 *out, unsigned how)
+{
+    unsigned i = 0, len = 0;
+    u8 seg = 0, rep = 0, rex = 0;
+    bool opsize = false, addrsize = how & TO_32;
+    for (;; i++) {
+        u8 b = q->bytes[i];
+        if (q->mode == 64 && (b & 0xf0) == 0x40) {
+            rex = b;
+            continue;
+        }
+        if (b == 0x66)
+            opsize = true;
+        else if (b == 0x67)
+            addrsize = !(how & TO_32);
+        else if (b == 0xf2 || b == 0xf3)
+            rep = b;
+        else if (b == 0x64 || b == 0x65 || b == 0x26 || b == 0x2e || b == 0x36 || b == 0x3e)
+            seg = b;
+        else if (b != 0xf0)
+            break;
+        rex = 0;
+    }
+    if (how & DROP_REX_W)
+        rex = (rex & 0xf7) == 0x40 ? 0 : rex & 0xf7;
+    if (seg)
+        out[len++] = seg;
+    if (addrsize)
+        out[len++] = 0x67;
+    if (opsize && !(how & DROP_66))
+        out[len++] = 0x66;
+    if (rep && (q->in.map || q->in.opcode == 0x90))
+        out[len++] = rep;
+    if (rex)
+        out[len++] = rex;
+    memcpy(out + len, q->bytes + i, n - i);
+    return len + n - i;
+}
+
+static bool same_respelled_as(const struct pair *q, unsigned n, unsigned how)
+{
+    struct pair r;
+    u8 bytes[40];
+    unsigned len = respell(q, n, bytes, how);
+    decode_both(&r, bytes, len, how & TO_32 ? 32 : q->mode);
+    if (n - q->in.len != len - r.in.len || (!same(&r) && !explained(&r)))
+        return false;
+    unsigned why = how & TO_32 ? 1 : how ? 2 : 0;
+    if (q->in.lock && ours_bad(q)) {
+        why = 3;
+        if (!ours_bad(&r) && r.in.row->props & ROW_LOCKABLE && r.in.opnd[0].kind == OPND_MEM)
+            return false;
+    } else if (ours_bad(&r) != ours_bad(q) || r.in.op != q->in.op) {
+        return false;
+    }
+    respelled[why].used++;
+    return true;
+}
+
+static bool same_respelled(const struct pair *q, unsigned n)
+{
+    unsigned to32 = q->mode == 16 && (q->in.map || q->in.opcode == 0x90) ? TO_32 : 0;
+    if (q->status != DECODE_OK && q->status != DECODE_UD)
+        return false;
+    return same_respelled_as(q, n, to32) || same_respelled_as(q, n, to32 | DROP_66) ||
+           same_respelled_as(q, n, DROP_REX_W) || same_respelled_as(q, n, DROP_66 | DROP_REX_W);
+}
+
+static void compare(const u8 *bytes, unsigned n, unsigned mode)
+{
+    struct pair q;
+    decode_both(&q, bytes, n, mode);
+    compared++;
+    if (same(&q) || explained(&q) || same_respelled(&q, n))
+        return;
+    report(&q);
+}
+
+static void open_capstone(void)
+{
+    static const cs_mode cs_modes[3] = {CS_MODE_16, CS_MODE_32, CS_MODE_64};
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert(cs_open(CS_ARCH_X86, cs_modes[i], &handles[i]) == CS_ERR_OK);
+        ck_assert(cs_open(CS_ARCH_X86, cs_modes[i], &detail_handle[i]) == CS_ERR_OK);
+        cs_option(detail_handle[i], CS_OPT_DETAIL, CS_OPT_ON);
+    }
+    scratch = cs_malloc(handles[0]);
+    compared = failures = 0;
+}
+
+static void close_capstone(void)
+{
+    cs_free(scratch, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        cs_close(&handles[i]);
+        cs_close(&detail_handle[i]);
+    }
+}
+
+/* ---- enumeration ---- */
+
+static const struct prefixes {
+    u8 n, bytes[2];
+} prefix_classes[] = {
+    {0, {0}}, {1, {0x66}}, {1, {0xf3}}, {1, {0xf2}}, {2, {0x66, 0xf3}}, {2, {0x66, 0xf2}},
+    {1, {0x67}}, {1, {0x48}},
+};
+
+static void enumerate_opcode(unsigned mode, const struct prefixes *p, unsigned map, unsigned opcode)
+{
+    static const u8 escapes[4][2] = {{0}, {0x0f}, {0x0f, 0x38}, {0x0f, 0x3a}};
+    u8 b[32] = {0};
+    unsigned n = 0, escape = map ? map == 1 ? 1 : 2 : 0;
+    memcpy(b, p->bytes, p->n);
+    n = p->n;
+    memcpy(b + n, escapes[map], escape);
+    n += escape;
+    b[n++] = opcode;
+    for (unsigned i = n + 1; i < sizeof(b); i++)
+        b[i] = 0x24 + i;
+    for (unsigned m = 0; m < 256; m++) {
+        b[n] = m;
+        compare(b, sizeof(b), mode);
+    }
+}
+
+START_TEST(enumerated)
+{
+    open_capstone();
+    for (unsigned m = 0; m < 3; m++) {
+        for (unsigned p = 0; p < ARRAY_SIZE(prefix_classes); p++) {
+            if (modes[m] != 64 && prefix_classes[p].bytes[0] == 0x48)
+                continue;
+            for (unsigned i = 0; i < 4 * 256; i++)
+                enumerate_opcode(modes[m], &prefix_classes[p], i / 256, i % 256);
+        }
+    }
+    printf("decode: %lu enumerated patterns compared with Capstone, %lu failures\n", compared,
+           failures);
+    for (unsigned i = 0; i < ARRAY_SIZE(exceptions); i++) {
+        printf("  %8lu excepted: %s\n", exceptions[i].used, exceptions[i].why);
+        ck_assert_msg(exceptions[i].used, "exception not needed: %s", exceptions[i].why);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(respelled); i++)
+        printf("  %8lu respelled: %s\n", respelled[i].used, respelled[i].why);
+    for (unsigned i = 0; i < ARRAY_SIZE(aliases); i++)
+        ck_assert_msg(aliases[i].used, "alias not needed: %s", aliases[i].ours);
+    close_capstone();
+    ck_assert_uint_eq(failures, 0);
+}
+END_TEST
+
+/* ---- random ---- */
+
+static u64 random_state = 0x9e3779b97f4a7c15u;
+
+/* xorshift64*, Vigna 2016: any fixed sequence would do. */
+static u64 random_u64(void)
+{
+    random_state ^= random_state >> 12;
+    random_state ^= random_state << 25;
+    random_state ^= random_state >> 27;
+    return random_state * 0x2545f4914f6cdd1du;
+}
+
+/* Whatever decodes at length n must be TRUNCATED with fewer bytes and unchanged with more. */
+static void check_truncation(const u8 *bytes, unsigned mode)
+{
+    struct insn whole, part;
+    if (decode(&whole, bytes, 15, mode) != DECODE_OK)
+        return;
+    for (unsigned n = 0; n < whole.len; n++)
+        ck_assert_int_eq(decode(&part, bytes, n, mode), DECODE_TRUNCATED);
+    ck_assert_int_eq(decode(&part, bytes, whole.len, mode), DECODE_OK);
+    ck_assert_uint_eq(part.len, whole.len);
+}
+
+START_TEST(random_strings)
+{
+    static const u8 starts[] = {0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x0f, 0x2e, 0x64, 0x48, 0x45, 0x0f};
+    const char *env = getenv("DRAGOMAN_LONG");
+    unsigned long count = env && !strcmp(env, "1") ? 10000000 : 1000000;
+    open_capstone();
+    for (unsigned long i = 0; i < count; i++) {
+        u8 b[24];
+        for (unsigned k = 0; k < sizeof(b); k += 8)
+            store_le(b + k, random_u64(), 8);
+        /* Half of the strings start with prefixes or an escape, to reach the larger maps. */
+        u64 r = random_u64();
+        for (unsigned k = 0; k < (r & 3) && r & 0x80; k++)
+            b[k] = starts[(r >> (8 * k + 8)) % sizeof(starts)];
+        compare(b, sizeof(b), modes[i % 3]);
+        if (i % 16 < 3)
+            check_truncation(b, modes[i % 3]);
+    }
+    printf("decode: %lu random strings compared with Capstone, %lu failures\n", compared, failures);
+    close_capstone();
+    ck_assert_uint_eq(failures, 0);
+}
+END_TEST
+
+/* ---- operands, by hand from the SDM ---- */
+
+static void describe_operand(const struct insn *in, unsigned i, char *out, size_t size)
+{
+    static const char *const classes[] = {"r", "h", "s", "cr", "dr", "st", "mm", "x", "y"};
+    static const char *const segs[] = {"es", "cs", "ss", "ds", "fs", "gs"};
+    const struct operand *o = &in->opnd[i];
+    char text[100] = "?", base[16] = "", index[16] = "";
+    bool second_imm = i && in->opnd[i - 1].kind == OPND_IMM;
+    switch (o->kind) {
+    case OPND_REG: snprintf(text, sizeof(text), "%s%u", classes[o->cls], o->reg); break;
+    case OPND_IMM:
+        snprintf(text, sizeof(text), "#%llx",
+                 (unsigned long long)(second_imm ? in->imm2 : in->imm));
+        break;
+    case OPND_REL: snprintf(text, sizeof(text), "@%lld", (long long)in->rel); break;
+    case OPND_FAR:
+        snprintf(text, sizeof(text), "%llx:%llx", (unsigned long long)in->imm2,
+                 (unsigned long long)in->imm);
+        break;
+    case OPND_MEM:
+        if (in->base == REG_RIP)
+            snprintf(base, sizeof(base), "rip");
+        else if (in->base != REG_NONE)
+            snprintf(base, sizeof(base), "r%u", in->base);
+        if (in->index != REG_NONE)
+            snprintf(index, sizeof(index), "+r%u*%u", in->index, in->scale);
+        snprintf(text, sizeof(text), "[%s:%s%s%+lld]", segs[in->seg], base, index,
+                 (long long)in->disp);
+        break;
+    default: break;
+    }
+    snprintf(out, size, o->implicit ? " (%s/%u)" : " %s/%u", text, o->size);
+}
+
+/* "mov 4 r0/4 [ds:r1-8]/4": name, operand size, operands with their sizes. */
+static void describe(const struct insn *in, char *out, size_t size)
+{
+    char buf[32];
+    snprintf(out, size, "%s %u", insn_name(in, buf), in->opsize);
+    for (unsigned i = 0; i < in->operands; i++)
+        describe_operand(in, i, out + strlen(out), size - strlen(out));
+}
+
+static unsigned parse_hex(const char *hex, u8 *bytes)
+{
+    unsigned n = 0;
+    char *end;
+    for (;; hex = end) {
+        unsigned long v = strtoul(hex, &end, 16);
+        if (end == hex)
+            return n;
+        bytes[n++] = v;
+    }
+}
+
+static const struct operand_case {
+    unsigned mode;
+    const char *bytes, *expect;
+} operand_cases[] = {
+    /* ModRM and SIB in 32- and 64-bit form, SDM vol. 2A tables 2-2 and 2-3 */
+    {32, "8b 41 f8", "mov 4 r0/4 [ds:r1-8]/4"},
+    {32, "8b 45 08", "mov 4 r0/4 [ss:r5+8]/4"},
+    {32, "8b 04 24", "mov 4 r0/4 [ss:r4+0]/4"},
+    {32, "8b 04 8d 10 00 00 80", "mov 4 r0/4 [ds:+r1*4-2147483632]/4"},
+    {32, "8b 44 8d 10", "mov 4 r0/4 [ss:r5+r1*4+16]/4"},
+    {32, "8b 04 ac", "mov 4 r0/4 [ss:r4+r5*4+0]/4"},
+    {32, "8b 04 28", "mov 4 r0/4 [ds:r0+r5*1+0]/4"},
+    {32, "8b 05 78 56 34 12", "mov 4 r0/4 [ds:+305419896]/4"},
+    {32, "64 8b 45 00", "mov 4 r0/4 [fs:r5+0]/4"},
+    {32, "3e 8b 45 00", "mov 4 r0/4 [ds:r5+0]/4"},
+    {32, "67 8b 02", "mov 4 r0/4 [ss:r5+r6*1+0]/4"},
+    {32, "66 8b 00", "mov 2 r0/2 [ds:r0+0]/2"},
+    {64, "8b 05 f0 ff ff ff", "mov 4 r0/4 [ds:rip-16]/4"},
+    {64, "67 8b 05 f0 ff ff ff", "mov 4 r0/4 [ds:rip-16]/4"},
+    {64, "8b 04 25 f0 ff ff ff", "mov 4 r0/4 [ds:-16]/4"},
+    {64, "4e 8b 44 e5 08", "mov 8 r8/8 [ss:r5+r12*8+8]/8"},
+    {64, "49 8b 45 00", "mov 8 r0/8 [ds:r13+0]/8"},
+    {64, "49 8b 04 24", "mov 8 r0/8 [ds:r12+0]/8"},
+    {64, "42 8b 04 20", "mov 4 r0/4 [ds:r0+r12*1+0]/4"},
+    {64, "8b 04 20", "mov 4 r0/4 [ds:r0+0]/4"},
+    {64, "26 8b 00", "mov 4 r0/4 [ds:r0+0]/4"},
+    {64, "65 8b 04 25 28 00 00 00", "mov 4 r0/4 [gs:+40]/4"},
+    {64, "64 2e 8b 00", "mov 4 r0/4 [fs:r0+0]/4"},
+    /* 16-bit form, table 2-1 */
+    {16, "8b 00", "mov 2 r0/2 [ds:r3+r6*1+0]/2"},
+    {16, "8b 43 fe", "mov 2 r0/2 [ss:r5+r7*1-2]/2"},
+    {16, "8b 46 00", "mov 2 r0/2 [ss:r5+0]/2"},
+    {16, "8b 06 34 12", "mov 2 r0/2 [ds:+4660]/2"},
+    {16, "8b 87 34 12", "mov 2 r0/2 [ds:r3+4660]/2"},
+    {16, "26 8b 04", "mov 2 r0/2 [es:r6+0]/2"},
+    {16, "66 67 8b 04 24", "mov 4 r0/4 [ss:r4+0]/4"},
+    /* byte registers and REX */
+    {64, "88 e0", "mov 4 r0/1 h0/1"},
+    {64, "40 88 e0", "mov 4 r0/1 r4/1"},
+    {64, "44 88 e0", "mov 4 r0/1 r12/1"},
+    {64, "40 66 88 e0", "mov 2 r0/1 h0/1"},
+    {64, "48 66 89 c0", "mov 2 r0/2 r0/2"},
+    {64, "66 48 89 c0", "mov 8 r0/8 r0/8"},
+    {32, "b7 80", "mov 4 h3/1 #80/1"},
+    {64, "41 b7 80", "mov 4 r15/1 #80/1"},
+    /* immediates */
+    {32, "83 c0 ff", "add 4 r0/4 #ffffffffffffffff/4"},
+    {32, "05 00 00 00 80", "add 4 r0/4 #80000000/4"},
+    {64, "48 05 00 00 00 80", "add 8 r0/8 #ffffffff80000000/8"},
+    {64, "48 c7 c0 ff ff ff ff", "mov 8 r0/8 #ffffffffffffffff/8"},
+    {64, "48 b8 01 02 03 04 05 06 07 08", "movabs 8 r0/8 #807060504030201/8"},
+    {64, "66 b8 01 02", "mov 2 r0/2 #201/2"},
+    {64, "6a ff", "push 8 #ffffffffffffffff/8"},
+    {64, "66 6a ff", "push 2 #ffffffffffffffff/2"},
+    {64, "68 00 00 00 80", "push 8 #ffffffff80000000/8"},
+    {32, "66 68 34 12", "push 2 #1234/2"},
+    {32, "c8 34 12 07", "enter 4 #1234/2 #7/1"},
+    {32, "69 c1 00 00 00 80", "imul 4 r0/4 r1/4 #80000000/4"},
+    {32, "6b c1 80", "imul 4 r0/4 r1/4 #ffffffffffffff80/4"},
+    {32, "c1 e0 ff", "shl 4 r0/4 #ff/1"},
+    {32, "d1 e0", "shl 4 r0/4 (#1/1)"},
+    {32, "d3 e0", "shl 4 r0/4 (r1/1)"},
+    {32, "d2 20", "shl 4 [ds:r0+0]/1 (r1/1)"},
+    {32, "0f a5 d0", "shld 4 r0/4 r2/4 (r1/1)"},
+    {32, "cd 80", "int 4 #80/1"},
+    /* moffs and far pointers */
+    {16, "a0 34 92", "mov 2 r0/1 [ds:+37428]/1"},
+    {32, "64 a3 00 00 00 80", "mov 4 [fs:+2147483648]/4 r0/4"},
+    {64, "48 a1 01 02 03 04 05 06 07 08", "movabs 8 r0/8 [ds:+578437695752307201]/8"},
+    {64, "67 a1 01 02 03 84", "movabs 4 r0/4 [ds:+2214789633]/4"},
+    {16, "9a 34 12 00 f0", "lcall 2 f000:1234/4"},
+    {32, "ea 78 56 34 12 08 00", "ljmp 4 8:12345678/6"},
+    {16, "ff 1e 00 10", "lcall 2 [ds:+4096]/4"},
+    {64, "48 ff 28", "ljmp 8 [ds:r0+0]/10"},
+    {32, "c4 00", "les 4 r0/4 [ds:r0+0]/6"},
+    {64, "48 0f b2 00", "lss 8 r0/8 [ds:r0+0]/10"},
+    /* branches: F64, and 66 without effect in 64-bit mode */
+    {64, "e8 fc ff ff ff", "call 8 @-4/8"},
+    {64, "66 e8 fc ff ff ff", "call 8 @-4/8"},
+    {32, "66 e8 fc ff", "call 2 @-4/2"},
+    {64, "eb fe", "jmp 8 @-2/8"},
+    {64, "0f 8f 00 01 00 00", "jg 8 @256/8"},
+    {64, "ff d0", "call 8 r0/8"},
+    {64, "66 ff e0", "jmp 8 r0/8"},
+    {64, "c2 08 00", "ret 8 #8/2"},
+    {64, "67 e3 00", "jecxz 8 @0/8"},
+    /* stack: D64 */
+    {64, "50", "push 8 r0/8"},
+    {64, "66 41 50", "push 2 r8/2"},
+    {64, "8f 00", "pop 8 [ds:r0+0]/8"},
+    {64, "ff 34 24", "push 8 [ss:r4+0]/8"},
+    {32, "06", "push 4 s0/2"},
+    {64, "0f a1", "pop 8 s4/2"},
+    {64, "9c", "pushfq 8"},
+    {64, "66 9d", "popf 2"},
+    {64, "c9", "leave 8"},
+    {64, "cf", "iretd 4"},
+    {64, "48 cf", "iretq 8"},
+    /* port and string instructions */
+    {64, "48 ed", "in 8 r0/4 r2/2"},
+    {32, "66 e7 80", "out 2 #80/1 r0/2"},
+    {64, "f3 48 a5", "movsq 8"},
+    {32, "a4", "movsb 4"},
+    {64, "48 6d", "insd 8"},
+    /* system */
+    {64, "0f 22 d8", "mov 8 cr3/8 r0/8"},
+    {32, "0f 20 00", "mov 4 r0/4 cr0/4"},
+    {64, "44 0f 20 c0", "mov 8 r0/8 cr8/8"},
+    {64, "0f 23 f8", "mov 8 dr7/8 r0/8"},
+    {64, "0f 01 10", "lgdt 4 [ds:r0+0]/10"},
+    {16, "0f 01 16 00 10", "lgdt 2 [ds:+4096]/6"},
+    {64, "8e d8", "mov 4 s3/2 r0/2"},
+    {64, "45 8c c0", "mov 4 r8/4 s0/2"},
+    {64, "48 8c 00", "mov 8 [ds:r0+0]/2 s0/2"},
+    {64, "0f 01 38", "invlpg 4 [ds:r0+0]/0"},
+    {64, "66 0f 38 82 00", "invpcid 2 r0/8 [ds:r0+0]/16"},
+    {64, "0f ae 00", "fxsave 4 [ds:r0+0]/512"},
+    {64, "48 0f c7 09", "cmpxchg16b 8 [ds:r1+0]/16"},
+    {64, "0f c7 09", "cmpxchg8b 4 [ds:r1+0]/8"},
+    {64, "f3 48 0f ae d0", "wrfsbase 8 r0/8"},
+    {64, "48 8d 04 24", "lea 8 r0/8 [ss:r4+0]/0"},
+    {64, "0f 1f 44 00 00", "nop 4 [ds:r0+r0*1+0]/0"},
+    {64, "63 c8", "movsxd 4 r1/4 r0/4"},
+    {64, "48 63 c8", "movsxd 8 r1/8 r0/4"},
+    {32, "63 c8", "arpl 4 r0/2 r1/2"},
+    {64, "f2 66 0f 38 f1 00", "crc32 2 r0/4 [ds:r0+0]/2"},
+    {64, "f2 48 0f 38 f0 c4", "crc32 8 r0/8 r4/1"},
+    {64, "48 0f b6 c4", "movzx 8 r0/8 r4/1"},
+    {64, "90", "nop 4"},
+    {64, "49 90", "xchg 8 r8/8 r0/8"},
+    {64, "f3 41 90", "xchg 4 r8/4 r0/4"},
+    /* x87 */
+    {32, "d8 00", "fadd 4 [ds:r0+0]/4"},
+    {32, "dc 00", "fadd 4 [ds:r0+0]/8"},
+    {32, "de 00", "fiadd 4 [ds:r0+0]/2"},
+    {32, "db 28", "fld 4 [ds:r0+0]/10"},
+    {32, "dc e1", "fsubr 4 st1/10 st0/10"},
+    {32, "d8 e1", "fsub 4 st0/10 st1/10"},
+    {32, "df e0", "fnstsw 4 r0/2"},
+    {16, "d9 37", "fnstenv 2 [ds:r3+0]/14"},
+    {32, "dd 30", "fnsave 4 [ds:r0+0]/108"},
+    {32, "df 20", "fbld 4 [ds:r0+0]/10"},
+    /* MMX and SSE */
+    {64, "45 0f fc c1", "paddb 4 mm0/8 mm1/8"},
+    {64, "66 45 0f fc c1", "paddb 2 x8/16 x9/16"},
+    {64, "0f 60 00", "punpcklbw 4 mm0/8 [ds:r0+0]/4"},
+    {64, "66 0f 60 00", "punpcklbw 2 x0/16 [ds:r0+0]/16"},
+    {64, "f3 0f 10 00", "movss 4 x0/4 [ds:r0+0]/4"},
+    {64, "f2 0f 11 00", "movsd 4 [ds:r0+0]/8 x0/8"},
+    {64, "0f 5a 00", "cvtps2pd 4 x0/16 [ds:r0+0]/8"},
+    {64, "0f 12 c1", "movhlps 4 x0/8 x1/8"},
+    {64, "0f 16 01", "movhps 4 x0/8 [ds:r1+0]/8"},
+    {64, "f2 48 0f 2a c1", "cvtsi2sd 8 x0/8 r1/8"},
+    {64, "f3 0f 2c 00", "cvttss2si 4 r0/4 [ds:r0+0]/4"},
+    {64, "66 0f 6e 00", "movd 2 x0/16 [ds:r0+0]/4"},
+    {64, "66 48 0f 7e c1", "movq 8 r1/8 x0/8"},
+    {64, "66 0f d6 00", "movq 2 [ds:r0+0]/8 x0/8"},
+    {64, "f3 0f d6 c1", "movq2dq 4 x0/16 mm1/8"},
+    {64, "66 0f 71 d1 05", "psrlw 2 x1/16 #5/1"},
+    {64, "66 0f 38 14 c1", "blendvps 2 x0/16 x1/16 (x0/16)"},
+    {64, "66 0f 38 22 00", "pmovsxbq 2 x0/16 [ds:r0+0]/2"},
+    {64, "66 0f 3a 14 00 01", "pextrb 2 [ds:r0+0]/1 x0/16 #1/1"},
+    {64, "66 0f 3a 14 c0 01", "pextrb 2 r0/4 x0/16 #1/1"},
+    {64, "66 0f 3a 21 00 01", "insertps 2 x0/16 [ds:r0+0]/4 #1/1"},
+    {64, "66 48 0f 3a 22 00 01", "pinsrq 8 x0/16 [ds:r0+0]/8 #1/1"},
+    {64, "0f c4 00 01", "pinsrw 4 mm0/8 [ds:r0+0]/2 #1/1"},
+    {64, "f2 0f c2 c1 01", "cmpltsd 4 x0/8 x1/8 #1/1"},
+    {64, "66 0f c2 c1 09", "cmppd 2 x0/16 x1/16 #9/1"},
+    /* F3 and F2 over 66; the last of them counts */
+    {64, "66 f3 0f 10 c1", "movss 2 x0/4 x1/4"},
+    {64, "f2 f3 0f 10 c1", "movss 4 x0/4 x1/4"},
+};
+
+START_TEST(operands)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(operand_cases); i++) {
+        const struct operand_case *c = &operand_cases[i];
+        u8 bytes[16] = {0};
+        char text[256];
+        struct insn in;
+        unsigned n = parse_hex(c->bytes, bytes);
+        ck_assert_msg(decode(&in, bytes, n, c->mode) == DECODE_OK, "%s", c->bytes);
+        describe(&in, text, sizeof(text));
+        ck_assert_msg(!strcmp(text, c->expect), "%s: %s, not %s", c->bytes, text, c->expect);
+        ck_assert_uint_eq(in.len, n);
+    }
+}
+END_TEST
+
+static enum decode_status status_of(unsigned mode, const char *hex)
+{
+    u8 bytes[16] = {0};
+    struct insn in;
+    return decode(&in, bytes, parse_hex(hex, bytes), mode);
+}
+
+START_TEST(invalid)
+{
+    static const struct {
+        unsigned mode;
+        const char *bytes;
+    } ud[] = {
+        {64, "06"}, {64, "27"}, {64, "60"}, {64, "82 c0 01"}, {64, "9a 00 00 00 00 00 00"},
+        {64, "c4 00"}, {64, "c5 00"}, {32, "c4 c0"}, {32, "62 c0"}, {64, "ce"}, {64, "d4 0a"},
+        {64, "d6"}, {32, "f3 0f ae c0"}, {32, "0f 01 f8"}, {32, "8e c8"}, {32, "8e f0"},
+        {32, "8d c0"}, {32, "0f 20 c8"}, {32, "0f c7 c8"}, {32, "ff f8"}, {32, "fe d0"},
+        /* LOCK: register destination, memory source, not lockable */
+        {32, "f0 01 c0"}, {32, "f0 03 00"}, {32, "f0 39 00"}, {32, "f0 0f a3 00"}, {32, "f0 90"},
+        {32, "f0 8b 00"}, {32, "f0 83 38 01"}, {32, "f0 0f 20 c0"},
+    };
+    static const char *const locked[] = {
+        "f0 01 00", "f0 83 00 01", "f0 0f b1 08", "f0 87 00", "f0 ff 00", "f0 f7 18", "f0 0f c7 08",
+        "f0 0f ba 28 01", "f0 0f c1 00",
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(ud); i++)
+        ck_assert_msg(status_of(ud[i].mode, ud[i].bytes) == DECODE_UD, "%s", ud[i].bytes);
+    for (unsigned i = 0; i < ARRAY_SIZE(locked); i++)
+        ck_assert_msg(status_of(32, locked[i]) == DECODE_OK, "%s", locked[i]);
+}
+END_TEST
+
+START_TEST(length_limit)
+{
+    u8 bytes[32];
+    struct insn in;
+    memset(bytes, 0x66, sizeof(bytes));
+    ck_assert_int_eq(decode(&in, bytes, 14, 32), DECODE_TRUNCATED);
+    ck_assert_int_eq(decode(&in, bytes, 15, 32), DECODE_TOO_LONG);
+    ck_assert_int_eq(decode(&in, bytes, 32, 32), DECODE_TOO_LONG);
+    bytes[14] = 0x90;
+    ck_assert_int_eq(decode(&in, bytes, 15, 32), DECODE_OK);
+    ck_assert_uint_eq(in.len, 15);
+    ck_assert_int_eq(decode(&in, bytes, 0, 32), DECODE_TRUNCATED);
+    /* The sixteenth byte would be the immediate. */
+    bytes[12] = 0x0f;
+    bytes[13] = 0xba;
+    bytes[14] = 0xe0;
+    ck_assert_int_eq(decode(&in, bytes, 32, 32), DECODE_TOO_LONG);
+    ck_assert_uint_eq(in.len, 15);
+}
+END_TEST
+
+START_TEST(prefix_fields)
+{
+    static const u8 rep_movs[] = {0x64, 0xf3, 0x67, 0xa4};
+    struct insn in;
+    ck_assert_int_eq(decode(&in, rep_movs, sizeof(rep_movs), 64), DECODE_OK);
+    ck_assert_uint_eq(in.rep, REP_REPE);
+    ck_assert_uint_eq(in.seg, SEG_FS);
+    ck_assert(in.seg_override && !in.lock && in.row->props & ROW_REP);
+    ck_assert_uint_eq(in.addrsize, 4);
+    static const u8 setg[] = {0x0f, 0x9f, 0xc0};
+    ck_assert_int_eq(decode(&in, setg, sizeof(setg), 64), DECODE_OK);
+    ck_assert_uint_eq(in.cc, 15);
+    ck_assert_uint_eq(in.op, OP_setcc);
+    ck_assert_uint_eq(in.row->flags_read, FL_ZF | FL_SF | FL_OF);
+    ck_assert_uint_eq(in.map, 1);
+}
+END_TEST
+
+START_TEST(row_list)
+{
+    const struct opcode_row *const *rows;
+    unsigned n = decode_rows(&rows);
+    ck_assert_uint_gt(n, 1000);
+    for (unsigned i = 0; i < n; i++) {
+        const struct opcode_row *r = rows[i];
+        ck_assert_uint_eq(r->id, i);
+        ck_assert_uint_lt(r->isa, ISA_COUNT);
+        ck_assert(r->op > OP_INVALID && r->op < OP_COUNT);
+        ck_assert_msg(!(r->flags_undefined & ~r->flags_written), "%s", r->text);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("decode");
+    TCase *fast = tcase_create("by hand"), *slow = tcase_create("capstone");
+    tcase_add_test(fast, operands);
+    tcase_add_test(fast, invalid);
+    tcase_add_test(fast, length_limit);
+    tcase_add_test(fast, prefix_fields);
+    tcase_add_test(fast, row_list);
+    tcase_set_timeout(slow, 600);
+    tcase_add_test(slow, enumerated);
+    tcase_add_test(slow, random_strings);
+    suite_add_tcase(suite, fast);
+    suite_add_tcase(suite, slow);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
