@@ -1,0 +1,180 @@
+/* The PIIX4's ACPI registers against its data sheet and ACPI 6.3, section 4.8. */
+#include "devices/acpi_pm.h"
+#include "tests/device/rig.h"
+
+#define PM 0x600
+
+static struct rig rig;
+static struct acpi_pm pm;
+static struct probe sci, smi;
+static unsigned offs, sleeps;
+
+static void power_off(void *opaque)
+{
+    offs++;
+}
+
+static void go_to_sleep(void *opaque, unsigned state)
+{
+    ck_assert_uint_eq(state, 3);
+    sleeps++;
+}
+
+static void start(void)
+{
+    rig_make(&rig);
+    sci = smi = (struct probe){0};
+    offs = sleeps = 0;
+    acpi_pm_init(&pm, rig.bus, &rig.clock,
+                 &(struct acpi_pm_config){.sci = probe_pin(&sci, 0), .smi = probe_pin(&smi, 0),
+                                          .power_off = power_off, .sleep = go_to_sleep});
+    acpi_pm_set_base(&pm, PM);
+    acpi_pm_enable(&pm, true);
+}
+
+static u32 in(u16 offset, unsigned size)
+{
+    return bus_in(rig.bus, 0, PM + offset, size);
+}
+
+static void out(u16 offset, u32 value, unsigned size)
+{
+    bus_out(rig.bus, 0, PM + offset, value, size);
+}
+
+START_TEST(placement)
+{
+    start();
+    out(2, 0x0100, 2);
+    ck_assert_uint_eq(in(2, 2), 0x0100);
+    acpi_pm_enable(&pm, false);
+    ck_assert_uint_eq(in(2, 2), 0xffff);
+    acpi_pm_set_base(&pm, 0xb005);
+    acpi_pm_enable(&pm, true);
+    ck_assert_uint_eq(in(2, 2), 0xffff);
+    ck_assert_uint_eq(bus_in(rig.bus, 0, 0xb002, 2), 0x0100);
+    rig_free(&rig);
+}
+END_TEST
+
+START_TEST(timer_rate)
+{
+    start();
+    ck_assert_uint_eq(in(8, 4), 0);
+    clock_step(&rig.clock, NS_PER_SEC);
+    ck_assert_uint_eq(in(8, 4), 3579545);
+    clock_step(&rig.clock, 9 * NS_PER_SEC);
+    ck_assert_uint_eq(in(8, 4), 35795450u & 0xffffff);
+    ck_assert_uint_eq(in(9, 2), (35795450u & 0xffffff) >> 8);
+    rig_free(&rig);
+}
+END_TEST
+
+START_TEST(timer_overflow)
+{
+    /* The top bit changes every 2^23 / 3579545 Hz = 2.3435 s. */
+    const u64 half = (8388608ull * NS_PER_SEC + 3579544) / 3579545;
+    start();
+    out8(&rig, 0xb2, 0xf1);
+    out(2, 1, 2);
+    clock_step(&rig.clock, half - 1);
+    ck_assert_uint_eq(in(0, 2) & 1, 0);
+    ck_assert(!sci.level);
+    clock_step(&rig.clock, 1);
+    ck_assert(sci.level);
+    ck_assert_uint_eq(in(0, 2) & 1, 1);
+    ck_assert_uint_eq(in(8, 4), 0x800000);
+    out(0, 1, 2);
+    ck_assert(!sci.level);
+    clock_step(&rig.clock, half); /* 1 to 0 counts as well */
+    ck_assert(sci.level);
+    out(0, 1, 2);
+
+    out(2, 0, 2); /* the status comes without the interrupt, too */
+    clock_step(&rig.clock, 3 * half);
+    ck_assert(!sci.level);
+    ck_assert_uint_eq(in(0, 4), 1);
+    out(2, 1, 2);
+    ck_assert(sci.level);
+    rig_free(&rig);
+}
+END_TEST
+
+START_TEST(power_button)
+{
+    start();
+    acpi_pm_power_button(&pm);
+    ck_assert(!sci.level);
+    ck_assert_uint_eq(in(0, 2), 0x100);
+    out(3, 1, 1); /* PWRBTN_EN by a byte write */
+    ck_assert_uint_eq(in(2, 2), 0x100);
+    ck_assert(!sci.level); /* not in ACPI mode */
+    out8(&rig, 0xb2, 0xf1);
+    ck_assert_uint_eq(in(4, 2) & 1, 1);
+    ck_assert(sci.level);
+    out(0, 0xfeff, 2); /* write one to clear: not this one */
+    ck_assert(sci.level);
+    out(0, 0x100, 2);
+    ck_assert(!sci.level);
+    out8(&rig, 0xb2, 0xf0);
+    ck_assert_uint_eq(in(4, 2) & 1, 0);
+    ck_assert_uint_eq(in8(&rig, 0xb2), 0xf0);
+    out8(&rig, 0xb3, 0x42);
+    ck_assert_uint_eq(in8(&rig, 0xb3), 0x42);
+    rig_free(&rig);
+}
+END_TEST
+
+START_TEST(sleep_states)
+{
+    start();
+    out(4, 0 << 10, 2);
+    ck_assert_uint_eq(offs, 0); /* SLP_TYP alone does nothing */
+    out(4, 1 << 13 | 1 << 10, 2);
+    ck_assert_uint_eq(sleeps, 1);
+    ck_assert_uint_eq(in(4, 2), 1 << 10); /* SLP_EN reads 0 */
+    out(4, 1 << 13, 2);
+    ck_assert_uint_eq(offs, 1);
+    out(4, 1 << 13 | 5 << 10, 2);
+    ck_assert_uint_eq(offs, 1);
+    rig_free(&rig);
+}
+END_TEST
+
+START_TEST(general_purpose_events)
+{
+    start();
+    out8(&rig, 0xb2, 0xf1);
+    acpi_pm_set_gpe(&pm, 3, true);
+    ck_assert_uint_eq(in(12, 2), 8);
+    ck_assert(!sci.level);
+    out(14, 8, 2);
+    ck_assert(sci.level);
+    out(12, 8, 2);
+    ck_assert(sci.level); /* still asserted */
+    acpi_pm_set_gpe(&pm, 3, false);
+    ck_assert(sci.level);
+    out(12, 8, 2);
+    ck_assert(!sci.level);
+    rig_free(&rig);
+}
+END_TEST
+
+START_TEST(smi_command)
+{
+    start();
+    out8(&rig, 0xb2, 0x55);
+    ck_assert_uint_eq(smi.rises, 0);
+    acpi_pm_set_apmc_smi(&pm, true);
+    out8(&rig, 0xb2, 0x55);
+    ck_assert_uint_eq(smi.rises, 1);
+    rig_free(&rig);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *tests[] = {placement, timer_rate, timer_overflow, power_button, sleep_states,
+                            general_purpose_events, smi_command};
+    return run_tests("acpi_pm", tests, ARRAY_SIZE(tests));
+}
