@@ -107,7 +107,7 @@ bool lift_ljmp(struct lift *l, const struct insn *in)
 {
     ir_ref sel, off;
     far_pointer(l, in, &sel, &off);
-    ir_call(l->ir, HELPER_far_jmp, sel, off, lift_const(l, W64, in->opsize), 0);
+    ir_call(l->ir, HELPER_far_jmp, sel, off, lift_const(l, W64, in->opsize), lift_next(l));
     lift_exit_lookup(l);
     return true;
 }
