@@ -124,10 +124,10 @@ static void intx_update(struct pci_function *f)
 
 void pci_function_reset(struct pci_function *f)
 {
-    memcpy(f->config, f->initial, sizeof f->config);
     f->intx = 0;
-    bars_update(f);
     intx_update(f);
+    memcpy(f->config, f->initial, sizeof f->config);
+    bars_update(f);
 }
 
 void pci_function_loaded(struct pci_function *f)
