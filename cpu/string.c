@@ -24,7 +24,7 @@ struct string {
     u64 mask;       /* address size */
     unsigned rep;   /* REP_ */
     bool down;      /* DF */
-    int budget;
+    int budget;     /* bytes left for this call; with TF one element (SDM vol. 3B, 17.3.1.4) */
 };
 
 static struct string string_begin(struct cpu *cpu, u64 desc)
@@ -35,7 +35,7 @@ static struct string string_begin(struct cpu *cpu, u64 desc)
                            .mask = size_mask(desc >> 8 & 0xff),
                            .rep = desc >> 24 & 0xff,
                            .down = cpu->eflags & FL_DF,
-                           .budget = BULK_BUDGET};
+                           .budget = cpu->hflags & HF_TF ? 1 : BULK_BUDGET};
 }
 
 /* ---- registers at the address size ---- */
@@ -68,7 +68,7 @@ static bool spend(struct string *s, u64 n, int cost)
     if (s->rep)
         put(s, RCX, get(s, RCX) - n);
     s->budget -= cost;
-    return s->budget > 0 &&
+    return s->rep && s->budget > 0 &&
            !atomic_load_explicit(&s->cpu->requests, memory_order_relaxed);
 }
 
@@ -100,8 +100,8 @@ static u64 min_u64(u64 a, u64 b)
     return a < b ? a : b;
 }
 
-/* Elements from off onwards that stay inside the segment, the address size and one page, 0 if
- * the first does not; *la is the linear address of the first. */
+/* Elements from off onwards that stay inside the segment, the address size, one page and the
+ * budget, 0 if the first does not; *la is the linear address of the first. */
 static u64 run_length(const struct string *s, unsigned seg, u64 off, bool store, u64 *la)
 {
     const struct segment *sg = &s->cpu->seg[seg];
@@ -120,8 +120,10 @@ static u64 run_length(const struct string *s, unsigned seg, u64 off, bool store,
     if (n == 0 || in_page + size > PAGE_SIZE)
         return 0;
     if (s->down)
-        return min_u64(off / size + 1, in_page / size + 1);
-    return min_u64(n, (PAGE_SIZE - in_page) / size);
+        n = min_u64(off / size + 1, in_page / size + 1);
+    else
+        n = min_u64(n, (PAGE_SIZE - in_page) / size);
+    return min_u64(n, (u64)s->budget);
 }
 
 /* Host address of the lowest of n elements at la; NULL when they must go through the MMU. */

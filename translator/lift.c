@@ -206,6 +206,23 @@ static bool may_be_seen(const struct insn *in)
     }
 }
 
+/* Flags that it needs.  The rows of shifts and rotates allow for a count of 0, which an immediate
+ * need not. */
+static u32 flags_needed(const struct insn *in)
+{
+    u32 read = in->row->flags_read;
+    const struct operand *count = &in->opnd[in->operands - 1];
+    unsigned mask = in->opsize == 8 ? 63 : 31;
+    switch (in->op) {
+    case OP_shl: case OP_shr: case OP_sar: case OP_rol: case OP_ror: case OP_shld: case OP_shrd:
+        return count->kind == OPND_IMM && (in->imm & mask) ? 0 : read;
+    case OP_rcl: case OP_rcr:
+        return count->kind == OPND_IMM && (in->imm & mask) ? FL_CF : read;
+    default:
+        return read;
+    }
+}
+
 unsigned lift_flags_fate(const struct cpu *cpu, const u8 *p, unsigned avail, u32 hflags)
 {
     enum { LOOK_AHEAD = 8 };
@@ -218,11 +235,10 @@ unsigned lift_flags_fate(const struct cpu *cpu, const u8 *p, unsigned avail, u32
         if (decode(&in, p, avail, code_mode(hflags)) != DECODE_OK ||
             !cpu_has(cpu, in.row->isa))
             return XF_LIVE;
-        if (in.row->flags_read & open)
+        if (flags_needed(&in) & open)
             return XF_LIVE;
         seen |= may_be_seen(&in);
         open &= ~(u32)in.row->flags_written;
-        /* IR keeps the old flags through shifts by a variable count. */
         if (!open)
             return seen ? XF_FAULT : XF_DEAD;
         if (in.row->props & ROW_SYSTEM)

@@ -217,6 +217,10 @@ START_TEST(test_fate)
     ck_assert_uint_eq(lift_flags_fate(&vcpu, B(0xc3), LONG), XF_FAULT);
     ck_assert_uint_eq(lift_flags_fate(&vcpu, B(0x90), LONG), XF_LIVE);
     ck_assert_uint_eq(lift_flags_fate(&vcpu, B(0x39, 0x03), LONG), XF_FAULT);
+    /* A shift by a constant leaves nothing of them, one by CL may leave all. */
+    ck_assert_uint_eq(lift_flags_fate(&vcpu, B(0xc1, 0xe8, 0x04), LONG), XF_DEAD);
+    ck_assert_uint_eq(lift_flags_fate(&vcpu, B(0xc1, 0xe8, 0x20), LONG), XF_LIVE);
+    ck_assert_uint_eq(lift_flags_fate(&vcpu, B(0xd3, 0xe8), LONG), XF_LIVE);
 }
 END_TEST
 
