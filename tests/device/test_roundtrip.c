@@ -1,0 +1,457 @@
+/* State of every chip survives save and load (DESIGN.md section 3, rules 8 and 9).
+ *
+ * A chip is stirred by random accesses, pin changes and steps of the clock; its fields are saved,
+ * loaded into a fresh chip on another bus at the same virtual time, and saved again: they must be
+ * equal.  Then both get the same further accesses: what they answer and what they hold must stay
+ * equal, which shows that the table has left nothing out.
+ *
+ * One row per chip in rows[]; a row needs a make function and the places to stir.
+ */
+#include "devices/acpi_pm.h"
+#include "devices/debugcon.h"
+#include "devices/hpet.h"
+#include "devices/i440fx.h"
+#include "devices/i8042.h"
+#include "devices/i8254.h"
+#include "devices/i8259.h"
+#include "devices/ioapic.h"
+#include "devices/lapic.h"
+#include "devices/mc146818.h"
+#include "devices/ns16550.h"
+#include "devices/pc_testdev.h"
+#include "devices/pci_testdev.h"
+#include "devices/piix3.h"
+#include "devices/piix4_pm.h"
+#include "devices/port61.h"
+#include "devices/port92.h"
+#include "tests/device/rig.h"
+
+#define SEEDS 100
+#define STEPS 300
+
+/* Where a row is stirred: `count` ports, or bytes of memory space; PCI: configuration space. */
+enum place_kind { PLACE_NONE, PLACE_PORTS, PLACE_MEMORY };
+
+struct place {
+    enum place_kind kind;
+    u64 base;
+    u32 count;
+    u8 size; /* access size, 0: any of 1, 2, 4 */
+};
+
+struct specimen {
+    struct rig rig;
+    void *state;
+    void *extra; /* other things that make needed; freed with it */
+};
+
+struct row {
+    const struct device_class *class;
+    void (*make)(struct specimen *s); /* state and extra from calloc */
+    struct place place[4];
+    /* Pin n (below pins) of the chip changes; may be NULL. */
+    void (*input)(void *state, unsigned n, bool level);
+    unsigned pins;
+    u64 max_step; /* ns; 0 takes 3 ms */
+    const struct device_class *extra_class; /* of specimen.extra, where that holds state, too */
+    bool constant; /* the table has nothing that a guest could change */
+};
+
+static void *need(size_t size)
+{
+    void *p = calloc(1, size);
+    ck_assert_ptr_nonnull(p);
+    return p;
+}
+
+/* ---- rows ---- */
+
+static void make_i8259(struct specimen *s)
+{
+    s->state = need(sizeof(struct i8259));
+    i8259_init(s->state, s->rig.bus, &(struct i8259_config){.port = 0x20, .elcr_port = 0x4d0,
+                                                            .elcr_mask = 0xf8, .master = true});
+}
+
+static bool sink(void *opaque)
+{
+    return false;
+}
+
+static void pin_sink(void *opaque, unsigned n, bool level)
+{
+}
+
+static const struct pin wired = {pin_sink, NULL, 0};
+
+static void make_i8254(struct specimen *s)
+{
+    s->state = need(sizeof(struct i8254));
+    i8254_init(s->state, s->rig.bus, &s->rig.clock,
+               &(struct i8254_config){.port = 0x40, .out = {wired, {0}, wired}});
+}
+
+static void make_port61(struct specimen *s)
+{
+    s->state = need(sizeof(struct port61));
+    port61_init(s->state, s->rig.bus, &s->rig.clock, &(struct port61_config){.out2 = sink});
+}
+
+static void make_mc146818(struct specimen *s)
+{
+    s->state = need(sizeof(struct mc146818));
+    mc146818_init(s->state, s->rig.bus, &s->rig.clock,
+                  &(struct mc146818_config){.port = 0x70, .epoch = 1700000000});
+}
+
+static void make_hpet(struct specimen *s)
+{
+    s->state = need(sizeof(struct hpet));
+    hpet_init(s->state, s->rig.bus, &s->rig.clock,
+              &(struct hpet_config){.base = 0xfed00000, .route_mask = 0xff0104});
+}
+
+static bool take(void *opaque, const struct apic_msg *msg)
+{
+    return true;
+}
+
+static void make_ioapic(struct specimen *s)
+{
+    s->state = need(sizeof(struct ioapic));
+    ioapic_init(s->state, s->rig.bus,
+                &(struct ioapic_config){.base = 0xfec00000, .version = 0x20, .send = take});
+}
+
+static void make_lapic(struct specimen *s)
+{
+    struct lapic_bus *b = s->extra = need(sizeof *b);
+    s->state = need(sizeof(struct lapic));
+    lapic_bus_init(b, NULL, NULL);
+    lapic_init(s->state, b, &s->rig.clock,
+               &(struct lapic_config){.bsp = true, .x2apic = true, .phys_bits = 40,
+                                      .tsc_khz = 1000000});
+    lapic_bus_map(b, s->rig.bus);
+    /* Software-enabled, so that most of what is written has an effect. */
+    bus_write(s->rig.bus, 0, LAPIC_BASE + 0xf0, 0x1ff, 4);
+}
+
+static void make_acpi_pm(struct specimen *s)
+{
+    s->state = need(sizeof(struct acpi_pm));
+    acpi_pm_init(s->state, s->rig.bus, &s->rig.clock, &(struct acpi_pm_config){.sci = wired});
+    acpi_pm_set_base(s->state, 0x600);
+    acpi_pm_enable(s->state, true);
+}
+
+static void make_ns16550(struct specimen *s)
+{
+    s->state = need(sizeof(struct ns16550));
+    ns16550_init(s->state, s->rig.bus, &s->rig.clock, 0x3f8, &wired, NULL);
+}
+
+static void ns16550_input(void *state, unsigned n, bool level)
+{
+    ns16550_receive(state, (u8)(n * 2 + level));
+}
+
+static void make_i8042(struct specimen *s)
+{
+    s->state = need(sizeof(struct i8042));
+    i8042_init(s->state, s->rig.bus, &s->rig.clock, &(struct i8042_pins){.irq1 = wired});
+}
+
+static void make_port92(struct specimen *s)
+{
+    s->state = need(sizeof(struct port92));
+    port92_init(s->state, s->rig.bus, &wired, &wired);
+}
+
+static void make_debugcon(struct specimen *s)
+{
+    s->state = need(sizeof(struct debugcon));
+    debugcon_init(s->state, s->rig.bus, 0xe9, NULL);
+}
+
+static void make_pc_testdev(struct specimen *s)
+{
+    static const struct pin none[PC_TESTDEV_IRQS];
+    s->state = need(sizeof(struct pc_testdev));
+    pc_testdev_init(s->state, s->rig.bus, none);
+}
+
+static unsigned map_irq(void *opaque, unsigned devfn, unsigned pin)
+{
+    return (devfn + pin) & 3;
+}
+
+static struct pci_bus *make_pci(struct specimen *s)
+{
+    struct pci_bus *p = s->extra = need(sizeof *p);
+    pci_bus_init(p, s->rig.bus, &(struct pci_wiring){.map_irq = map_irq});
+    return p;
+}
+
+static void make_pci_bus(struct specimen *s)
+{
+    s->state = make_pci(s);
+    s->extra = NULL;
+}
+
+static void make_pci_testdev(struct specimen *s)
+{
+    struct pci_bus *p = make_pci(s);
+    s->state = need(sizeof(struct pci_testdev));
+    pci_testdev_init(s->state, p, s->rig.bus, 0, 0);
+}
+
+static void make_piix3(struct specimen *s)
+{
+    struct pci_bus *p = make_pci(s);
+    s->state = need(sizeof(struct piix3));
+    piix3_init(s->state, p, 0, &(struct piix3_pins){.reset = wired});
+}
+
+static void piix3_input(void *state, unsigned n, bool level)
+{
+    piix3_set_pirq(state, n, level);
+}
+
+static void make_piix4_pm(struct specimen *s)
+{
+    struct pci_bus *p = make_pci(s);
+    s->state = need(sizeof(struct piix4_pm));
+    piix4_pm_init(s->state, p, 0, &(struct piix4_pm_block){0});
+}
+
+#define CONFIG_PORTS {PLACE_PORTS, 0xcf8, 8, 0}
+
+static const struct row rows[] = {
+    {&i8259_class, make_i8259, {{PLACE_PORTS, 0x20, 2, 1}, {PLACE_PORTS, 0x4d0, 1, 1}},
+     i8259_set_irq, 8, 0},
+    {&i8254_class, make_i8254, {{PLACE_PORTS, 0x40, 4, 1}}, i8254_set_gate, 3, 0},
+    {&port61_class, make_port61, {{PLACE_PORTS, 0x61, 1, 1}}, NULL, 0, 0},
+    {&mc146818_class, make_mc146818, {{PLACE_PORTS, 0x70, 2, 1}}, NULL, 0, 3 * NS_PER_SEC},
+    {&hpet_class, make_hpet, {{PLACE_MEMORY, 0xfed00000, 0x160, 0}}, NULL, 0, 0},
+    {&ioapic_class, make_ioapic, {{PLACE_MEMORY, 0xfec00000, 0x44, 4}}, ioapic_set_irq, 24, 0},
+    {&lapic_class, make_lapic, {{PLACE_MEMORY, LAPIC_BASE, 0x400, 4}}, lapic_set_lint, 2, 0},
+    {&acpi_pm_class, make_acpi_pm, {{PLACE_PORTS, 0x600, 64, 0}, {PLACE_PORTS, 0xb2, 2, 1}},
+     acpi_pm_set_gpe, 16, NS_PER_SEC},
+    {&ns16550_class, make_ns16550, {{PLACE_PORTS, 0x3f8, 8, 1}}, ns16550_input, 128, 0},
+    {&i8042_class, make_i8042, {{PLACE_PORTS, 0x60, 1, 1}, {PLACE_PORTS, 0x64, 1, 1}}, NULL, 0, 0},
+    {&port92_class, make_port92, {{PLACE_PORTS, 0x92, 1, 1}}, NULL, 0, 0},
+    {&debugcon_class, make_debugcon, {{PLACE_PORTS, 0xe9, 1, 1}}, NULL, 0, 0, NULL, true},
+    {&pc_testdev_class, make_pc_testdev,
+     {{PLACE_PORTS, 0xe0, 8, 0}, {PLACE_PORTS, 0x2000, 24, 0}, {PLACE_MEMORY, 0xff000000, 64, 0}},
+     NULL, 0, 0},
+    {&pci_bus_class, make_pci_bus, {CONFIG_PORTS}, NULL, 0, 0},
+    {&pci_testdev_class, make_pci_testdev, {CONFIG_PORTS}, NULL, 0, 0, &pci_bus_class, false},
+    {&piix3_class, make_piix3, {CONFIG_PORTS}, piix3_input, 4, 0, &pci_bus_class, false},
+    {&piix4_pm_class, make_piix4_pm, {CONFIG_PORTS}, NULL, 0, 0, &pci_bus_class, false},
+};
+
+/* ---- stirring ---- */
+
+static u64 next_random(u64 *seed)
+{
+    /* xorshift64* (Vigna 2016) */
+    *seed ^= *seed >> 12;
+    *seed ^= *seed << 25;
+    *seed ^= *seed >> 27;
+    return *seed * 0x2545f4914f6cdd1dull;
+}
+
+static void make(const struct row *row, struct specimen *s)
+{
+    memset(s, 0, sizeof *s);
+    rig_make(&s->rig);
+    row->make(s);
+}
+
+static void unmake(struct specimen *s)
+{
+    rig_free(&s->rig);
+    free(s->state);
+    free(s->extra);
+}
+
+/* Half of the values are small or have few bits, since those mean something to most registers. */
+static u32 random_value(u64 *seed)
+{
+    u64 r = next_random(seed);
+    switch (r >> 62) {
+    case 0: return r & 0xff;
+    case 1: return BIT(r & 31) | BIT(r >> 5 & 31);
+    default: return (u32)(r >> 8);
+    }
+}
+
+/* One random action; returns what a read gave. */
+static u64 act(const struct row *row, struct specimen *s, u64 *seed)
+{
+    struct bus *bus = s->rig.bus;
+    unsigned places = 0;
+    while (places < ARRAY_SIZE(row->place) && row->place[places].kind)
+        places++;
+
+    u64 r = next_random(seed);
+    u64 step = next_random(seed) % (row->max_step ? row->max_step : 3000000);
+    u32 value = random_value(seed);
+    const struct place *p = &row->place[(r >> 16) % places];
+    unsigned size = p->size ? p->size : 1u << (r >> 24) % 3;
+    u32 offset = (u32)((r >> 32) % p->count) & ~(size - 1);
+    bool read = r >> 8 & 1;
+
+    if (r % 8 == 0) {
+        clock_step(&s->rig.clock, step);
+        return 0;
+    }
+    if (r % 8 == 1 && row->input) {
+        row->input(s->state, value % row->pins, r >> 9 & 1);
+        return 0;
+    }
+    if (p->kind == PLACE_PORTS) {
+        /* Configuration accesses: mostly of device 0, function 0. */
+        if (p->base == 0xcf8 && (r >> 40) % 4 == 0)
+            bus_out(bus, 0, 0xcf8, 0x80000000u | (value & 0xfc), 4);
+        if (read)
+            return bus_in(bus, 0, (u16)(p->base + offset), size);
+        bus_out(bus, 0, (u16)(p->base + offset), value, size);
+    } else {
+        if (read)
+            return bus_read(bus, 0, p->base + offset, size);
+        bus_write(bus, 0, p->base + offset, value, size);
+    }
+    return 0;
+}
+
+/* Names the first field in which two saved states differ. */
+static const char *first_difference(const struct field *f, const u8 *a, const u8 *b)
+{
+    for (; f->name; f++) {
+        size_t n = (size_t)f->size * f->count;
+        if (memcmp(a, b, n))
+            return f->name;
+        a += n;
+        b += n;
+    }
+    return NULL;
+}
+
+/* Fails if the two chips do not hold the same. */
+static void compare(const struct row *row, struct specimen *x, struct specimen *y, u64 seed,
+                    const char *when)
+{
+    size_t size = fields_size(row->class->fields);
+    u8 *a = need(size + 1), *b = need(size + 1);
+    fields_save(row->class->fields, x->state, a);
+    fields_save(row->class->fields, y->state, b);
+    const char *name = first_difference(row->class->fields, a, b);
+    ck_assert_msg(!name, "%s, seed %llu, %s: field %s differs", row->class->name,
+                  (unsigned long long)seed, when, name);
+    free(a);
+    free(b);
+}
+
+static void save_and_load(const struct device_class *class, void *from, void *to)
+{
+    u8 *saved = need(fields_size(class->fields) + 1);
+    fields_save(class->fields, from, saved);
+    fields_load(class->fields, to, saved);
+    if (class->loaded)
+        class->loaded(to);
+    free(saved);
+}
+
+/* Makes `copy` from what `s` saves. */
+static void copy_state(const struct row *row, struct specimen *s, struct specimen *copy)
+{
+    make(row, copy);
+    clock_step(&copy->rig.clock, clock_now(&s->rig.clock));
+    if (row->extra_class)
+        save_and_load(row->extra_class, s->extra, copy->extra);
+    save_and_load(row->class, s->state, copy->state);
+}
+
+START_TEST(save_load_compare)
+{
+    const struct row *row = &rows[_i];
+    struct specimen fresh, s, copy;
+    unsigned changed = 0;
+
+    make(row, &fresh);
+    for (u64 n = 1; n <= SEEDS; n++) {
+        u64 seed = n * 0x9e3779b97f4a7c15ull;
+        make(row, &s);
+        for (unsigned i = 0; i < STEPS; i++)
+            act(row, &s, &seed);
+        copy_state(row, &s, &copy);
+        compare(row, &s, &copy, n, "after loading");
+
+        u64 seed_a = seed, seed_b = seed;
+        for (unsigned i = 0; i < STEPS; i++) {
+            u64 a = act(row, &s, &seed_a), b = act(row, &copy, &seed_b);
+            ck_assert_msg(a == b, "%s, seed %llu, action %u: read %llx, the copy %llx",
+                          row->class->name, (unsigned long long)n, i, (unsigned long long)a,
+                          (unsigned long long)b);
+        }
+        compare(row, &s, &copy, n, "after going on");
+
+        size_t size = fields_size(row->class->fields);
+        u8 *a = need(size + 1), *b = need(size + 1);
+        fields_save(row->class->fields, fresh.state, a);
+        fields_save(row->class->fields, s.state, b);
+        changed += memcmp(a, b, size) != 0;
+        free(a);
+        free(b);
+
+        /* A reset of whatever state must work, too. */
+        if (row->class->reset)
+            row->class->reset(s.state);
+        unmake(&s);
+        unmake(&copy);
+    }
+    /* Else the stirring has not reached the chip and the test has shown nothing. */
+    ck_assert_msg(changed || row->constant, "%s: never changed", row->class->name);
+    unmake(&fresh);
+}
+END_TEST
+
+START_TEST(hostile_snapshot)
+{
+    /* A damaged snapshot may make a chip behave oddly, but not crash the host. */
+    const struct row *row = &rows[_i];
+    size_t size = fields_size(row->class->fields);
+    u8 *bytes = need(size + 1);
+
+    for (u64 n = 1; n <= SEEDS; n++) {
+        u64 seed = n * 0x9e3779b97f4a7c15ull;
+        struct specimen s;
+        make(row, &s);
+        for (size_t i = 0; i < size; i++)
+            bytes[i] = (u8)(next_random(&seed) >> 32);
+        fields_load(row->class->fields, s.state, bytes);
+        if (row->class->loaded)
+            row->class->loaded(s.state);
+        for (unsigned i = 0; i < STEPS; i++)
+            act(row, &s, &seed);
+        unmake(&s);
+    }
+    free(bytes);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("roundtrip");
+    TCase *tc = tcase_create("roundtrip");
+    tcase_set_timeout(tc, 60);
+    tcase_add_loop_test(tc, save_load_compare, 0, ARRAY_SIZE(rows));
+    tcase_add_loop_test(tc, hostile_snapshot, 0, ARRAY_SIZE(rows));
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
