@@ -10,14 +10,24 @@
 #include "cpu/state.h"
 #include "translator/ir.h"
 
+#define BLOCK_LOOKS 2u
+
+/* The engine allocates it (zeroed), front_translate and block_insert fill it, and the engine gets
+ * it back through block_hooks.free. */
 struct block {
     u64 rip, cs_base, phys;
     u64 phys2;           /* page of the block's last byte if it crosses a page, else ~0 */
     u32 hflags;
     u16 guest_bytes, guest_insns;
-    bool valid;
+    bool valid;          /* in the cache; cleared for good before hooks.drop */
+    u8 look_len[BLOCK_LOOKS]; /* bytes of successors that the flags pass has looked at, and... */
+    u64 look[BLOCK_LOOKS];    /* ...their physical addresses: a change there drops the block too */
+    u64 sum;             /* of the guest bytes, to notice a change before they were marked */
+    const u8 *host[2];   /* its pages; what aliases of the same RAM agree on */
     struct block *hash_next;
     struct block *page_next[2]; /* lists of the blocks on each of its pages */
+    struct block *dead_next;    /* dropped, not yet freed */
+    u64 dead_since;
     void *engine;        /* the engine's own: host code, compact IR */
 };
 
@@ -39,37 +49,75 @@ struct block_hooks {
     /* The block is going away: make its code unreachable (unchain, patch its entry).  Called with
      * the cache lock held. */
     void (*drop)(void *opaque, struct block *b);
+    /* Nothing executes it any more: give its memory back.  Called with the cache lock held. */
     void (*free)(void *opaque, struct block *b);
     /* A vCPU stores into bytes of the block that it executes right now, before the store: must
-     * make it leave after (or redo) the instruction.  b is already dropped. */
+     * make it leave after (or redo) the instruction.  b is already dropped.  Called without locks:
+     * it may leave with engine_hooks.unwind. */
     void (*current_hit)(void *opaque, struct cpu *cpu, struct block *b);
     /* The block that a vCPU executes, or NULL. */
     struct block *(*current)(void *opaque, struct cpu *cpu);
     void *opaque;
 };
 
+/* Sets itself as the bus's code hook; NULL when the host has no memory. */
 struct block_cache *block_cache_create(struct bus *bus, const struct block_hooks *hooks);
+/* Drops and frees all blocks.  No vCPU may be running. */
 void block_cache_destroy(struct block_cache *c);
 /* Which cpu an mmu belongs to is container_of(mmu, struct cpu, mmu). */
 
 /* Looks up; NULL when there is none. */
 struct block *block_find(struct block_cache *c, u64 phys, u64 rip, u64 cs_base, u32 hflags);
-/* Adds a translated block and marks its bytes as code on the bus. */
+/* Adds a translated block and marks its bytes as code on the bus.  If another vCPU changed the
+ * bytes meanwhile it is dropped again at once (valid is false): it may be executed once. */
 void block_insert(struct block_cache *c, struct block *b);
 /* Drops everything (code cache full, monitor). */
 void block_flush_all(struct block_cache *c);
 
+/* Checksum of a block's bytes in their one or two pages, for block.sum. */
+u64 block_sum(const u8 *first, unsigned first_len, const u8 *second, unsigned second_len);
+
+/* ---- when dropped blocks may be freed ----
+ *
+ * A dropped block may still be executing, on any vCPU.  It is freed when every vCPU that is online
+ * has passed a safe point since: in its run loop, holding no pointer to any block that it has not
+ * just got from block_find or a table that hooks.drop cleans.
+ */
+void block_cpu_online(struct block_cache *c, unsigned cpu_index);
+void block_cpu_offline(struct block_cache *c, unsigned cpu_index);
+void block_safe_point(struct block_cache *c, unsigned cpu_index);
+
 struct block_counters {
-    u64 lookups, inserts, drops, code_writes, flushes, live;
+    u64 lookups, inserts, drops, code_writes, flushes, live, freed;
 };
 const struct block_counters *block_counters(const struct block_cache *c);
 
+/* ---- passes (translator/opt.c): fold, forward, flags, dead ---- */
+struct opt_counters {
+    u64 folded, forwarded, puts_killed, flags_killed, dead;
+};
+void opt_run(struct ir *ir, struct opt_counters *counters, bool verify);
+
 /* ---- front: guest bytes to optimised IR (translator/front.c) ---- */
+
+struct front_counters {
+    u64 blocks, insns, bytes, ops; /* translated; ops after the passes */
+    u64 ns;                        /* host time for lifting and the passes */
+    u64 fates_fault, fates_dead;   /* exits whose flags need less than storing */
+    struct opt_counters opt;
+};
 
 /* Lifts and optimises the block at cpu->rip into ir, within one page unless the first instruction
  * itself crosses; fills phys/phys2 of *b and its key.  Returns false when the fetch faulted: an
- * exception is set in cpu for the run loop. */
-bool front_translate(struct cpu *cpu, struct ir *ir, struct block *b, bool verify);
+ * exception is set in cpu for the run loop.  b starts zeroed. */
+bool front_translate(struct cpu *cpu, struct ir *ir, struct block *b, struct front_counters *n,
+                     bool verify);
+
+/* Base that linear addresses of code add to RIP, as blocks are keyed by it. */
+static inline u64 front_cs_base(const struct cpu *cpu)
+{
+    return cpu->hflags & HF_LONG ? 0 : cpu->seg[SEG_CS].base;
+}
 
 /* ---- lifter (translator/lift.c) ---- */
 
@@ -87,11 +135,5 @@ unsigned lift_block(struct cpu *cpu, struct ir *ir, const struct lift_input *in)
 /* Flags fate at a successor: decodes from p (avail bytes, in the mode of hflags) and tells which
  * XF_ applies at entry there. */
 unsigned lift_flags_fate(const struct cpu *cpu, const u8 *p, unsigned avail, u32 hflags);
-
-/* ---- passes (translator/opt.c): fold, forward, flags, dead ---- */
-struct opt_counters {
-    u64 folded, forwarded, puts_killed, flags_killed, dead;
-};
-void opt_run(struct ir *ir, struct opt_counters *counters, bool verify);
 
 #endif

@@ -22,7 +22,7 @@ static unsigned fate_before(const struct ir_insn *in, unsigned after)
         return XF_FAULT;
     if ((e & E_RFL) || (e & E_END))
         return XF_LIVE;
-    if (e & (E_FAULT | E_RMXCSR))
+    if (e & E_FAULT)
         return sooner(after, XF_FAULT);
     return after;
 }

@@ -152,7 +152,7 @@ static void forward_stenv(struct forward *f, unsigned i)
 /* What any op that is no plain state access does to what is known. */
 static void forward_effects(struct forward *f, u32 e)
 {
-    bool sees_all = e & (E_FAULT | E_EXIT | E_END | E_RMXCSR);
+    bool sees_all = e & (E_FAULT | E_EXIT | E_END);
     if (sees_all || (e & (E_RGPR | E_WGPR)))
         memset(f->gpr_put, 0, sizeof f->gpr_put);
     if (sees_all || (e & (E_RVEC | E_WVEC)))

@@ -1,0 +1,222 @@
+/* The front of the translator: guest bytes at cpu->rip to optimised IR, for both engines.
+ *
+ * Touches: the MMU's fetch path, struct cpu only to record a fetch fault.  A block stays within
+ * one page, unless its first instruction itself crosses into the next one; it then is that one
+ * instruction.  Code in MMIO is translated from what the bus reads at that moment.
+ */
+#include <time.h>
+
+#include "base/log.h"
+#include "cpu/cpu.h"
+#include "translator/block.h"
+#include "translator/inspect.h"
+
+/* Bytes of a successor that the flags look-ahead may read; the block then depends on them. */
+#define LOOK_BYTES 24u
+#define MAX_INSN_BYTES 15u
+
+struct fetch {
+    struct cpu *cpu;
+    struct block *b;
+    const u8 *p;       /* guest bytes from rip on */
+    unsigned avail;    /* up to the end of the page or of the segment */
+    u64 la;            /* linear address of rip */
+    u64 limit_bytes;   /* bytes from rip to the CS limit, at least 1 */
+    const u8 *page;    /* host address of the page, NULL when the bytes were copied */
+    u8 copy[2 * MAX_INSN_BYTES];
+};
+
+static u64 host_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (u64)t.tv_sec * NS_PER_SEC + (u64)t.tv_nsec;
+}
+
+static u64 code_linear(const struct cpu *cpu, u64 rip)
+{
+    u64 la = front_cs_base(cpu) + rip;
+    return cpu->hflags & HF_LONG ? la : (u32)la;
+}
+
+static bool fetch_page(struct cpu *cpu, u64 la, struct mmu_code_page *page)
+{
+    enum mmu_status st = mmu_fetch_page(&cpu->mmu, cpu->mmu.kind, la, page);
+    if (st == MMU_OK)
+        return true;
+    if (st == MMU_PAGE_FAULT) {
+        cpu->cr2 = cpu->mmu.fault_addr;
+        cpu_set_exception(cpu, EXC_PF, true, cpu->mmu.fault_code);
+    } else {
+        cpu_set_exception(cpu, EXC_GP, true, 0);
+    }
+    return false;
+}
+
+/* Bytes [offset, offset + len) of a page that is not plain memory, as the bus reads them now. */
+static void copy_io(struct cpu *cpu, u64 phys, unsigned len, u8 *to)
+{
+    for (unsigned i = 0; i < len; i++)
+        to[i] = (u8)bus_read(cpu->bus, (int)cpu->index, phys + i, 1);
+}
+
+/* Finds the bytes at rip up to the end of their page. */
+static bool fetch_first(struct fetch *f)
+{
+    struct cpu *cpu = f->cpu;
+    u64 rip = cpu->rip;
+    f->limit_bytes = PAGE_SIZE + MAX_INSN_BYTES;
+    if (!(cpu->hflags & (HF_LONG | HF_CSFLAT))) {
+        /* SDM vol. 3A 5.3: fetching beyond the limit is #GP(0). */
+        if (rip > cpu->seg[SEG_CS].limit) {
+            cpu_set_exception(cpu, EXC_GP, true, 0);
+            return false;
+        }
+        f->limit_bytes = (u64)cpu->seg[SEG_CS].limit - rip + 1;
+    }
+    f->la = code_linear(cpu, rip);
+    struct mmu_code_page page;
+    if (!fetch_page(cpu, f->la, &page))
+        return false;
+    unsigned offset = (unsigned)(f->la & ~PAGE_MASK);
+    f->b->phys = page.phys | offset;
+    f->b->phys2 = ~0ull;
+    f->avail = PAGE_SIZE - offset;
+    if (f->avail > f->limit_bytes)
+        f->avail = (unsigned)f->limit_bytes;
+    f->page = page.host;
+    f->p = page.host ? page.host + offset : f->copy;
+    if (!page.host) {
+        /* One instruction is enough of what may change by being read. */
+        f->avail = f->avail < MAX_INSN_BYTES ? f->avail : MAX_INSN_BYTES;
+        copy_io(cpu, f->b->phys, f->avail, f->copy);
+    }
+    return true;
+}
+
+/* The first instruction goes on into the next page: puts the bytes of both together. */
+static bool fetch_second(struct fetch *f)
+{
+    struct cpu *cpu = f->cpu;
+    if (f->avail >= f->limit_bytes || f->avail >= MAX_INSN_BYTES) {
+        cpu_set_exception(cpu, EXC_GP, true, 0);
+        return false;
+    }
+    struct mmu_code_page page;
+    if (!fetch_page(cpu, code_linear(cpu, cpu->rip + f->avail), &page))
+        return false;
+    unsigned more = MAX_INSN_BYTES - f->avail;
+    if (more > f->limit_bytes - f->avail)
+        more = (unsigned)(f->limit_bytes - f->avail);
+    if (f->p != f->copy)
+        memcpy(f->copy, f->p, f->avail);
+    if (page.host)
+        memcpy(f->copy + f->avail, page.host, more);
+    else
+        copy_io(cpu, page.phys, more, f->copy + f->avail);
+    f->p = f->copy;
+    f->page = NULL;
+    f->avail += more;
+    f->b->phys2 = page.phys;
+    return true;
+}
+
+static bool lift(struct fetch *f, struct ir *ir)
+{
+    struct cpu *cpu = f->cpu;
+    bool one = cpu->hflags & (HF_ONE | HF_TF);
+    struct lift_input in = {f->p, f->avail, one || !f->page ? 1 : BLOCK_MAX_INSNS};
+    unsigned first = f->avail;
+    ir_reset(ir, cpu->rip, front_cs_base(cpu), cpu->hflags);
+    if (lift_block(cpu, ir, &in))
+        return true;
+    if (!fetch_second(f))
+        return false;
+    in = (struct lift_input){f->p, f->avail, 1};
+    ir_reset(ir, cpu->rip, front_cs_base(cpu), cpu->hflags);
+    if (!lift_block(cpu, ir, &in)) {
+        cpu_set_exception(cpu, EXC_GP, true, 0); /* beyond the CS limit */
+        return false;
+    }
+    if (ir->guest_bytes <= first)
+        f->b->phys2 = ~0ull;
+    return true;
+}
+
+/* Looks into the successor at rip if it is on this block's page, and makes the block depend on
+ * what was seen there. */
+static unsigned exit_fate(struct fetch *f, u64 rip, u64 from, unsigned slot)
+{
+    struct cpu *cpu = f->cpu;
+    u64 la = code_linear(cpu, rip);
+    unsigned offset = (unsigned)(la & ~PAGE_MASK);
+    unsigned len = PAGE_SIZE - offset < LOOK_BYTES ? PAGE_SIZE - offset : LOOK_BYTES;
+    if ((la & PAGE_MASK) != (f->la & PAGE_MASK))
+        return XF_LIVE;
+    if (!(cpu->hflags & (HF_LONG | HF_CSFLAT)) && rip + len > cpu->seg[SEG_CS].limit)
+        return XF_LIVE;
+    unsigned fate = lift_flags_fate(cpu, f->page + offset, len, cpu->hflags);
+    if (fate != XF_LIVE) {
+        f->b->look[slot] = (f->b->phys & PAGE_MASK) | offset;
+        f->b->look_len[slot] = (u8)len;
+    }
+    /* Interrupts are taken at back edges, and their frames show the flags. */
+    return fate == XF_DEAD && rip <= from ? XF_FAULT : fate;
+}
+
+static void set_fates(struct fetch *f, struct ir *ir, struct front_counters *n)
+{
+    unsigned slot = 0;
+    u64 from = ir->rip;
+    if (!f->page || (ir->hflags & (HF_TF | HF_ONE)))
+        return;
+    for (unsigned i = 1; i < ir->count && slot < BLOCK_LOOKS; i++) {
+        struct ir_insn *in = &ir->insns[i];
+        if (in->op == IR_insn)
+            from = in->imm;
+        if (in->op != IR_exit && in->op != IR_exit_if)
+            continue;
+        in->aux = (u8)exit_fate(f, in->imm, from, slot++);
+        n->fates_fault += in->aux == XF_FAULT;
+        n->fates_dead += in->aux == XF_DEAD;
+    }
+}
+
+static void fill_block(struct fetch *f, const struct ir *ir)
+{
+    struct block *b = f->b;
+    b->rip = ir->rip;
+    b->cs_base = ir->cs_base;
+    b->hflags = ir->hflags;
+    b->guest_bytes = (u16)ir->guest_bytes;
+    b->guest_insns = (u16)ir->guest_insns;
+    unsigned first = PAGE_SIZE - (unsigned)(f->la & ~PAGE_MASK);
+    first = first < ir->guest_bytes ? first : ir->guest_bytes;
+    b->sum = block_sum(f->p, first, f->p + first, ir->guest_bytes - first);
+}
+
+bool front_translate(struct cpu *cpu, struct ir *ir, struct block *b, struct front_counters *n,
+                     bool verify)
+{
+    struct fetch f;
+    f.cpu = cpu;
+    f.b = b;
+    u64 start = host_ns();
+    if (!fetch_first(&f) || !lift(&f, ir))
+        return false;
+    if (log_enabled(in_asm))
+        inspect_guest(ir, f.p);
+    set_fates(&f, ir, n);
+    if (log_enabled(ir))
+        inspect_ir(ir, f.p, "as lifted");
+    opt_run(ir, &n->opt, verify);
+    if (log_enabled(ir_opt))
+        inspect_ir(ir, f.p, "after the passes");
+    fill_block(&f, ir);
+    n->blocks++;
+    n->insns += ir->guest_insns;
+    n->bytes += ir->guest_bytes;
+    n->ops += ir->count - 1;
+    n->ns += host_ns() - start;
+    return true;
+}
