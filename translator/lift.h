@@ -74,7 +74,8 @@ bool lift_is_mem(const struct insn *in, unsigned i);
 ir_ref lift_ea(struct lift *l, const struct insn *in);
 /* v wrapped at `bytes` (2, 4 or 8), as 64 bits. */
 ir_ref lift_wrap(struct lift *l, ir_ref v, unsigned bytes);
-/* Linear address of a 64-bit offset in a segment, checked for `size` bytes where segments matter. */
+/* Linear address of a 64-bit offset in a segment, checked for `size` bytes where segments
+ * matter. */
 ir_ref lift_segment(struct lift *l, unsigned seg, ir_ref off, unsigned size, bool store);
 /* Linear address of the memory operand, for an access of `size` bytes. */
 ir_ref lift_linear(struct lift *l, const struct insn *in, unsigned size, bool store);

@@ -1,5 +1,5 @@
-/* Runs single user-level instructions natively, in 64-bit and 32-bit mode, from a given state, for tests that compare
- * with the host processor.  Only on x86-64 hosts. */
+/* Runs single user-level instructions natively, in 64-bit and 32-bit mode, from a given state, for
+ * tests that compare with the host processor.  Only on x86-64 hosts. */
 #ifndef DRAGOMAN_TESTS_SILICON_H
 #define DRAGOMAN_TESTS_SILICON_H
 

@@ -422,15 +422,14 @@ static bool aim(const struct insn *in, struct silicon_state *st, bool *mem)
         st->gpr[RBX] = somewhere();
     if (in->op == OP_enter || in->op == OP_leave)
         st->gpr[RBP] = somewhere();
-    if (in->op >= OP_cmpsb || *mem || !in->has_modrm) {
-        if (!*mem) {
-            st->gpr[RSI] = somewhere();
-            st->gpr[RDI] = somewhere();
-        }
+    if (!*mem && !in->has_modrm) {
+        st->gpr[RSI] = somewhere();
+        st->gpr[RDI] = somewhere();
     }
     if (!*mem)
         return true;
-    if (in->seg == SEG_CS || in->seg >= SEG_FS || in->base == REG_NONE || in->base == REG_RIP || in->base == in->index)
+    if (in->seg == SEG_CS || in->seg >= SEG_FS || in->base == REG_NONE || in->base == REG_RIP ||
+        in->base == in->index)
         return false;
     bool by_register = in->op >= OP_bt && in->op <= OP_bts && in->opnd[1].kind == OPND_REG;
     if (by_register) {
