@@ -19,6 +19,22 @@ void cpu_model_help(print_fn print, void *opaque);
 /* Whether instructions of this group exist on the model. */
 bool cpu_has(const struct cpu *cpu, enum isa isa);
 
+/* Features without instructions of their own, for MSRs and CR4. */
+enum cpu_feature {
+    FEAT_DE, FEAT_PSE, FEAT_TSC, FEAT_PAE, FEAT_MCE, FEAT_PGE, FEAT_PCID, FEAT_X2APIC,
+    FEAT_TSC_DEADLINE, FEAT_TSC_ADJUST, FEAT_SMEP, FEAT_UMIP, FEAT_NX, FEAT_SPEC_CTRL,
+    FEAT_ARCH_CAPABILITIES, FEAT_MTRR, FEAT_MCA, FEAT_PAT,
+};
+bool cpu_has_feature(const struct cpu *cpu, enum cpu_feature feature);
+
+/* AMD and Intel differ in SYSCALL, SYSENTER and some MSRs. */
+bool cpu_is_amd(const struct cpu *cpu);
+/* Physical address bits (MAXPHYADDR). */
+unsigned cpu_phys_bits(const struct cpu *cpu);
+/* CR4 bits and XCR0 bits that the model has; others are reserved. */
+u64 cpu_cr4_mask(const struct cpu *cpu);
+u64 cpu_xcr0_mask(const struct cpu *cpu);
+
 /* CPUID leaf and subleaf, with the dynamic bits (OSXSAVE, APIC ID...). */
 struct cpuid_regs { u32 eax, ebx, ecx, edx; };
 struct cpuid_regs cpu_cpuid(struct cpu *cpu, u32 leaf, u32 subleaf);

@@ -1,0 +1,148 @@
+/* EFLAGS: the lazy record of the arithmetic flags, the whole image, and the spans and hflags that
+ * are derived from flags, segments and control registers.
+ */
+#include "cpu/system.h"
+
+/* Parity flag of the low byte (SDM vol. 1, 3.4.3.1). */
+static u64 parity(u64 r)
+{
+    return __builtin_parity((unsigned)r & 0xff) ? 0 : FL_PF;
+}
+
+static u64 szp(u64 r, unsigned bits)
+{
+    u64 top = 1ull << (bits - 1);
+    r &= top | (top - 1);
+    return (r & top ? FL_SF : 0) | (r ? 0 : FL_ZF) | parity(r);
+}
+
+void cpu_flags(struct cpu *cpu)
+{
+    u32 kind = cpu->lazy_kind;
+    if (kind == LAZY_NONE)
+        return;
+    unsigned bits = 8u << (kind & 3);
+    u64 top = 1ull << (bits - 1), mask = top | (top - 1);
+    u64 a = cpu->lazy_a & mask, b = cpu->lazy_b & mask, r, f = 0;
+    switch (kind & ~3u) {
+    case LAZY_ADD:
+        r = (a + b) & mask;
+        f = szp(r, bits) | (r < a ? FL_CF : 0) | ((a ^ b ^ r) & FL_AF) |
+            ((~(a ^ b) & (a ^ r) & top) ? FL_OF : 0);
+        break;
+    case LAZY_SUB:
+        r = (a - b) & mask;
+        f = szp(r, bits) | (a < b ? FL_CF : 0) | ((a ^ b ^ r) & FL_AF) |
+            (((a ^ b) & (a ^ r) & top) ? FL_OF : 0);
+        break;
+    default:
+        f = szp(a, bits);
+        break;
+    }
+    cpu->eflags = (cpu->eflags & ~(u64)FL_ARITH) | f;
+    cpu->lazy_kind = LAZY_NONE;
+}
+
+u64 cpu_eflags(struct cpu *cpu)
+{
+    cpu_flags(cpu);
+    return cpu->eflags | FL_FIXED;
+}
+
+void cpu_set_eflags(struct cpu *cpu, u64 v)
+{
+    cpu->lazy_kind = LAZY_NONE;
+    /* RF is not kept: it only holds off instruction breakpoints, which are not modelled. */
+    cpu->eflags = (v & (FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_VM | FL_AC |
+                        FL_VIF | FL_VIP | FL_ID)) | FL_FIXED;
+    cpu_update_hflags(cpu);
+    cpu_unmask(cpu);
+}
+
+u64 helper_flags_materialise(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
+{
+    cpu_flags(cpu);
+    return 0;
+}
+
+void cpu_update_segment(struct cpu *cpu, enum sreg seg)
+{
+    struct segment *s = &cpu->seg[seg];
+    u64 end = (u64)s->limit + 1;
+
+    s->span_r = s->span_w = 0;
+    if (!(cpu->cr0 & CR0_PE)) {
+        /* The type is not looked at in real mode; the hidden limit still is ("unreal"). */
+        s->span_r = s->span_w = end;
+        return;
+    }
+    if ((s->attr & (SEG_P | SEG_S)) != (SEG_P | SEG_S))
+        return;
+    if (s->attr & SEG_CODE) {
+        if (s->attr & SEG_RW)
+            s->span_r = end;
+    } else if (!(s->attr & SEG_DC)) {
+        s->span_r = end;
+        if (s->attr & SEG_RW)
+            s->span_w = end;
+    }
+}
+
+static bool seg_flat(const struct segment *s)
+{
+    return s->base == 0 && s->span_w == 1ull << 32;
+}
+
+static u32 flat_flags(const struct cpu *cpu)
+{
+    const struct segment *cs = &cpu->seg[SEG_CS];
+    u32 f = 0;
+    if (seg_flat(&cpu->seg[SEG_DS]) && seg_flat(&cpu->seg[SEG_ES]) && seg_flat(&cpu->seg[SEG_SS]))
+        f |= HF_FLAT;
+    if (cs->base == 0 && cs->limit == 0xffffffffu)
+        f |= HF_CSFLAT;
+    return f;
+}
+
+void cpu_update_hflags(struct cpu *cpu)
+{
+    u16 cs = cpu->seg[SEG_CS].attr;
+    u32 f = 0;
+
+    if (cpu_code64(cpu)) {
+        /* CS.D and SS.B have no meaning here; left clear so that blocks have one key. */
+        f = HF_LONG | HF_FLAT | HF_CSFLAT;
+    } else {
+        f = flat_flags(cpu) | (cs & SEG_DB ? HF_CS32 : 0) |
+            (cpu->seg[SEG_SS].attr & SEG_DB ? HF_SS32 : 0);
+    }
+    if (cpu->cr0 & CR0_PE)
+        f |= HF_PE;
+    if (cpu->eflags & FL_VM)
+        f |= HF_VM;
+    if (cpu->cpl == 3)
+        f |= HF_USER;
+    if (cpu->cr0 & (CR0_EM | CR0_TS))
+        f |= HF_NOFPU | HF_NOSSE;
+    if (!(cpu->cr4 & CR4_OSFXSR))
+        f |= HF_NOSSE;
+    if (~cpu->mxcsr & 0x1f80)
+        f |= HF_SSE_EXC;
+    if (cpu->eflags & FL_TF)
+        f |= HF_TF;
+    if ((cpu->cr0 & CR0_AM) && (cpu->eflags & FL_AC) && cpu->cpl == 3)
+        f |= HF_ALIGN;
+    if ((cpu->cr4 & CR4_OSXSAVE) && (cpu->xcr0 & 6) == 6)
+        f |= HF_AVX;
+    cpu->hflags = f;
+    enum mmu_kind kind = cpu_mmu_kind(cpu);
+    if (kind != cpu->mmu.kind)
+        mmu_set_kind(&cpu->mmu, kind);
+}
+
+void cpu_set_mxcsr(struct cpu *cpu, u32 v)
+{
+    cpu->mxcsr = v;
+    cpu->guest_mxcsr_host = v | 0x1f80; /* the host must not trap: masks all set */
+    cpu->hflags = (cpu->hflags & ~(u32)HF_SSE_EXC) | (~v & 0x1f80 ? HF_SSE_EXC : 0);
+}
