@@ -1,9 +1,9 @@
 /* The decoder against Capstone, and by hand where Capstone has nothing to say (operands).
  *
  * Enumerated: every opcode byte of the four maps, times every ModRM byte, times the prefixes none,
- * 66, F3, F2, 66+F3, 66+F2, 67 and (64-bit) REX.W, in three modes.  Random: 1 million byte strings
- * from a fixed seed, 10 million when the environment variable DRAGOMAN_LONG is 1.  Validity, length
- * and mnemonic must agree; where Capstone 4.0.2 and the manual differ, the tables below say so, and
+ * 66, F3, F2, 66+F3, 66+F2, 67, F0 and (64-bit) REX.W, in three modes.  Random: 1 million byte
+ * strings from a fixed seed, 10 million when the environment variable DRAGOMAN_LONG is 1.
+ * Validity, length and mnemonic must agree; where Capstone 4.0.2 and the manual differ, the tables below say so, and
  * each of their rows must be needed at least once in the enumeration. */
 #include <check.h>
 #include <capstone/capstone.h>
@@ -77,8 +77,12 @@ static bool theirs_bad(const struct pair *q)
     return !q->their_len;
 }
 
+static bool may_lock(const struct pair *q);
+
 static bool same(const struct pair *q)
 {
+    if (!ours_bad(q) && q->in.lock && !may_lock(q))
+        return false;
     if (ours_bad(q) || theirs_bad(q))
         return ours_bad(q) && theirs_bad(q);
     return q->in.len == q->their_len && !strcmp(q->ours, q->theirs);
@@ -185,17 +189,14 @@ static bool their_text(const u8 *bytes, unsigned n, unsigned mode, char text[200
     return true;
 }
 
-/* Capstone finds no row with the prefix and silently takes the one without: the same text comes
- * out when the prefixes are removed. */
-static bool superfluous_prefix(const struct pair *q)
+/* Whether Capstone's text stays the same without F2, F3 and, if so asked, 66. */
+static bool same_text_without(const struct pair *q, bool drop_66)
 {
     char with[200], without[200];
     u8 bytes[15];
     unsigned n = 0, i = 0;
-    if (!ours_bad(q) || theirs_bad(q) || !q->in.map || q->mode == 16)
-        return false;
     for (; q->bytes[i] != 0x0f; i++) {
-        if (q->bytes[i] != 0x66 && q->bytes[i] != 0xf2 && q->bytes[i] != 0xf3)
+        if (q->bytes[i] != 0xf2 && q->bytes[i] != 0xf3 && !(drop_66 && q->bytes[i] == 0x66))
             bytes[n++] = q->bytes[i];
     }
     if (n == i)
@@ -203,6 +204,19 @@ static bool superfluous_prefix(const struct pair *q)
     memcpy(bytes + n, q->bytes + i, 15 - i);
     return their_text(q->bytes, 15, q->mode, with) &&
            their_text(bytes, n + 15 - i, q->mode, without) && !strcmp(with, without);
+}
+
+/* Capstone finds no row with the prefix and silently takes the one without.  (Not asked in 16-bit
+ * mode, where Capstone ignores these prefixes: see same_respelled.) */
+static bool superfluous_prefix(const struct pair *q)
+{
+    return ours_bad(q) && !theirs_bad(q) && q->in.map && q->mode != 16 &&
+           (same_text_without(q, true) || same_text_without(q, false));
+}
+
+static bool movbe_f3(const struct pair *q)
+{
+    return ours_bad(q) && has_prefix(q, 0xf3) && !strcmp(q->theirs, "movbe");
 }
 
 static bool near_branch_66(const struct pair *q)
@@ -269,6 +283,7 @@ static struct exception {
     {other_extension, "extensions outside the covered maps are #UD", 0},
     {superfluous_prefix, "SDM vol. 2A 3.1.1.1: NP rows and blank columns are #UD with 66, F2 or F3 "
                          "(silicon agrees); Capstone falls back to the row without prefix", 0},
+    {movbe_f3, "SDM table A-4: the F3 column of 0F 38 F0 and F1 is blank; Capstone takes MOVBE", 0},
     {near_branch_66, "SDM vol. 1 6.3.7: near branches in 64-bit mode ignore 66; Capstone, as AMD, "
                      "takes a 16-bit displacement", 0},
     {convert_16, "SDM CBW, CWD: chosen by operand size; Capstone takes 16-bit code for 32-bit", 0},
@@ -288,7 +303,7 @@ static unsigned long compared, failures;
 static void report(const struct pair *q)
 {
     failures++;
-    if (failures > 60)
+    if (failures > 20)
         return;
     printf("mismatch, %u-bit:", q->mode);
     for (unsigned i = 0; i < 16; i++)
@@ -369,6 +384,16 @@ static unsigned respell(const struct pair *q, unsigned n, u8 *out, unsigned how)
     return len + n - i;
 }
 
+/* The instructions that the SDM's LOCK page lists, with a memory destination. */
+static bool may_lock(const struct pair *q)
+{
+    static const char *const names[] = {
+        "add", "adc", "and", "btc", "btr", "bts", "cmpxchg", "cmpxchg8b", "cmpxchg16b", "dec",
+        "inc", "neg", "not", "or", "sbb", "sub", "xor", "xadd", "xchg", NULL,
+    };
+    return !ours_bad(q) && q->in.opnd[0].kind == OPND_MEM && is_one_of(q->ours, names);
+}
+
 static bool same_respelled_as(const struct pair *q, unsigned n, unsigned how)
 {
     struct pair r;
@@ -377,10 +402,15 @@ static bool same_respelled_as(const struct pair *q, unsigned n, unsigned how)
     decode_both(&r, bytes, len, how & TO_32 ? 32 : q->mode);
     if (n - q->in.len != len - r.in.len || (!same(&r) && !explained(&r)))
         return false;
+    /* Leaving out a prefix that had an effect must not pass for agreement on #UD; but 67 with REX.W
+     * reads as 66 to Capstone. */
+    if (how & (DROP_66 | DROP_REX_W) && ours_bad(&r) &&
+        (how & DROP_66 || !has_prefix(q, 0x67)))
+        return false;
     unsigned why = how & TO_32 ? 1 : how ? 2 : 0;
     if (q->in.lock && ours_bad(q)) {
         why = 3;
-        if (!ours_bad(&r) && r.in.row->props & ROW_LOCKABLE && r.in.opnd[0].kind == OPND_MEM)
+        if (may_lock(&r))
             return false;
     } else if (ours_bad(&r) != ours_bad(q) || r.in.op != q->in.op) {
         return false;
@@ -435,7 +465,7 @@ static const struct prefixes {
     u8 n, bytes[2];
 } prefix_classes[] = {
     {0, {0}}, {1, {0x66}}, {1, {0xf3}}, {1, {0xf2}}, {2, {0x66, 0xf3}}, {2, {0x66, 0xf2}},
-    {1, {0x67}}, {1, {0x48}},
+    {1, {0x67}}, {1, {0xf0}}, {1, {0x48}},
 };
 
 static void enumerate_opcode(unsigned mode, const struct prefixes *p, unsigned map, unsigned opcode)
@@ -864,6 +894,8 @@ END_TEST
 
 int main(void)
 {
+    /* A failing test's process ends without flushing. */
+    setvbuf(stdout, NULL, _IOLBF, 0);
     Suite *suite = suite_create("decode");
     TCase *fast = tcase_create("by hand"), *slow = tcase_create("capstone");
     tcase_add_test(fast, operands);
