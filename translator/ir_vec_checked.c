@@ -34,7 +34,7 @@ u64 ir_vec_checked(struct cpu *cpu, u64 what, u64 imm, u64 i)
     enum { IE = 1, DE = 2, ZE = 4, OE = 8, UE = 16, PE = 32, FLAGS = 63, FTZ = 1 << 15 };
     struct ir_insn in = {.op = what & 0xffff, .w = what >> 16 & 0xff, .aux = what >> 24 & 0xff,
                          .imm = imm};
-    unsigned dst = what >> 32 & 31, reg[2] = {what >> 40 & 0xff, what >> 48 & 0xff};
+    unsigned dst = what >> 32 & 0xff, reg[2] = {what >> 40 & 0xff, what >> 48 & 0xff};
     union ir_value v[3], out;
     for (unsigned k = 0; k < 2; k++)
         memcpy(&v[k], reg[k] == VEC_OPND_TEMP ? &cpu->vtmp[0] : &cpu->xmm[reg[k] & 31], 16);
@@ -58,6 +58,6 @@ u64 ir_vec_checked(struct cpu *cpu, u64 what, u64 imm, u64 i)
     if (raised & unmasked)
         cpu_raise(cpu, cpu->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
     if (ir_ops[in.op].out[0] == 'v')
-        memcpy(&cpu->xmm[dst], &out, 16);
+        memcpy(dst == VEC_OPND_TEMP ? &cpu->vtmp[0] : &cpu->xmm[dst & 31], &out, 16);
     return out.q[0];
 }

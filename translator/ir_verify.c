@@ -4,7 +4,7 @@
  * and width, fields are in range, the block ends once and at its end, effects are inside a guest
  * instruction, nothing that changes guest state precedes a fault within one instruction.
  */
-#include "translator/ir.h"
+#include "translator/ir_vec.h"
 
 /* A value's width if it is an integer or boolean, else -1. */
 static int int_width(const struct ir_insn *def)
@@ -157,7 +157,7 @@ static const char *check_fields(const struct ir_insn *in)
         ok = in->w >= W32 && in->w <= W128;
         break;
     default:
-        ok = in->op > IR_raise || in->w <= W64;
+        ok = ir_is_vec(in->op) ? vec_valid(in) : in->w <= W64;
         break;
     }
     return ok ? NULL : "field out of range";
@@ -224,7 +224,10 @@ const char *ir_verify(const struct ir *ir, unsigned *at)
         }
         if ((e & E_FAULT) && changed)
             return "op that may fault after guest state has changed";
-        if (!(e & E_CALL) && (e & (E_WGPR | E_WFL | E_WVEC | E_WENV)))
+        /* vtmp carries operands of vector helpers: nothing of the guest. */
+        bool scratch = in->op == IR_stenv && in->imm >= offsetof(struct cpu, vtmp) &&
+                       in->imm < offsetof(struct cpu, x87);
+        if (!scratch && !(e & E_CALL) && (e & (E_WGPR | E_WFL | E_WVEC | E_WENV)))
             changed = true;
         if ((e & E_CALL) && (ir_helper_effects((unsigned)in->imm) & HE_END))
             helper_ended = true;

@@ -1,0 +1,93 @@
+/* x87, MMX, SSE and state-saving instructions: who lifts what, and whether the unit is on.
+ *
+ * Touches the IR being built.  CR0.EM, CR0.TS and CR4.OSFXSR are in the block's key as HF_NOFPU
+ * and HF_NOSSE; which exception a switched-off unit raises is for the helper to say.
+ */
+#include "translator/lift_fp.h"
+
+bool lift_has_mmx(const struct insn *in)
+{
+    for (unsigned i = 0; i < in->operands; i++) {
+        if (in->opnd[i].kind == OPND_REG && in->opnd[i].cls == RC_MMX)
+            return true;
+    }
+    return in->op == OP_emms;
+}
+
+static bool has_xmm(const struct insn *in)
+{
+    for (unsigned i = 0; i < in->operands; i++) {
+        if (in->opnd[i].kind == OPND_REG && in->opnd[i].cls == RC_XMM)
+            return true;
+    }
+    return false;
+}
+
+bool lift_unavailable(struct lift *l, unsigned unit)
+{
+    ir_call(l->ir, HELPER_fp_unavailable, lift_const(l, W64, unit), 0, 0, 0);
+    /* The helper does not come back. */
+    lift_raise(l, EXC_UD);
+    return true;
+}
+
+static bool lift_image(struct lift *l, const struct insn *in)
+{
+    bool wide = in->op == OP_fxsave64 || in->op == OP_fxrstor64 || in->op == OP_xsave64 ||
+                in->op == OP_xrstor64 || in->op == OP_xsaveopt64 || in->op == OP_xsavec64;
+    ir_ref addr = lift_linear(l, in, 255, in->op != OP_fxrstor && in->op != OP_xrstor);
+    unsigned form = wide;
+    enum helper h;
+    switch (in->op) {
+    case OP_fxsave:
+    case OP_fxsave64: h = HELPER_fxsave; break;
+    case OP_fxrstor:
+    case OP_fxrstor64: h = HELPER_fxrstor; break;
+    case OP_xrstor:
+    case OP_xrstor64: h = HELPER_xrstor; break;
+    case OP_xsaveopt:
+    case OP_xsaveopt64: h = HELPER_xsave, form |= 2; break;
+    case OP_xsavec:
+    case OP_xsavec64: h = HELPER_xsave, form |= 4; break;
+    default: h = HELPER_xsave; break;
+    }
+    bool restores = h == HELPER_fxrstor || h == HELPER_xrstor;
+    ir_call(l->ir, h, addr, lift_const(l, W64, form), restores ? lift_next(l) : 0, 0);
+    if (restores) /* MXCSR may have changed the mode */
+        lift_exit_lookup(l);
+    return true;
+}
+
+bool lift_fp(struct lift *l, const struct insn *in)
+{
+    switch (in->op) {
+    case OP_fxsave:
+    case OP_fxsave64:
+    case OP_fxrstor:
+    case OP_fxrstor64:
+        return l->hflags & HF_NOFPU ? lift_unavailable(l, 0) : lift_image(l, in);
+    case OP_xsave:
+    case OP_xsave64:
+    case OP_xrstor:
+    case OP_xrstor64:
+    case OP_xsaveopt:
+    case OP_xsaveopt64:
+    case OP_xsavec:
+    case OP_xsavec64:
+        return lift_image(l, in);
+    case OP_wait:
+        ir_call(l->ir, HELPER_fwait, 0, 0, 0, 0);
+        return true;
+    default:
+        break;
+    }
+    if (lift_has_mmx(in)) {
+        /* Those that name an XMM register too need both units. */
+        if ((l->hflags & HF_NOSSE) && has_xmm(in))
+            return lift_unavailable(l, 2);
+        return l->hflags & HF_NOFPU ? lift_unavailable(l, 1) : lift_mmx(l, in);
+    }
+    if (sse_rows[in->op].kind != SSE_NONE)
+        return l->hflags & HF_NOSSE ? lift_unavailable(l, 2) : lift_sse(l, in);
+    return l->hflags & HF_NOFPU ? lift_unavailable(l, 0) : lift_x87(l, in);
+}
