@@ -4,6 +4,7 @@
  * below, so inside a thunk struct cpu is at RSP + 8.  Every thunk that calls C writes the homes
  * back first, for C may look at guest registers or raise an exception and never return.
  */
+#include "cpu/cpu.h"
 #include "translator/x64/x64_sel.h"
 
 #define ENTRIES_OFF ((s32)offsetof(struct tlb_context, entries))
