@@ -435,7 +435,8 @@ unsigned x64_xscratch(struct x64_sel *s)
         }
         /* Prefer to lose what is at home anyway, then what is needed last. */
         const struct x64_val *v = &s->val[s->xreg_val[reg]];
-        if (best == X_NONE || v->last_use > s->val[s->xreg_val[best]].last_use || v->last_use <= s->cur)
+        if (best == X_NONE || v->last_use > s->val[s->xreg_val[best]].last_use ||
+            v->last_use <= s->cur)
             best = reg;
     }
     return x64_xtake(s, best);

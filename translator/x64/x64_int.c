@@ -391,16 +391,18 @@ static void emit_deposit(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     u64 c;
     unsigned dst = x64_dst(s, r, ra.is_reg ? ra.reg : X_NONE);
     if (in->imm == 0) {
-        struct x64_rm rb = x64_is_const(s, in->arg[1], &c) ? x64_r(x64_use(s, in->arg[1]))
-                                                           : safe_operand(s, in->arg[1], dst, in->arg[0]);
+        struct x64_rm rb = x64_is_const(s, in->arg[1], &c)
+                               ? x64_r(x64_use(s, in->arg[1]))
+                               : safe_operand(s, in->arg[1], dst, in->arg[0]);
         copy_to(s, dst, in->arg[0]);
         if (in->aux == W32)
             s->failed = "deposit of 32 bits";
         x64_mov_low(&s->buf, in->aux, dst, rb);
     } else { /* bits 8-15: rotate them to the bottom and back; the flags must not matter */
         x64_clobber(s);
-        struct x64_rm rb = x64_is_const(s, in->arg[1], &c) ? x64_r(x64_use(s, in->arg[1]))
-                                                           : safe_operand(s, in->arg[1], dst, in->arg[0]);
+        struct x64_rm rb = x64_is_const(s, in->arg[1], &c)
+                               ? x64_r(x64_use(s, in->arg[1]))
+                               : safe_operand(s, in->arg[1], dst, in->arg[0]);
         copy_to(s, dst, in->arg[0]);
         x64_shift_imm(&s->buf, SH_ROR, W64, x64_r(dst), (unsigned)in->imm);
         x64_mov_low(&s->buf, in->aux, dst, rb);

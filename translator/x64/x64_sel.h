@@ -20,7 +20,8 @@
 #define RM_CPU(field) x64_m(X_RSP, CPU_OFF(field))
 
 /* Offset from RBP (tlb_context.entries) to the jump cache. */
-#define JUMPS_OFF ((s32)offsetof(struct tlb_context, jumps) - (s32)offsetof(struct tlb_context, entries))
+#define JUMPS_OFF \
+    ((s32)offsetof(struct tlb_context, jumps) - (s32)offsetof(struct tlb_context, entries))
 
 /* Where a value can be found when emitted code stops at a site. */
 enum loc_kind { LOC_NONE, LOC_CONST, LOC_GPR, LOC_SPILL, LOC_SCRATCH };

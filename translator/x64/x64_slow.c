@@ -194,7 +194,7 @@ u64 x64_slow_atomic(struct cpu *cpu, u64 addr, u64 what, u64 b, u64 c)
     enum mmu_status status = mmu_load(&cpu->mmu, kind, addr, size, &old);
     bus_unlock(cpu->bus);
     check_status(cpu, status, 0);
-    check_status(cpu, mmu_store(&cpu->mmu, kind, addr, size, apply(what, old, b, c, size_mask(size))),
-                 0);
+    u64 value = apply(what, old, b, c, size_mask(size));
+    check_status(cpu, mmu_store(&cpu->mmu, kind, addr, size, value), 0);
     return old;
 }
