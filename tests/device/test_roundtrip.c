@@ -2,8 +2,8 @@
  *
  * A chip is stirred by random accesses, pin changes and steps of the clock; its fields are saved,
  * loaded into a fresh chip on another bus at the same virtual time, and saved again: they must be
- * equal.  Then both get the same further accesses: what they answer and what they hold must stay
- * equal, which shows that the table has left nothing out.
+ * equal.  Then both get the same further accesses: what they answer, what they do to their pins and
+ * when, and what they hold must stay equal, which shows that the table has left nothing out.
  *
  * One row per chip in rows[]; a row needs a make function and the places to stir.
  */
@@ -26,7 +26,7 @@
 #include "devices/port92.h"
 #include "tests/device/rig.h"
 
-#define SEEDS 100
+#define SEEDS 200
 #define STEPS 300
 
 /* Where a row is stirred: `count` ports, or bytes of memory space; PCI: configuration space. */
@@ -39,8 +39,15 @@ struct place {
     u8 size; /* access size, 0: any of 1, 2, 4 */
 };
 
+/* What a chip has done to the outside, as a hash. */
+struct trace {
+    struct clock *clock;
+    u64 hash;
+};
+
 struct specimen {
     struct rig rig;
+    struct trace trace;
     void *state;
     void *extra; /* other things that make needed; freed with it */
 };
@@ -50,7 +57,7 @@ struct row {
     void (*make)(struct specimen *s); /* state and extra from calloc */
     struct place place[4];
     /* Pin n (below pins) of the chip changes; may be NULL. */
-    void (*input)(void *state, unsigned n, bool level);
+    void (*input)(struct specimen *s, unsigned n, bool level);
     unsigned pins;
     u64 max_step; /* ns; 0 takes 3 ms */
     const struct device_class *extra_class; /* of specimen.extra, where that holds state, too */
@@ -64,63 +71,101 @@ static void *need(size_t size)
     return p;
 }
 
+static void note(struct trace *t, u64 what)
+{
+    /* FNV-1a over 64-bit items */
+    t->hash = (t->hash ^ what) * 0x100000001b3ull;
+    t->hash = (t->hash ^ clock_now(t->clock)) * 0x100000001b3ull;
+}
+
+static void note_pin(void *opaque, unsigned n, bool level)
+{
+    note(opaque, n << 1 | level);
+}
+
+/* An output pin that is watched; n tells the chip's pins apart. */
+static struct pin wire(struct specimen *s, unsigned n)
+{
+    return (struct pin){note_pin, &s->trace, n};
+}
+
 /* ---- rows ---- */
 
 static void make_i8259(struct specimen *s)
 {
     s->state = need(sizeof(struct i8259));
     i8259_init(s->state, s->rig.bus, &(struct i8259_config){.port = 0x20, .elcr_port = 0x4d0,
-                                                            .elcr_mask = 0xf8, .master = true});
+                                                            .elcr_mask = 0xf8, .master = true,
+                                                            .intr = wire(s, 0)});
 }
 
-static bool sink(void *opaque)
+/* Pins 0 to 7 are the inputs, the others INTA cycles. */
+static void i8259_input(struct specimen *s, unsigned n, bool level)
 {
-    return false;
+    if (n < 8)
+        i8259_set_irq(s->state, n, level);
+    else
+        note(&s->trace, i8259_ack(s->state));
 }
 
-static void pin_sink(void *opaque, unsigned n, bool level)
+static void i8254_input(struct specimen *s, unsigned n, bool level)
 {
+    i8254_set_gate(s->state, n, level);
 }
-
-static const struct pin wired = {pin_sink, NULL, 0};
 
 static void make_i8254(struct specimen *s)
 {
     s->state = need(sizeof(struct i8254));
     i8254_init(s->state, s->rig.bus, &s->rig.clock,
-               &(struct i8254_config){.port = 0x40, .out = {wired, {0}, wired}});
+               &(struct i8254_config){.port = 0x40, .out = {wire(s, 0), {0}, wire(s, 2)}});
 }
 
 static void make_port61(struct specimen *s)
 {
     s->state = need(sizeof(struct port61));
-    port61_init(s->state, s->rig.bus, &s->rig.clock, &(struct port61_config){.out2 = sink});
+    port61_init(s->state, s->rig.bus, &s->rig.clock, &(struct port61_config){.gate2 = wire(s, 0), .speaker = wire(s, 1)});
 }
 
 static void make_mc146818(struct specimen *s)
 {
     s->state = need(sizeof(struct mc146818));
     mc146818_init(s->state, s->rig.bus, &s->rig.clock,
-                  &(struct mc146818_config){.port = 0x70, .epoch = 1700000000});
+                  &(struct mc146818_config){.port = 0x70, .epoch = 1700000000, .irq = wire(s, 0),
+                                            .nmi_mask = wire(s, 1)});
 }
 
 static void make_hpet(struct specimen *s)
 {
     s->state = need(sizeof(struct hpet));
-    hpet_init(s->state, s->rig.bus, &s->rig.clock,
-              &(struct hpet_config){.base = 0xfed00000, .route_mask = 0xff0104});
+    struct hpet_config config = {.base = 0xfed00000, .route_mask = 0xff0104, .legacy = wire(s, 99)};
+    for (unsigned i = 0; i < HPET_ROUTES; i++)
+        config.irq[i] = wire(s, i);
+    for (unsigned i = 0; i < 2; i++)
+        config.legacy_irq[i] = wire(s, 50 + i);
+    hpet_init(s->state, s->rig.bus, &s->rig.clock, &config);
 }
 
 static bool take(void *opaque, const struct apic_msg *msg)
 {
+    note(opaque, msg->dest ^ (u64)msg->vector << 32 ^ (u64)msg->mode << 40 ^ (u64)msg->level << 48);
     return true;
+}
+
+/* Pins 24 and up are EOI messages. */
+static void ioapic_input(struct specimen *s, unsigned n, bool level)
+{
+    if (n < IOAPIC_PINS)
+        ioapic_set_irq(s->state, n, level);
+    else
+        ioapic_eoi(s->state, (u8)n);
 }
 
 static void make_ioapic(struct specimen *s)
 {
     s->state = need(sizeof(struct ioapic));
     ioapic_init(s->state, s->rig.bus,
-                &(struct ioapic_config){.base = 0xfec00000, .version = 0x20, .send = take});
+                &(struct ioapic_config){.base = 0xfec00000, .version = 0x20, .send = take,
+                                        .opaque = &s->trace});
 }
 
 static void make_lapic(struct specimen *s)
@@ -130,41 +175,85 @@ static void make_lapic(struct specimen *s)
     lapic_bus_init(b, NULL, NULL);
     lapic_init(s->state, b, &s->rig.clock,
                &(struct lapic_config){.bsp = true, .x2apic = true, .phys_bits = 40,
-                                      .tsc_khz = 1000000});
+                                      .tsc_khz = 1000000, .intr = wire(s, 0), .nmi = wire(s, 1),
+                                      .init = wire(s, 2), .smi = wire(s, 3)});
     lapic_bus_map(b, s->rig.bus);
     /* Software-enabled, so that most of what is written has an effect. */
     bus_write(s->rig.bus, 0, LAPIC_BASE + 0xf0, 0x1ff, 4);
 }
 
+/* Pins 0 and 1 are LINT0 and LINT1; the others are the CPU and the APIC bus at work. */
+static void lapic_input(struct specimen *specimen, unsigned n, bool level)
+{
+    struct lapic *s = specimen->state;
+    u8 vector = (u8)(n * 37 + 16);
+    u64 value = 0;
+    if (n < 2)
+        lapic_set_lint(s, n, level);
+    else if (n < 10)
+        note(&specimen->trace, (u64)lapic_ack(s));
+    else if (n < 20)
+        lapic_accept(s, &(struct apic_msg){.vector = vector, .level = level});
+    else if (n < 22)
+        lapic_accept(s, &(struct apic_msg){.mode = APIC_EXTINT});
+    else if (n == 22)
+        lapic_set_tsc(s, 1000000 + level, level);
+    else if (n == 23)
+        lapic_write_msr(s, 0x1b, level ? 0xfee00900 : 0xfee00100);
+    else if (n < 28)
+        lapic_write_msr(s, 0x6e0, clock_now(s->clock) + n * 100000);
+    else if (n < 30) /* TSC-deadline mode, software-enabled */
+        bus_write(specimen->rig.bus, 0, LAPIC_BASE + 0x320, 0x40000 | vector, 4);
+    else
+        bus_write(specimen->rig.bus, 0, LAPIC_BASE + 0xf0, 0x1ff, 4);
+    lapic_read_msr(s, 0x6e0, &value);
+    note(&specimen->trace, value);
+    lapic_read_msr(s, 0x1b, &value);
+    note(&specimen->trace, value);
+}
+
 static void make_acpi_pm(struct specimen *s)
 {
     s->state = need(sizeof(struct acpi_pm));
-    acpi_pm_init(s->state, s->rig.bus, &s->rig.clock, &(struct acpi_pm_config){.sci = wired});
+    acpi_pm_init(s->state, s->rig.bus, &s->rig.clock,
+                 &(struct acpi_pm_config){.sci = wire(s, 0), .smi = wire(s, 1)});
     acpi_pm_set_base(s->state, 0x600);
     acpi_pm_enable(s->state, true);
+}
+
+static void acpi_pm_input(struct specimen *s, unsigned n, bool level)
+{
+    if (n < 16)
+        acpi_pm_set_gpe(s->state, n, level);
+    else
+        acpi_pm_set_apmc_smi(s->state, level);
 }
 
 static void make_ns16550(struct specimen *s)
 {
     s->state = need(sizeof(struct ns16550));
-    ns16550_init(s->state, s->rig.bus, &s->rig.clock, 0x3f8, &wired, NULL);
+    struct pin irq = wire(s, 0);
+    ns16550_init(s->state, s->rig.bus, &s->rig.clock, 0x3f8, &irq, NULL);
 }
 
-static void ns16550_input(void *state, unsigned n, bool level)
+static void ns16550_input(struct specimen *s, unsigned n, bool level)
 {
-    ns16550_receive(state, (u8)(n * 2 + level));
+    ns16550_receive(s->state, (u8)(n * 2 + level));
 }
 
 static void make_i8042(struct specimen *s)
 {
     s->state = need(sizeof(struct i8042));
-    i8042_init(s->state, s->rig.bus, &s->rig.clock, &(struct i8042_pins){.irq1 = wired});
+    i8042_init(s->state, s->rig.bus, &s->rig.clock,
+               &(struct i8042_pins){.irq1 = wire(s, 0), .irq12 = wire(s, 1), .a20 = wire(s, 2),
+                                    .reset = wire(s, 3)});
 }
 
 static void make_port92(struct specimen *s)
 {
     s->state = need(sizeof(struct port92));
-    port92_init(s->state, s->rig.bus, &wired, &wired);
+    struct pin a20 = wire(s, 0), init = wire(s, 1);
+    port92_init(s->state, s->rig.bus, &a20, &init);
 }
 
 static void make_debugcon(struct specimen *s)
@@ -175,9 +264,11 @@ static void make_debugcon(struct specimen *s)
 
 static void make_pc_testdev(struct specimen *s)
 {
-    static const struct pin none[PC_TESTDEV_IRQS];
+    struct pin irq[PC_TESTDEV_IRQS];
+    for (unsigned i = 0; i < PC_TESTDEV_IRQS; i++)
+        irq[i] = wire(s, i);
     s->state = need(sizeof(struct pc_testdev));
-    pc_testdev_init(s->state, s->rig.bus, none);
+    pc_testdev_init(s->state, s->rig.bus, irq);
 }
 
 static unsigned map_irq(void *opaque, unsigned devfn, unsigned pin)
@@ -209,12 +300,15 @@ static void make_piix3(struct specimen *s)
 {
     struct pci_bus *p = make_pci(s);
     s->state = need(sizeof(struct piix3));
-    piix3_init(s->state, p, 0, &(struct piix3_pins){.reset = wired});
+    struct piix3_pins pins = {.reset = wire(s, 16), .init = wire(s, 17)};
+    for (unsigned i = 0; i < 16; i++)
+        pins.irq[i] = wire(s, i);
+    piix3_init(s->state, p, 0, &pins);
 }
 
-static void piix3_input(void *state, unsigned n, bool level)
+static void piix3_input(struct specimen *s, unsigned n, bool level)
 {
-    piix3_set_pirq(state, n, level);
+    piix3_set_pirq(s->state, n, level);
 }
 
 static void make_piix4_pm(struct specimen *s)
@@ -228,15 +322,15 @@ static void make_piix4_pm(struct specimen *s)
 
 static const struct row rows[] = {
     {&i8259_class, make_i8259, {{PLACE_PORTS, 0x20, 2, 1}, {PLACE_PORTS, 0x4d0, 1, 1}},
-     i8259_set_irq, 8, 0},
-    {&i8254_class, make_i8254, {{PLACE_PORTS, 0x40, 4, 1}}, i8254_set_gate, 3, 0},
+     i8259_input, 12, 0},
+    {&i8254_class, make_i8254, {{PLACE_PORTS, 0x40, 4, 1}}, i8254_input, 3, 0},
     {&port61_class, make_port61, {{PLACE_PORTS, 0x61, 1, 1}}, NULL, 0, 0},
     {&mc146818_class, make_mc146818, {{PLACE_PORTS, 0x70, 2, 1}}, NULL, 0, 3 * NS_PER_SEC},
     {&hpet_class, make_hpet, {{PLACE_MEMORY, 0xfed00000, 0x160, 0}}, NULL, 0, 0},
-    {&ioapic_class, make_ioapic, {{PLACE_MEMORY, 0xfec00000, 0x44, 4}}, ioapic_set_irq, 24, 0},
-    {&lapic_class, make_lapic, {{PLACE_MEMORY, LAPIC_BASE, 0x400, 4}}, lapic_set_lint, 2, 0},
+    {&ioapic_class, make_ioapic, {{PLACE_MEMORY, 0xfec00000, 0x44, 4}}, ioapic_input, 256, 0},
+    {&lapic_class, make_lapic, {{PLACE_MEMORY, LAPIC_BASE, 0x400, 4}}, lapic_input, 32, 0},
     {&acpi_pm_class, make_acpi_pm, {{PLACE_PORTS, 0x600, 64, 0}, {PLACE_PORTS, 0xb2, 2, 1}},
-     acpi_pm_set_gpe, 16, NS_PER_SEC},
+     acpi_pm_input, 17, NS_PER_SEC},
     {&ns16550_class, make_ns16550, {{PLACE_PORTS, 0x3f8, 8, 1}}, ns16550_input, 128, 0},
     {&i8042_class, make_i8042, {{PLACE_PORTS, 0x60, 1, 1}, {PLACE_PORTS, 0x64, 1, 1}}, NULL, 0, 0},
     {&port92_class, make_port92, {{PLACE_PORTS, 0x92, 1, 1}}, NULL, 0, 0},
@@ -265,6 +359,7 @@ static void make(const struct row *row, struct specimen *s)
 {
     memset(s, 0, sizeof *s);
     rig_make(&s->rig);
+    s->trace.clock = &s->rig.clock;
     row->make(s);
 }
 
@@ -307,7 +402,7 @@ static u64 act(const struct row *row, struct specimen *s, u64 *seed)
         return 0;
     }
     if (r % 8 == 1 && row->input) {
-        row->input(s->state, value % row->pins, r >> 9 & 1);
+        row->input(s, value % row->pins, r >> 9 & 1);
         return 0;
     }
     if (p->kind == PLACE_PORTS) {
@@ -389,11 +484,15 @@ START_TEST(save_load_compare)
         compare(row, &s, &copy, n, "after loading");
 
         u64 seed_a = seed, seed_b = seed;
+        s.trace.hash = copy.trace.hash = 0;
         for (unsigned i = 0; i < STEPS; i++) {
             u64 a = act(row, &s, &seed_a), b = act(row, &copy, &seed_b);
             ck_assert_msg(a == b, "%s, seed %llu, action %u: read %llx, the copy %llx",
                           row->class->name, (unsigned long long)n, i, (unsigned long long)a,
                           (unsigned long long)b);
+            ck_assert_msg(s.trace.hash == copy.trace.hash,
+                          "%s, seed %llu, action %u: pins went different ways", row->class->name,
+                          (unsigned long long)n, i);
         }
         compare(row, &s, &copy, n, "after going on");
 
