@@ -36,13 +36,15 @@ struct place {
     enum place_kind kind;
     u64 base;
     u32 count;
-    u8 size; /* access size, 0: any of 1, 2, 4 */
+    u8 size;   /* access size, 0: any of 1, 2, 4 */
+    u32 never; /* bits that are not written */
 };
 
-/* What a chip has done to the outside, as a hash. */
+/* What a chip has done to the outside, as a hash; and how its pins stand. */
 struct trace {
     struct clock *clock;
     u64 hash;
+    bool level[128];
 };
 
 struct specimen {
@@ -80,7 +82,9 @@ static void note(struct trace *t, u64 what)
 
 static void note_pin(void *opaque, unsigned n, bool level)
 {
-    note(opaque, n << 1 | level);
+    struct trace *t = opaque;
+    t->level[n] = level;
+    note(t, n << 1 | level);
 }
 
 /* An output pin that is watched; n tells the chip's pins apart. */
@@ -97,6 +101,21 @@ static void make_i8259(struct specimen *s)
     i8259_init(s->state, s->rig.bus, &(struct i8259_config){.port = 0x20, .elcr_port = 0x4d0,
                                                             .elcr_mask = 0xf8, .master = true,
                                                             .intr = wire(s, 0)});
+}
+
+/* As a lone chip with another chip's ICW3 and ICW4; it is not initialised again. */
+static void make_i8259_modes(struct specimen *s)
+{
+    static const u8 icw[] = {0x08, 0xff, 0x13};
+    s->state = need(sizeof(struct i8259));
+    struct i8259 *slave = s->extra = need(sizeof *slave);
+    i8259_init(slave, s->rig.bus, &(struct i8259_config){.port = 0xa0});
+    i8259_init(s->state, s->rig.bus,
+               &(struct i8259_config){.port = 0x20, .master = true, .intr = wire(s, 0)});
+    i8259_cascade(s->state, 5, slave);
+    out8(&s->rig, 0x20, 0x19);
+    for (unsigned i = 0; i < ARRAY_SIZE(icw); i++)
+        out8(&s->rig, 0x21, icw[i]);
 }
 
 /* Pins 0 to 7 are the inputs, the others INTA cycles. */
@@ -134,6 +153,12 @@ static void make_mc146818(struct specimen *s)
                                             .nmi_mask = wire(s, 1)});
 }
 
+/* Goes straight to the clock's registers, which are few among the 128 bytes. */
+static void mc146818_input(struct specimen *s, unsigned n, bool level)
+{
+    out8(&s->rig, 0x70, n | level << 7);
+}
+
 static void make_hpet(struct specimen *s)
 {
     s->state = need(sizeof(struct hpet));
@@ -143,6 +168,16 @@ static void make_hpet(struct specimen *s)
     for (unsigned i = 0; i < 2; i++)
         config.legacy_irq[i] = wire(s, 50 + i);
     hpet_init(s->state, s->rig.bus, &s->rig.clock, &config);
+}
+
+/* Sensible programming of timer n % 3: periodic, and level-triggered or not. */
+static void hpet_input(struct specimen *s, unsigned n, bool level)
+{
+    u64 timer = 0xfed00100 + n % 3 * 0x20;
+    bus_write(s->rig.bus, 0, timer, 16 << 9 | 0x4c | level << 1, 4);
+    bus_write(s->rig.bus, 0, timer + 8, bus_read(s->rig.bus, 0, 0xfed000f0, 8) + 1000 * n, 8);
+    bus_write(s->rig.bus, 0, timer + 8, 5000 * n, 8);
+    bus_write(s->rig.bus, 0, 0xfed00010, 1, 4);
 }
 
 static bool take(void *opaque, const struct apic_msg *msg)
@@ -197,7 +232,7 @@ static void lapic_input(struct specimen *specimen, unsigned n, bool level)
     else if (n < 22)
         lapic_accept(s, &(struct apic_msg){.mode = APIC_EXTINT});
     else if (n == 22)
-        lapic_set_tsc(s, 1000000 + level, level);
+        lapic_set_tsc(s, 1000000 + level * 500000, level * 12345);
     else if (n == 23)
         lapic_write_msr(s, 0x1b, level ? 0xfee00900 : 0xfee00100);
     else if (n < 28)
@@ -225,8 +260,12 @@ static void acpi_pm_input(struct specimen *s, unsigned n, bool level)
 {
     if (n < 16)
         acpi_pm_set_gpe(s->state, n, level);
-    else
+    else if (n == 16)
         acpi_pm_set_apmc_smi(s->state, level);
+    else
+        bus_out(s->rig.bus, 0, 0x602, 1, 2); /* the timer's overflow interrupts ... */
+    if (n > 20)
+        out8(&s->rig, ACPI_SMI_COMMAND, ACPI_SMI_ENABLE); /* ... in ACPI mode */
 }
 
 static void make_ns16550(struct specimen *s)
@@ -318,19 +357,21 @@ static void make_piix4_pm(struct specimen *s)
     piix4_pm_init(s->state, p, 0, &(struct piix4_pm_block){0});
 }
 
-#define CONFIG_PORTS {PLACE_PORTS, 0xcf8, 8, 0}
+#define CONFIG_PORTS {PLACE_PORTS, 0xcf8, 8, 0, 0}
 
 static const struct row rows[] = {
     {&i8259_class, make_i8259, {{PLACE_PORTS, 0x20, 2, 1}, {PLACE_PORTS, 0x4d0, 1, 1}},
      i8259_input, 12, 0},
+    {&i8259_class, make_i8259_modes, {{PLACE_PORTS, 0x20, 2, 1, 0x10}}, i8259_input, 12, 0},
     {&i8254_class, make_i8254, {{PLACE_PORTS, 0x40, 4, 1}}, i8254_input, 3, 0},
     {&port61_class, make_port61, {{PLACE_PORTS, 0x61, 1, 1}}, NULL, 0, 0},
-    {&mc146818_class, make_mc146818, {{PLACE_PORTS, 0x70, 2, 1}}, NULL, 0, 3 * NS_PER_SEC},
-    {&hpet_class, make_hpet, {{PLACE_MEMORY, 0xfed00000, 0x160, 0}}, NULL, 0, 0},
+    {&mc146818_class, make_mc146818, {{PLACE_PORTS, 0x70, 2, 1}}, mc146818_input, 14, 3 * NS_PER_SEC},
+    {&hpet_class, make_hpet, {{PLACE_MEMORY, 0xfed00000, 0x160, 0}, {PLACE_MEMORY, 0xfed00020, 4, 4}},
+     hpet_input, 100, 0},
     {&ioapic_class, make_ioapic, {{PLACE_MEMORY, 0xfec00000, 0x44, 4}}, ioapic_input, 256, 0},
     {&lapic_class, make_lapic, {{PLACE_MEMORY, LAPIC_BASE, 0x400, 4}}, lapic_input, 32, 0},
     {&acpi_pm_class, make_acpi_pm, {{PLACE_PORTS, 0x600, 64, 0}, {PLACE_PORTS, 0xb2, 2, 1}},
-     acpi_pm_input, 17, NS_PER_SEC},
+     acpi_pm_input, 32, 10 * NS_PER_SEC},
     {&ns16550_class, make_ns16550, {{PLACE_PORTS, 0x3f8, 8, 1}}, ns16550_input, 128, 0},
     {&i8042_class, make_i8042, {{PLACE_PORTS, 0x60, 1, 1}, {PLACE_PORTS, 0x64, 1, 1}}, NULL, 0, 0},
     {&port92_class, make_port92, {{PLACE_PORTS, 0x92, 1, 1}}, NULL, 0, 0},
@@ -390,12 +431,14 @@ static u64 act(const struct row *row, struct specimen *s, u64 *seed)
         places++;
 
     u64 r = next_random(seed);
-    u64 step = next_random(seed) % (row->max_step ? row->max_step : 3000000);
+    u64 longest = row->max_step ? row->max_step : 3000000;
+    u64 step = next_random(seed) % (longest >> (r >> 40) % 16);
     u32 value = random_value(seed);
     const struct place *p = &row->place[(r >> 16) % places];
     unsigned size = p->size ? p->size : 1u << (r >> 24) % 3;
     u32 offset = (u32)((r >> 32) % p->count) & ~(size - 1);
     bool read = r >> 8 & 1;
+    value &= ~p->never;
 
     if (r % 8 == 0) {
         clock_step(&s->rig.clock, step);
@@ -482,6 +525,10 @@ START_TEST(save_load_compare)
             act(row, &s, &seed);
         copy_state(row, &s, &copy);
         compare(row, &s, &copy, n, "after loading");
+
+        for (unsigned i = 0; i < ARRAY_SIZE(s.trace.level); i++)
+            ck_assert_msg(s.trace.level[i] == copy.trace.level[i], "%s, seed %llu: pin %u",
+                          row->class->name, (unsigned long long)n, i);
 
         u64 seed_a = seed, seed_b = seed;
         s.trace.hash = copy.trace.hash = 0;
