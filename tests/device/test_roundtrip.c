@@ -103,19 +103,15 @@ static void make_i8259(struct specimen *s)
                                                             .intr = wire(s, 0)});
 }
 
-/* As a lone chip with another chip's ICW3 and ICW4; it is not initialised again. */
+/* A chip without ELCR, with a slave at IR5. */
 static void make_i8259_modes(struct specimen *s)
 {
-    static const u8 icw[] = {0x08, 0xff, 0x13};
     s->state = need(sizeof(struct i8259));
     struct i8259 *slave = s->extra = need(sizeof *slave);
     i8259_init(slave, s->rig.bus, &(struct i8259_config){.port = 0xa0});
     i8259_init(s->state, s->rig.bus,
                &(struct i8259_config){.port = 0x20, .master = true, .intr = wire(s, 0)});
     i8259_cascade(s->state, 5, slave);
-    out8(&s->rig, 0x20, 0x19);
-    for (unsigned i = 0; i < ARRAY_SIZE(icw); i++)
-        out8(&s->rig, 0x21, icw[i]);
 }
 
 /* Pins 0 to 7 are the inputs, the others INTA cycles. */
@@ -125,6 +121,19 @@ static void i8259_input(struct specimen *s, unsigned n, bool level)
         i8259_set_irq(s->state, n, level);
     else
         note(&s->trace, i8259_ack(s->state));
+}
+
+/* The same; pin 12 initialises in one of two ways, as ports that are stirred hardly ever do. */
+static void i8259_modes_input(struct specimen *s, unsigned n, bool level)
+{
+    const u8 icw[] = {0x08, level ? 0xff : 0x21, 0x11 | level << 1};
+    if (n < 12) {
+        i8259_input(s, n, level);
+        return;
+    }
+    out8(&s->rig, 0x20, 0x11 | level << 3);
+    for (unsigned i = 0; i < ARRAY_SIZE(icw); i++)
+        out8(&s->rig, 0x21, icw[i]);
 }
 
 static void i8254_input(struct specimen *s, unsigned n, bool level)
@@ -156,7 +165,15 @@ static void make_mc146818(struct specimen *s)
 /* Goes straight to the clock's registers, which are few among the 128 bytes. */
 static void mc146818_input(struct specimen *s, unsigned n, bool level)
 {
-    out8(&s->rig, 0x70, n | level << 7);
+    if (n < 14) {
+        out8(&s->rig, 0x70, n | level << 7);
+        return;
+    }
+    /* Periodic interrupts, flags cleared. */
+    out8(&s->rig, 0x70, 0x0b);
+    out8(&s->rig, 0x71, 0x42);
+    out8(&s->rig, 0x70, 0x0c);
+    in8(&s->rig, 0x71);
 }
 
 static void make_hpet(struct specimen *s)
@@ -227,12 +244,12 @@ static void lapic_input(struct specimen *specimen, unsigned n, bool level)
         lapic_set_lint(s, n, level);
     else if (n < 10)
         note(&specimen->trace, (u64)lapic_ack(s));
-    else if (n < 20)
+    else if (n < 18)
         lapic_accept(s, &(struct apic_msg){.vector = vector, .level = level});
-    else if (n < 22)
+    else if (n < 20)
         lapic_accept(s, &(struct apic_msg){.mode = APIC_EXTINT});
-    else if (n == 22)
-        lapic_set_tsc(s, 1000000 + level * 500000, level * 12345);
+    else if (n < 23)
+        lapic_set_tsc(s, 1000000 + level * 500000, level * 1000000000ull);
     else if (n == 23)
         lapic_write_msr(s, 0x1b, level ? 0xfee00900 : 0xfee00100);
     else if (n < 28)
@@ -362,10 +379,11 @@ static void make_piix4_pm(struct specimen *s)
 static const struct row rows[] = {
     {&i8259_class, make_i8259, {{PLACE_PORTS, 0x20, 2, 1}, {PLACE_PORTS, 0x4d0, 1, 1}},
      i8259_input, 12, 0},
-    {&i8259_class, make_i8259_modes, {{PLACE_PORTS, 0x20, 2, 1, 0x10}}, i8259_input, 12, 0},
+    {&i8259_class, make_i8259_modes, {{PLACE_PORTS, 0x20, 2, 1, 0x10}}, i8259_modes_input,
+     13, 0},
     {&i8254_class, make_i8254, {{PLACE_PORTS, 0x40, 4, 1}}, i8254_input, 3, 0},
     {&port61_class, make_port61, {{PLACE_PORTS, 0x61, 1, 1}}, NULL, 0, 0},
-    {&mc146818_class, make_mc146818, {{PLACE_PORTS, 0x70, 2, 1}}, mc146818_input, 14, 3 * NS_PER_SEC},
+    {&mc146818_class, make_mc146818, {{PLACE_PORTS, 0x70, 2, 1}}, mc146818_input, 18, 3 * NS_PER_SEC},
     {&hpet_class, make_hpet, {{PLACE_MEMORY, 0xfed00000, 0x160, 0}, {PLACE_MEMORY, 0xfed00020, 4, 4}},
      hpet_input, 100, 0},
     {&ioapic_class, make_ioapic, {{PLACE_MEMORY, 0xfec00000, 0x44, 4}}, ioapic_input, 256, 0},
