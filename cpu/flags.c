@@ -16,6 +16,33 @@ static u64 szp(u64 r, unsigned bits)
     return (r & top ? FL_SF : 0) | (r ? 0 : FL_ZF) | parity(r);
 }
 
+/* Shifts by a count b that is not 0, products (a low, b high), the host's AH:AL form, results of
+ * logic.  OF of a shift is that of its last step's definition for a count of 1 (SDM vol. 2, SAL). */
+static u64 lazy_rare(u32 kind, u64 a, u64 b, u64 raw, unsigned bits)
+{
+    u64 top = 1ull << (bits - 1), mask = top | (top - 1), r, cf;
+    s64 sa = sign_extend(a, bits);
+    unsigned n = (unsigned)b & 63;
+    switch (kind) {
+    case LAZY_SHL:
+        r = a << n & mask;
+        cf = n <= bits ? a >> (bits - n) & 1 : 0;
+        return szp(r, bits) | cf | ((!!(r & top) ^ cf) ? FL_OF : 0);
+    case LAZY_SHR:
+        r = a >> n;
+        cf = a >> (n - 1) & 1;
+        return szp(r, bits) | cf | ((n == 1 ? a : r << 1 ^ r) & top ? FL_OF : 0);
+    case LAZY_SAR:
+        r = (u64)(sa >> n) & mask;
+        return szp(r, bits) | ((u64)(sa >> (n - 1)) & 1);
+    case LAZY_MULU: return szp(a, bits) | (b ? FL_CF | FL_OF : 0);
+    case LAZY_MULS:
+        return szp(a, bits) | (b != ((u64)(sa >> 63) & mask) ? FL_CF | FL_OF : 0);
+    case LAZY_AHF: return (raw >> 8 & 0xd5) | (raw & 1 ? FL_OF : 0);
+    default: return szp(a, bits);
+    }
+}
+
 void cpu_flags(struct cpu *cpu)
 {
     u32 kind = cpu->lazy_kind;
@@ -35,8 +62,17 @@ void cpu_flags(struct cpu *cpu)
         f = szp(r, bits) | (a < b ? FL_CF : 0) | ((a ^ b ^ r) & FL_AF) |
             (((a ^ b) & (a ^ r) & top) ? FL_OF : 0);
         break;
+    case LAZY_ADD_RES: /* a is the sum */
+        f = szp(a, bits) | (a < b ? FL_CF : 0) | (((a - b) ^ b ^ a) & FL_AF) |
+            ((~((a - b) ^ b) & ((a - b) ^ a) & top) ? FL_OF : 0);
+        break;
+    case LAZY_SUB_RES: /* a is the difference */
+        r = (a + b) & mask;
+        f = szp(a, bits) | (r < b ? FL_CF : 0) | ((r ^ b ^ a) & FL_AF) |
+            (((r ^ b) & (r ^ a) & top) ? FL_OF : 0);
+        break;
     default:
-        f = szp(a, bits);
+        f = lazy_rare(kind & ~3u, a, b, cpu->lazy_a, bits);
         break;
     }
     cpu->eflags = (cpu->eflags & ~(u64)FL_ARITH) | f;

@@ -105,6 +105,14 @@ enum lazy_kind {
     LAZY_ADD = 4,   /* a + b */
     LAZY_SUB = 8,   /* a - b */
     LAZY_LOGIC = 12, /* result a */
+    LAZY_ADD_RES = 16, /* a is the sum, b the second operand */
+    LAZY_SUB_RES = 20, /* a is the difference, b the subtrahend */
+    LAZY_SHL = 24,  /* a << b, b masked and not 0 */
+    LAZY_SHR = 28,
+    LAZY_SAR = 32,
+    LAZY_MULU = 36, /* low half a, high half b of an unsigned product */
+    LAZY_MULS = 40, /* the same of a signed one */
+    LAZY_AHF = 44,  /* a is AX after LAHF and SETO AL */
 };
 
 /* What translated code depends on; part of a block's key (at most 16 bits, see block.h). */
@@ -180,6 +188,11 @@ struct cpu {
     u64 host_sp, host_ret; /* engine: stack of the run loop, return address of the helper call */
     u32 host_mxcsr, guest_mxcsr_host; /* engine: what LDMXCSR loads on leaving and entering */
     u64 spill[64];    /* engine: values that found no register */
+    u64 vspill[16][2] __attribute__((aligned(16))); /* the same for vectors */
+    u64 slow_addr, slow_value[2]; /* engine: operands of the memory slow path */
+    u64 scratch[3];   /* engine: RAX, RCX, RDX at a slow path or exit */
+    u64 call_arg[4];  /* engine: arguments of a helper call */
+    u32 exit_id;      /* engine: which exit emitted code took */
     struct segment seg[SEG_COUNT];
     struct mmu mmu;
     union vec xmm[32] __attribute__((aligned(64)));

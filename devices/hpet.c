@@ -101,12 +101,21 @@ static unsigned route_of(const struct hpet *s, unsigned n)
     return (s->timer[n].config & T_ROUTE) >> T_ROUTE_SHIFT;
 }
 
+/* Tells a timer's pin its level; timers that share one are ORed. */
+static void tell(const struct hpet *s, unsigned route)
+{
+    bool level = false;
+    for (unsigned n = 0; n < HPET_TIMERS; n++)
+        level |= s->timer[n].route == route && s->timer[n].level;
+    pin_set(pin_of(s, route), level);
+}
+
 static void drive(struct hpet_timer *t, bool level)
 {
     if (t->level == level)
         return;
     t->level = level;
-    pin_set(pin_of(t->chip, t->route), level);
+    tell(t->chip, t->route);
 }
 
 /* Moves a timer to the pin that its configuration names; the old pin falls. */
@@ -330,11 +339,10 @@ static void loaded(void *opaque)
 {
     struct hpet *s = opaque;
     pin_set(&s->config.legacy, (s->general & GENERAL_LEGACY) != 0);
-    for (unsigned n = 0; n < HPET_TIMERS; n++) {
-        struct hpet_timer *t = &s->timer[n];
-        t->route = route_of(s, n);
-        pin_set(pin_of(s, t->route), t->level);
-    }
+    for (unsigned n = 0; n < HPET_TIMERS; n++)
+        s->timer[n].route = route_of(s, n);
+    for (unsigned n = 0; n < HPET_TIMERS; n++)
+        tell(s, s->timer[n].route);
 }
 
 #define TIMER_FIELDS(n)                                                                       \

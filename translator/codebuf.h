@@ -1,0 +1,27 @@
+/* The code buffer: one memfd mapped twice, writable here and executable there, never both. */
+#ifndef DRAGOMAN_TRANSLATOR_CODEBUF_H
+#define DRAGOMAN_TRANSLATOR_CODEBUF_H
+
+#include "base/types.h"
+
+struct codebuf {
+    u8 *rw;   /* writable view */
+    u8 *rx;   /* executable view of the same pages */
+    u64 size; /* bytes, committed on touch */
+};
+
+/* False with errno when the host refuses (no memory, no executable mappings). */
+bool codebuf_init(struct codebuf *c, u64 size);
+void codebuf_free(struct codebuf *c);
+
+/* Changes 4 or 8 naturally aligned bytes of code that other threads may execute (writable view). */
+static inline void codebuf_patch4(u8 *rw, u32 v)
+{
+    __atomic_store_n((u32 *)rw, v, __ATOMIC_RELEASE);
+}
+static inline void codebuf_patch8(u8 *rw, u64 v)
+{
+    __atomic_store_n((u64 *)rw, v, __ATOMIC_RELEASE);
+}
+
+#endif

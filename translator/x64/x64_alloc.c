@@ -1,0 +1,525 @@
+/* Where values live: scratch registers, homes of guest registers, spill slots, and the XMM cache.
+ * Emits only moves, so the host's flags survive anything in this file. */
+#include "translator/x64/x64_sel.h"
+
+/* RSI, RDI, R8-R11 are lost in calls to C and reloaded by the thunks; the hottest guest registers
+ * of compiled code have the registers that C keeps. */
+const u8 x64_home_reg[16] = {
+    [RAX] = X_RBX, [RCX] = X_R10, [RDX] = X_R11, [RBX] = X_R13, [RSP] = X_R14, [RBP] = X_R15,
+    [RSI] = X_RSI, [RDI] = X_RDI, [R8] = X_R8,   [R9] = X_R9,   [R10] = X_NONE, [R11] = X_NONE,
+    [R12] = X_R12, [R13] = X_NONE, [R14] = X_NONE, [R15] = X_NONE,
+};
+
+static struct x64_rm gpr_slot(unsigned guest)
+{
+    return x64_m(X_RSP, CPU_OFF(gpr) + 8 * (s32)guest);
+}
+
+static struct x64_rm spill_slot(int slot)
+{
+    return x64_m(X_RSP, CPU_OFF(spill) + 8 * slot);
+}
+
+static struct x64_rm home_rm(unsigned guest)
+{
+    return x64_home_reg[guest] != X_NONE ? x64_r(x64_home_reg[guest]) : gpr_slot(guest);
+}
+
+bool x64_is_const(const struct x64_sel *s, ir_ref r, u64 *v)
+{
+    const struct ir_insn *in = &s->ir->insns[x64_root(s, r)];
+    if (in->op != IR_const)
+        return false;
+    *v = in->imm;
+    return true;
+}
+
+bool x64_is_imm(const struct x64_sel *s, ir_ref r, unsigned w, s32 *imm)
+{
+    u64 v;
+    if (!x64_is_const(s, r, &v))
+        return false;
+    s64 sv = sign_extend(v, W_BITS(w));
+    *imm = (s32)sv;
+    return sv == (s32)sv;
+}
+
+bool x64_live_after(const struct x64_sel *s, ir_ref r)
+{
+    return s->val[r].last_use > s->cur;
+}
+
+static int new_spill(struct x64_sel *s, ir_ref r)
+{
+    for (int i = 0; i < (int)ARRAY_SIZE(s->spill_val); i++) {
+        if (!s->spill_val[i]) {
+            s->spill_val[i] = r;
+            s->counters->spills++;
+            return i;
+        }
+    }
+    s->failed = "spill slots";
+    return 0;
+}
+
+static void evict(struct x64_sel *s, unsigned reg)
+{
+    ir_ref r = s->reg_val[reg];
+    struct x64_val *v = &s->val[r];
+    if (!r)
+        return;
+    if (v->last_use >= s->cur && v->home < 0 && v->spill < 0) {
+        v->spill = (s16)new_spill(s, r);
+        x64_store(&s->buf, W64, spill_slot(v->spill), reg);
+    }
+    v->reg = -1;
+    s->reg_val[reg] = 0;
+}
+
+unsigned x64_scratch(struct x64_sel *s)
+{
+    static const u8 order[] = {X_RCX, X_RDX, X_RAX};
+    unsigned best = X_NONE;
+    for (unsigned i = 0; i < ARRAY_SIZE(order); i++) {
+        unsigned reg = order[i];
+        if (s->pinned & 1 << reg)
+            continue;
+        if (!s->reg_val[reg]) {
+            best = reg;
+            break;
+        }
+        if (best == X_NONE || s->val[s->reg_val[reg]].last_use > s->val[s->reg_val[best]].last_use)
+            best = reg;
+    }
+    if (best == X_NONE) {
+        s->failed = "scratch registers";
+        best = X_RAX;
+    }
+    evict(s, best);
+    s->pinned |= (u16)(1 << best);
+    return best;
+}
+
+unsigned x64_take(struct x64_sel *s, unsigned reg)
+{
+    evict(s, reg);
+    s->pinned |= (u16)(1 << reg);
+    return reg;
+}
+
+void x64_fetch(struct x64_sel *s, unsigned reg, ir_ref r)
+{
+    ir_ref root = x64_root(s, r);
+    const struct x64_val *v = &s->val[root];
+    u64 c;
+    if (x64_is_const(s, r, &c))
+        x64_mov_imm(&s->buf, reg, c);
+    else if (v->reg >= 0)
+        x64_mov(&s->buf, W64, reg, (unsigned)v->reg);
+    else if (v->home >= 0 && x64_home_reg[v->home] != X_NONE)
+        x64_mov(&s->buf, W64, reg, x64_home_reg[v->home]);
+    else if (v->home >= 0)
+        x64_load(&s->buf, W64, reg, gpr_slot((unsigned)v->home));
+    else if (v->spill >= 0)
+        x64_load(&s->buf, W64, reg, spill_slot(v->spill));
+    else
+        s->failed = "value without a place";
+}
+
+unsigned x64_use(struct x64_sel *s, ir_ref r)
+{
+    ir_ref root = x64_root(s, r);
+    struct x64_val *v = &s->val[root];
+    if (v->reg >= 0) {
+        s->pinned |= (u16)(1 << v->reg);
+        return (unsigned)v->reg;
+    }
+    if (v->home >= 0 && x64_home_reg[v->home] != X_NONE)
+        return x64_home_reg[v->home];
+    unsigned reg = x64_scratch(s);
+    x64_fetch(s, reg, root);
+    if (s->ir->insns[root].op != IR_const) {
+        v->reg = (s8)reg;
+        s->reg_val[reg] = root;
+    }
+    return reg;
+}
+
+struct x64_rm x64_use_rm(struct x64_sel *s, ir_ref r)
+{
+    ir_ref root = x64_root(s, r);
+    const struct x64_val *v = &s->val[root];
+    if (v->reg < 0 && s->ir->insns[root].op != IR_const) {
+        if (v->home >= 0)
+            return home_rm((unsigned)v->home);
+        if (v->spill >= 0)
+            return spill_slot(v->spill);
+    }
+    return x64_r(x64_use(s, r));
+}
+
+/* Takes every value off the list of guest's home. */
+static void drop_home(struct x64_sel *s, unsigned guest)
+{
+    for (ir_ref r = s->home_head[guest]; r; r = s->val[r].alias_next)
+        s->val[r].home = -1;
+    s->home_head[guest] = 0;
+}
+
+static void add_home(struct x64_sel *s, unsigned guest, ir_ref r)
+{
+    struct x64_val *v = &s->val[r];
+    if (v->home >= 0)
+        return; /* it is at another home already; that one will do */
+    v->home = (s8)guest;
+    v->alias_next = s->home_head[guest];
+    s->home_head[guest] = r;
+}
+
+void x64_def(struct x64_sel *s, ir_ref r, unsigned reg)
+{
+    struct x64_val *v = &s->val[r];
+    if (SCRATCH_MASK & 1 << reg) {
+        if (s->reg_val[reg] && s->reg_val[reg] != r)
+            s->val[s->reg_val[reg]].reg = -1;
+        s->reg_val[reg] = r;
+        v->reg = (s8)reg;
+        return;
+    }
+    drop_home(s, v->put_reg);
+    add_home(s, v->put_reg, r);
+}
+
+/* Whether r, computed now, may go straight to the home that it will be put in: nothing may look
+ * at that guest register in between. */
+static bool can_coalesce(const struct x64_sel *s, ir_ref r)
+{
+    const struct x64_val *v = &s->val[r];
+    if (v->put_at <= s->cur || v->put_at - s->cur > 16 || x64_home_reg[v->put_reg] == X_NONE)
+        return false;
+    for (unsigned k = s->cur + 1; k < v->put_at; k++) {
+        const struct ir_insn *in = &s->ir->insns[k];
+        if (s->val[k].flags & (VAL_DEFERRED | VAL_DONE))
+            continue;
+        if (ir_effects(in) & (E_FAULT | E_CALL | E_EXIT | E_END))
+            return false;
+        if ((in->op == IR_put || in->op == IR_get) && in->aux == v->put_reg)
+            return false;
+    }
+    for (ir_ref a = s->home_head[v->put_reg]; a; a = s->val[a].alias_next)
+        if (x64_live_after(s, a))
+            return false;
+    return true;
+}
+
+unsigned x64_dst(struct x64_sel *s, ir_ref r, unsigned reuse)
+{
+    if (can_coalesce(s, r)) {
+        s->counters->coalesced++;
+        return x64_home_reg[s->val[r].put_reg];
+    }
+    if (reuse != X_NONE && SCRATCH_MASK & 1 << reuse) {
+        ir_ref old = s->reg_val[reuse];
+        struct x64_val *v = &s->val[old];
+        if (!old || !x64_live_after(s, old) || v->home >= 0 || v->spill >= 0) {
+            if (old)
+                v->reg = -1;
+            s->reg_val[reuse] = 0;
+            s->pinned |= (u16)(1 << reuse);
+            return reuse;
+        }
+    }
+    return x64_scratch(s);
+}
+
+void x64_flush_scratch(struct x64_sel *s)
+{
+    evict(s, X_RAX);
+    evict(s, X_RCX);
+    evict(s, X_RDX);
+}
+
+/* Gives a value that lives only at guest's home another place. */
+static void move_away(struct x64_sel *s, unsigned guest, ir_ref r, bool to_register)
+{
+    struct x64_val *v = &s->val[r];
+    unsigned from = x64_home_reg[guest];
+    if (v->reg >= 0 || v->spill >= 0)
+        return;
+    unsigned free_reg = X_NONE;
+    for (unsigned reg = X_RAX; reg <= X_RDX; reg++)
+        if (!s->reg_val[reg] && !(s->pinned & 1 << reg))
+            free_reg = reg;
+    if (free_reg != X_NONE && to_register) {
+        x64_fetch(s, free_reg, r);
+        v->reg = (s8)free_reg;
+        s->reg_val[free_reg] = r;
+        return;
+    }
+    if (from == X_NONE) {
+        from = X_RAX; /* a register of the slot's own: borrowed, so that no value moves */
+        x64_store(&s->buf, W64, RM_CPU(scratch), X_RAX);
+        x64_load(&s->buf, W64, X_RAX, gpr_slot(guest));
+    }
+    v->spill = (s16)new_spill(s, r);
+    x64_store(&s->buf, W64, spill_slot(v->spill), from);
+    if (x64_home_reg[guest] == X_NONE)
+        x64_load(&s->buf, W64, X_RAX, RM_CPU(scratch));
+}
+
+static void clear_home(struct x64_sel *s, unsigned guest, ir_ref except, bool to_register)
+{
+    for (ir_ref r = s->home_head[guest]; r; r = s->val[r].alias_next)
+        if (r != except && x64_live_after(s, r))
+            move_away(s, guest, r, to_register);
+    drop_home(s, guest);
+}
+
+void x64_flush_homes(struct x64_sel *s)
+{
+    for (unsigned g = 0; g < 16; g++)
+        clear_home(s, g, 0, false);
+}
+
+void x64_put(struct x64_sel *s, unsigned guest, ir_ref r)
+{
+    ir_ref root = x64_root(s, r);
+    struct x64_val *v = &s->val[root];
+    unsigned home = x64_home_reg[guest];
+    u64 c;
+    if (v->home == (s8)guest)
+        return;
+    if (x64_is_const(s, root, &c)) {
+        clear_home(s, guest, 0, true);
+        if (home != X_NONE) {
+            x64_mov_imm(&s->buf, home, c);
+        } else if ((s64)c == (s32)c) {
+            x64_store_imm(&s->buf, W64, gpr_slot(guest), (s32)c);
+        } else {
+            unsigned t = x64_scratch(s);
+            x64_mov_imm(&s->buf, t, c);
+            x64_store(&s->buf, W64, gpr_slot(guest), t);
+        }
+        return;
+    }
+    if (home == X_NONE)
+        x64_use(s, root); /* now it is in a register */
+    clear_home(s, guest, root, true);
+    if (home != X_NONE)
+        x64_fetch(s, home, root);
+    else
+        x64_store(&s->buf, W64, gpr_slot(guest), x64_use(s, root));
+    add_home(s, guest, root);
+}
+
+struct x64_loc x64_loc(struct x64_sel *s, ir_ref r)
+{
+    ir_ref root = x64_root(s, r);
+    const struct x64_val *v = &s->val[root];
+    u64 c;
+    if (!r)
+        return (struct x64_loc){LOC_NONE, 0, 0};
+    if (x64_is_const(s, r, &c))
+        return (struct x64_loc){LOC_CONST, 0, c};
+    if (v->home >= 0)
+        return (struct x64_loc){LOC_GPR, (u8)v->home, 0};
+    if (v->spill >= 0)
+        return (struct x64_loc){LOC_SPILL, (u8)v->spill, 0};
+    if (v->reg >= 0)
+        return (struct x64_loc){LOC_SCRATCH, (u8)v->reg, 0};
+    s->failed = "flags operand without a place";
+    return (struct x64_loc){LOC_NONE, 0, 0};
+}
+
+void x64_release_dead(struct x64_sel *s)
+{
+    for (unsigned reg = X_RAX; reg <= X_RDX; reg++) {
+        ir_ref r = s->reg_val[reg];
+        if (r && !x64_live_after(s, r)) {
+            s->val[r].reg = -1;
+            s->reg_val[reg] = 0;
+        }
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(s->spill_val); i++) {
+        ir_ref r = s->spill_val[i];
+        if (r && !x64_live_after(s, r) && s->val[r].need <= s->cur) {
+            s->val[r].spill = -1;
+            s->spill_val[i] = 0;
+        }
+    }
+    if (s->vec) {
+        for (unsigned i = 0; i < 16; i++) {
+            ir_ref r = s->xreg_val[i];
+            if (r && !x64_live_after(s, r)) {
+                s->val[r].reg = -1;
+                s->xreg_val[i] = 0;
+            }
+            r = s->vspill_val[i];
+            if (r && !x64_live_after(s, r)) {
+                s->val[r].spill = -1;
+                s->vspill_val[i] = 0;
+            }
+        }
+    }
+    s->pinned = s->xpinned = 0;
+}
+
+/* ---- vectors ---- */
+
+static struct x64_rm xmm_slot(unsigned guest)
+{
+    return x64_m(X_RSP, CPU_OFF(xmm) + (s32)sizeof(union vec) * (s32)guest);
+}
+
+static struct x64_rm vspill_slot(int slot)
+{
+    return x64_m(X_RSP, CPU_OFF(vspill) + 16 * slot);
+}
+
+void x64_movaps(struct x64_sel *s, unsigned dst, struct x64_rm src)
+{
+    if (src.is_reg && src.reg == dst)
+        return;
+    if (s->avx)
+        x64_vex(&s->buf, X64_OP(0, 1, 0x28), false, dst, 0, src);
+    else
+        x64_op(&s->buf, X64_OP(0, 1, 0x28), false, false, false, dst, src);
+}
+
+void x64_movups_store(struct x64_sel *s, struct x64_rm dst, unsigned src)
+{
+    if (s->avx)
+        x64_vex(&s->buf, X64_OP(0, 1, 0x11), false, src, 0, dst);
+    else
+        x64_op(&s->buf, X64_OP(0, 1, 0x11), false, false, false, src, dst);
+}
+
+static void xevict(struct x64_sel *s, unsigned reg)
+{
+    ir_ref r = s->xreg_val[reg];
+    struct x64_val *v = &s->val[r];
+    if (!r)
+        return;
+    if (v->last_use >= s->cur && v->home < 0 && v->spill < 0) {
+        int slot = 0;
+        while (slot < 16 && s->vspill_val[slot])
+            slot++;
+        if (slot == 16) {
+            s->failed = "vector spill slots";
+            slot = 0;
+        }
+        s->vspill_val[slot] = r;
+        v->spill = (s16)slot;
+        x64_movups_store(s, vspill_slot(slot), reg);
+    }
+    v->reg = -1;
+    s->xreg_val[reg] = 0;
+}
+
+unsigned x64_xtake(struct x64_sel *s, unsigned reg)
+{
+    xevict(s, reg);
+    s->xpinned |= (u16)(1 << reg);
+    return reg;
+}
+
+unsigned x64_xscratch(struct x64_sel *s)
+{
+    unsigned best = X_NONE;
+    for (unsigned reg = 0; reg < 16; reg++) {
+        if (s->xpinned & 1 << reg)
+            continue;
+        if (!s->xreg_val[reg]) {
+            best = reg;
+            break;
+        }
+        /* Prefer to lose what is at home anyway, then what is needed last. */
+        const struct x64_val *v = &s->val[s->xreg_val[reg]];
+        if (best == X_NONE || v->last_use > s->val[s->xreg_val[best]].last_use ||
+            v->last_use <= s->cur)
+            best = reg;
+    }
+    return x64_xtake(s, best);
+}
+
+unsigned x64_xuse(struct x64_sel *s, ir_ref r)
+{
+    struct x64_val *v = &s->val[r];
+    if (v->reg < 0) {
+        unsigned reg = x64_xscratch(s);
+        if (v->home >= 0)
+            x64_movaps(s, reg, xmm_slot((unsigned)v->home));
+        else if (v->spill >= 0)
+            x64_movaps(s, reg, vspill_slot(v->spill));
+        else
+            s->failed = "vector without a place";
+        v->reg = (s8)reg;
+        s->xreg_val[reg] = r;
+    }
+    s->xpinned |= (u16)(1 << v->reg);
+    return (unsigned)v->reg;
+}
+
+struct x64_rm x64_xuse_rm(struct x64_sel *s, ir_ref r)
+{
+    const struct x64_val *v = &s->val[r];
+    if (v->reg < 0 && v->last_use <= s->cur) {
+        if (v->home >= 0)
+            return xmm_slot((unsigned)v->home);
+        if (v->spill >= 0)
+            return vspill_slot(v->spill);
+    }
+    return x64_r(x64_xuse(s, r));
+}
+
+void x64_xdef(struct x64_sel *s, ir_ref r, unsigned reg)
+{
+    if (s->xreg_val[reg] && s->xreg_val[reg] != r)
+        s->val[s->xreg_val[reg]].reg = -1;
+    s->xreg_val[reg] = r;
+    s->val[r].reg = (s8)reg;
+}
+
+static void drop_xhome(struct x64_sel *s, unsigned guest)
+{
+    for (ir_ref r = s->xhome_head[guest]; r; r = s->val[r].alias_next) {
+        s->val[r].home = -1;
+        if (s->val[r].reg >= 0 && !x64_live_after(s, r)) {
+            s->xreg_val[s->val[r].reg] = 0;
+            s->val[r].reg = -1;
+        }
+    }
+    s->xhome_head[guest] = 0;
+}
+
+void x64_putv(struct x64_sel *s, unsigned guest, ir_ref r)
+{
+    if (s->val[r].home == (s8)guest)
+        return;
+    unsigned reg = x64_xuse(s, r);
+    for (ir_ref a = s->xhome_head[guest]; a; a = s->val[a].alias_next)
+        if (a != r && x64_live_after(s, a) && s->val[a].spill < 0)
+            x64_xuse(s, a);
+    drop_xhome(s, guest);
+    x64_movups_store(s, xmm_slot(guest), reg);
+    if (s->val[r].home < 0) {
+        s->val[r].home = (s8)guest;
+        s->val[r].alias_next = s->xhome_head[guest];
+        s->xhome_head[guest] = r;
+    }
+}
+
+void x64_flush_vectors(struct x64_sel *s, bool homes)
+{
+    if (!s->vec)
+        return;
+    for (unsigned g = 0; homes && g < 16; g++) {
+        for (ir_ref a = s->xhome_head[g]; a; a = s->val[a].alias_next)
+            if (x64_live_after(s, a) && s->val[a].spill < 0)
+                x64_xuse(s, a);
+        drop_xhome(s, g);
+    }
+    s->xpinned = 0;
+    for (unsigned reg = 0; reg < 16; reg++)
+        xevict(s, reg);
+}

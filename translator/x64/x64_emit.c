@@ -1,0 +1,343 @@
+/* x86-64 host encoder. */
+#include "translator/x64/x64_emit.h"
+
+enum { W8, W16, W32, W64 };
+
+bool x64_full(const struct x64_buf *b)
+{
+    return b->p > b->end;
+}
+
+void x64_byte(struct x64_buf *b, u8 v)
+{
+    if (b->p < b->end)
+        *b->p = v;
+    b->p++;
+}
+
+void x64_bytes(struct x64_buf *b, u64 v, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        x64_byte(b, (u8)(v >> (8 * i)));
+}
+
+u64 x64_here(const struct x64_buf *b)
+{
+    return (u64)(uintptr_t)b->p + (u64)b->exec_delta;
+}
+
+/* ModRM, SIB and displacement. */
+static void emit_modrm(struct x64_buf *b, unsigned reg, struct x64_rm rm)
+{
+    unsigned r = (reg & 7) << 3;
+    bool has_index = !rm.is_reg && rm.index != X_NONE;
+    unsigned sib_index = has_index ? (rm.index & 7u) : 4u;
+    unsigned sib_scale = has_index ? (unsigned)__builtin_ctz(rm.scale) : 0;
+    if (rm.is_reg) {
+        x64_byte(b, (u8)(0xc0 | r | (rm.reg & 7)));
+        return;
+    }
+    if (rm.base == X_NONE) { /* SIB without base: disp32 */
+        x64_byte(b, (u8)(0x04 | r));
+        x64_byte(b, (u8)(sib_scale << 6 | sib_index << 3 | 5));
+        x64_bytes(b, (u32)rm.disp, 4);
+        return;
+    }
+    unsigned mod = rm.disp == 0 && (rm.base & 7) != X_RBP ? 0
+                   : rm.disp >= -128 && rm.disp < 128     ? 1
+                                                          : 2;
+    if (has_index || (rm.base & 7) == X_RSP) {
+        x64_byte(b, (u8)(mod << 6 | r | 4));
+        x64_byte(b, (u8)(sib_scale << 6 | sib_index << 3 | (rm.base & 7)));
+    } else {
+        x64_byte(b, (u8)(mod << 6 | r | (rm.base & 7)));
+    }
+    if (mod)
+        x64_bytes(b, (u32)rm.disp, mod == 1 ? 1 : 4);
+}
+
+/* REX.R, X, B (as 4, 2, 1) that the operands need. */
+static unsigned rex_bits(unsigned reg, struct x64_rm rm)
+{
+    unsigned rex = reg & 8 ? 4 : 0;
+    if (rm.is_reg)
+        return rex | (rm.reg & 8 ? 1 : 0);
+    if (rm.index != X_NONE && rm.index & 8)
+        rex |= 2;
+    if (rm.base != X_NONE && rm.base & 8)
+        rex |= 1;
+    return rex;
+}
+
+void x64_op(struct x64_buf *b, u32 op, bool rexw, bool byte_reg, bool byte_rm, unsigned reg,
+            struct x64_rm rm)
+{
+    unsigned pfx = op >> 16 & 0xff, map = op >> 8 & 0xff;
+    if (pfx)
+        x64_byte(b, (u8)pfx);
+    unsigned rex = rex_bits(reg, rm) | (rexw ? 8 : 0);
+    if (rex || (byte_reg && reg >= 4) || (byte_rm && rm.is_reg && rm.reg >= 4))
+        x64_byte(b, (u8)(0x40 | rex));
+    if (map)
+        x64_byte(b, 0x0f);
+    if (map >= 2)
+        x64_byte(b, map == 2 ? 0x38 : 0x3a);
+    x64_byte(b, (u8)op);
+    emit_modrm(b, reg, rm);
+}
+
+void x64_vex(struct x64_buf *b, u32 op, bool vexw, unsigned reg, unsigned vvvv, struct x64_rm rm)
+{
+    unsigned pfx = op >> 16 & 0xff, map = op >> 8 & 0xff;
+    unsigned pp = pfx == 0x66 ? 1 : pfx == 0xf3 ? 2 : pfx == 0xf2 ? 3 : 0;
+    unsigned rex = rex_bits(reg, rm);
+    unsigned low = (~vvvv & 15) << 3 | pp;
+    if (map == 1 && !vexw && !(rex & 3)) {
+        x64_byte(b, 0xc5);
+        x64_byte(b, (u8)((rex & 4 ? 0 : 0x80) | low));
+    } else {
+        x64_byte(b, 0xc4);
+        x64_byte(b, (u8)((~rex & 7) << 5 | map));
+        x64_byte(b, (u8)((vexw ? 0x80 : 0) | low));
+    }
+    x64_byte(b, (u8)op);
+    emit_modrm(b, reg, rm);
+}
+
+/* An op of the integer family whose byte form is the opcode before. */
+static void op_w(struct x64_buf *b, unsigned op, unsigned w, unsigned reg, struct x64_rm rm)
+{
+    x64_op(b, X64_OP(w == W16 ? 0x66 : 0, 0, w == W8 ? op - 1 : op), w == W64, w == W8, w == W8,
+           reg, rm);
+}
+
+/* The same where reg is an opcode extension. */
+static void group_w(struct x64_buf *b, unsigned op, unsigned w, unsigned ext, struct x64_rm rm)
+{
+    x64_op(b, X64_OP(w == W16 ? 0x66 : 0, 0, w == W8 ? op - 1 : op), w == W64, false, w == W8, ext,
+           rm);
+}
+
+void x64_alu(struct x64_buf *b, unsigned alu, unsigned w, unsigned reg, struct x64_rm rm)
+{
+    op_w(b, alu * 8 + 3, w, reg, rm);
+}
+
+void x64_alu_store(struct x64_buf *b, unsigned alu, unsigned w, struct x64_rm rm, unsigned reg)
+{
+    op_w(b, alu * 8 + 1, w, reg, rm);
+}
+
+void x64_alu_imm(struct x64_buf *b, unsigned alu, unsigned w, struct x64_rm rm, s32 imm)
+{
+    if (w == W8) {
+        group_w(b, 0x81, w, alu, rm);
+        x64_byte(b, (u8)imm);
+        return;
+    }
+    if (w == W16)
+        imm = (s16)imm;
+    if (imm >= -128 && imm < 128) {
+        x64_op(b, X64_OP(w == W16 ? 0x66 : 0, 0, 0x83), w == W64, false, false, alu, rm);
+        x64_byte(b, (u8)imm);
+        return;
+    }
+    group_w(b, 0x81, w, alu, rm);
+    x64_bytes(b, (u32)imm, w == W16 ? 2 : 4);
+}
+
+void x64_test(struct x64_buf *b, unsigned w, struct x64_rm rm, unsigned reg)
+{
+    op_w(b, 0x85, w, reg, rm);
+}
+
+void x64_test_imm(struct x64_buf *b, unsigned w, struct x64_rm rm, s32 imm)
+{
+    group_w(b, 0xf7, w, 0, rm);
+    x64_bytes(b, (u32)imm, w == W8 ? 1 : w == W16 ? 2 : 4);
+}
+
+void x64_load(struct x64_buf *b, unsigned w, unsigned reg, struct x64_rm rm)
+{
+    if (w <= W16)
+        x64_op(b, X64_OP(0, 1, w == W8 ? 0xb6 : 0xb7), false, false, w == W8, reg, rm);
+    else
+        op_w(b, 0x8b, w, reg, rm);
+}
+
+void x64_store(struct x64_buf *b, unsigned w, struct x64_rm rm, unsigned reg)
+{
+    op_w(b, 0x89, w, reg, rm);
+}
+
+void x64_store_imm(struct x64_buf *b, unsigned w, struct x64_rm rm, s32 imm)
+{
+    group_w(b, 0xc7, w, 0, rm);
+    x64_bytes(b, (u32)imm, w == W8 ? 1 : w == W16 ? 2 : 4);
+}
+
+void x64_mov_low(struct x64_buf *b, unsigned w, unsigned dst, struct x64_rm rm)
+{
+    op_w(b, 0x8b, w, dst, rm);
+}
+
+void x64_mov(struct x64_buf *b, unsigned w, unsigned dst, unsigned src)
+{
+    if (dst != src || w != W64)
+        op_w(b, 0x8b, w == W64 ? W64 : W32, dst, x64_r(src));
+}
+
+void x64_mov_imm(struct x64_buf *b, unsigned reg, u64 imm)
+{
+    if (imm <= 0xffffffffu) {
+        if (reg & 8)
+            x64_byte(b, 0x41);
+        x64_byte(b, (u8)(0xb8 | (reg & 7)));
+        x64_bytes(b, imm, 4);
+    } else if ((u64)(s64)(s32)imm == imm) {
+        group_w(b, 0xc7, W64, 0, x64_r(reg));
+        x64_bytes(b, imm, 4);
+    } else {
+        x64_byte(b, (u8)(0x48 | (reg & 8 ? 1 : 0)));
+        x64_byte(b, (u8)(0xb8 | (reg & 7)));
+        x64_bytes(b, imm, 8);
+    }
+}
+
+void x64_movsx(struct x64_buf *b, unsigned to, unsigned from, unsigned reg, struct x64_rm rm)
+{
+    if (from == W32)
+        x64_op(b, X64_OP(0, 0, 0x63), to == W64, false, false, reg, rm);
+    else
+        x64_op(b, X64_OP(0, 1, from == W8 ? 0xbe : 0xbf), to == W64, false, from == W8, reg, rm);
+}
+
+void x64_lea(struct x64_buf *b, unsigned w, unsigned reg, struct x64_rm mem)
+{
+    x64_op(b, X64_OP(0, 0, 0x8d), w == W64, false, false, reg, mem);
+}
+
+void x64_shift_imm(struct x64_buf *b, unsigned sh, unsigned w, struct x64_rm rm, unsigned count)
+{
+    group_w(b, count == 1 ? 0xd1 : 0xc1, w, sh, rm);
+    if (count != 1)
+        x64_byte(b, (u8)count);
+}
+
+void x64_shift_cl(struct x64_buf *b, unsigned sh, unsigned w, struct x64_rm rm)
+{
+    group_w(b, 0xd3, w, sh, rm);
+}
+
+void x64_f7(struct x64_buf *b, unsigned group, unsigned w, struct x64_rm rm)
+{
+    group_w(b, 0xf7, w, group, rm);
+}
+
+void x64_imul(struct x64_buf *b, unsigned w, unsigned reg, struct x64_rm rm)
+{
+    x64_op(b, X64_OP(w == W16 ? 0x66 : 0, 1, 0xaf), w == W64, false, false, reg, rm);
+}
+
+void x64_setcc(struct x64_buf *b, unsigned cc, struct x64_rm rm)
+{
+    x64_op(b, X64_OP(0, 1, 0x90 | cc), false, false, true, 0, rm);
+}
+
+void x64_cmov(struct x64_buf *b, unsigned cc, unsigned w, unsigned reg, struct x64_rm rm)
+{
+    x64_op(b, X64_OP(0, 1, 0x40 | cc), w == W64, false, false, reg, rm);
+}
+
+/* A rel32 whose origin is the end of the field. */
+static void rel32(struct x64_buf *b, u64 target)
+{
+    x64_bytes(b, (u32)(target - (x64_here(b) + 4)), 4);
+}
+
+void x64_jmp(struct x64_buf *b, u64 target)
+{
+    x64_byte(b, 0xe9);
+    rel32(b, target);
+}
+
+void x64_call(struct x64_buf *b, u64 target)
+{
+    x64_byte(b, 0xe8);
+    rel32(b, target);
+}
+
+void x64_jcc(struct x64_buf *b, unsigned cc, u64 target)
+{
+    x64_byte(b, 0x0f);
+    x64_byte(b, (u8)(0x80 | cc));
+    rel32(b, target);
+}
+
+/* Four bytes to be filled in. */
+static u8 *rel32_later(struct x64_buf *b)
+{
+    u8 *field = b->p;
+    x64_bytes(b, 0, 4);
+    return field;
+}
+
+u8 *x64_jmp_later(struct x64_buf *b)
+{
+    x64_byte(b, 0xe9);
+    return rel32_later(b);
+}
+
+u8 *x64_jcc_later(struct x64_buf *b, unsigned cc)
+{
+    x64_byte(b, 0x0f);
+    x64_byte(b, (u8)(0x80 | cc));
+    return rel32_later(b);
+}
+
+void x64_bind(struct x64_buf *b, u8 *field)
+{
+    if (field + 4 <= b->end)
+        store_le(field, (u64)(b->p - (field + 4)), 4);
+}
+
+void x64_jmp_rm(struct x64_buf *b, struct x64_rm rm)
+{
+    x64_op(b, X64_OP(0, 0, 0xff), false, false, false, 4, rm);
+}
+
+void x64_call_rm(struct x64_buf *b, struct x64_rm rm)
+{
+    x64_op(b, X64_OP(0, 0, 0xff), false, false, false, 2, rm);
+}
+
+void x64_ret(struct x64_buf *b)
+{
+    x64_byte(b, 0xc3);
+}
+
+void x64_push(struct x64_buf *b, unsigned reg)
+{
+    if (reg & 8)
+        x64_byte(b, 0x41);
+    x64_byte(b, (u8)(0x50 | (reg & 7)));
+}
+
+void x64_pop(struct x64_buf *b, unsigned reg)
+{
+    if (reg & 8)
+        x64_byte(b, 0x41);
+    x64_byte(b, (u8)(0x58 | (reg & 7)));
+}
+
+void x64_align(struct x64_buf *b, unsigned align, unsigned ahead)
+{
+    unsigned n = (unsigned)(-((uintptr_t)b->p + ahead) & (align - 1));
+    while (n) { /* 66 66 66 90: up to three prefixes decode at full speed */
+        unsigned run = n > 4 ? 4 : n;
+        for (unsigned i = 1; i < run; i++)
+            x64_byte(b, 0x66);
+        x64_byte(b, 0x90);
+        n -= run;
+    }
+}

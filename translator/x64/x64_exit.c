@@ -1,0 +1,312 @@
+/* Ways out of a block: side exits, chaining, indirect jumps, helper calls, and the stubs. */
+#include "translator/x64/x64_sel.h"
+
+void x64_site_here(struct x64_sel *s)
+{
+    if (s->site_count == MAX_SITES) {
+        s->failed = "sites";
+        return;
+    }
+    struct x64_site *site = &s->sites[s->site_count++];
+    site->ret = (u32)(s->buf.p - s->start);
+    site->insn = (u16)(s->insn_rip - s->ir->rip);
+    site->flags = x64_recipe(s);
+}
+
+static struct x64_exit *new_exit(struct x64_sel *s, u64 rip, unsigned fate, u32 *id)
+{
+    struct x64_exit *e = x64_new_exit(s->engine, id);
+    if (!e) {
+        s->failed = "exits";
+        static struct x64_exit none;
+        return &none;
+    }
+    *e = (struct x64_exit){.from = s->block, .rip = rip, .fate = (u8)fate};
+    return e;
+}
+
+/* Flags of an exit: already in struct cpu, dead, or to be found by a recipe. */
+static struct x64_recipe exit_recipe(struct x64_sel *s, unsigned fate)
+{
+    if (fate == XF_DEAD || s->f_stored == s->f_cur)
+        return (struct x64_recipe){.kind = RECIPE_ENV};
+    return x64_recipe(s);
+}
+
+static bool same_page(const struct x64_sel *s, u64 rip)
+{
+    u64 page = (s->ir->cs_base + s->ir->rip) & PAGE_MASK;
+    return s->chain && ((s->ir->cs_base + rip) & PAGE_MASK) == page && s->block->b.phys2 == ~0ull;
+}
+
+/* The stub that leaves through e. */
+static struct x64_stub *exit_stub(struct x64_sel *s, struct x64_exit *e, u32 id)
+{
+    struct x64_stub *stub = x64_stub(s);
+    stub->exit = e;
+    stub->word = id;
+    return stub;
+}
+
+/* Emits the jump out of a direct exit whose flags are settled.  tag_reg: a scratch register that
+ * holds the jump tag when it does not fit an immediate. */
+static void emit_leave(struct x64_sel *s, struct x64_stub *stub, bool backward, unsigned tag_reg)
+{
+    struct x64_exit *e = stub->exit;
+    if (!s->chain) {
+        stub->from = x64_jmp_later(&s->buf);
+        return;
+    }
+    if (backward) {
+        x64_alu_imm(&s->buf, ALU_CMP, W32, RM_CPU(requests), 0);
+        stub->from2 = x64_jcc_later(&s->buf, CC_NE);
+    }
+    if (same_page(s, e->rip)) {
+        x64_align(&s->buf, 4, 1);
+        stub->from = e->field = x64_jmp_later(&s->buf);
+        return;
+    }
+    s32 entry = JUMPS_OFF + (s32)jump_index(e->rip) * (s32)sizeof(struct jump_entry);
+    u64 tag = jump_tag(e->rip, s->ir->hflags);
+    if ((s64)tag == (s32)tag)
+        x64_alu_imm(&s->buf, ALU_CMP, W64, x64_m(X_RBP, entry), (s32)tag);
+    else
+        x64_alu_store(&s->buf, ALU_CMP, W64, x64_m(X_RBP, entry), tag_reg);
+    stub->from = x64_jcc_later(&s->buf, CC_NE);
+    x64_jmp_rm(&s->buf, x64_m(X_RBP, entry + 8));
+}
+
+/* Loads the jump tag of a far-away target before the flags matter. */
+static unsigned load_tag(struct x64_sel *s, u64 rip)
+{
+    u64 tag = jump_tag(rip, s->ir->hflags);
+    if (!s->chain || same_page(s, rip) || (s64)tag == (s32)tag)
+        return X_NONE;
+    unsigned t = x64_scratch(s);
+    x64_mov_imm(&s->buf, t, tag);
+    return t;
+}
+
+/* XF_ as this exit can use it: only a chained exit on the page can leave flags behind. */
+static unsigned usable_fate(const struct x64_sel *s, const struct ir_insn *in)
+{
+    return same_page(s, in->imm) ? in->aux : in->aux == XF_DEAD ? XF_FAULT : in->aux;
+}
+
+static void emit_exit_if(struct x64_sel *s, const struct ir_insn *in)
+{
+    unsigned fate = usable_fate(s, in);
+    bool backward = in->imm <= s->insn_rip;
+    u32 id;
+    if (s->chain && fate != XF_DEAD)
+        x64_store_flags(s);
+    unsigned tag = load_tag(s, in->imm);
+    unsigned cc = x64_cond(s, in->arg[0]);
+    struct x64_exit *e = new_exit(s, in->imm, fate, &id);
+    e->flags = exit_recipe(s, fate);
+    struct x64_stub *stub = exit_stub(s, e, id);
+    if (!s->chain) {
+        stub->from = x64_jcc_later(&s->buf, cc);
+    } else if (!backward && same_page(s, in->imm)) {
+        x64_align(&s->buf, 4, 2);
+        stub->from = e->field = x64_jcc_later(&s->buf, cc);
+    } else {
+        u8 *skip = x64_jcc_later(&s->buf, cc ^ 1);
+        emit_leave(s, stub, backward, tag);
+        x64_bind(&s->buf, skip);
+    }
+}
+
+static void emit_exit_direct(struct x64_sel *s, const struct ir_insn *in)
+{
+    unsigned fate = usable_fate(s, in);
+    u32 id;
+    if (s->chain && fate != XF_DEAD)
+        x64_store_flags(s);
+    unsigned tag = load_tag(s, in->imm);
+    struct x64_exit *e = new_exit(s, in->imm, fate, &id);
+    e->flags = exit_recipe(s, fate);
+    emit_leave(s, exit_stub(s, e, id), in->imm <= s->insn_rip, tag);
+}
+
+/* Near indirect jump, call or return: the jump cache, or the run loop. */
+static void emit_exit_ind(struct x64_sel *s, const struct ir_insn *in)
+{
+    u32 id;
+    if (s->chain)
+        x64_store_flags(s);
+    unsigned target = x64_use(s, in->arg[0]);
+    struct x64_exit *e = new_exit(s, 0, XF_LIVE, &id);
+    e->dynamic = 1;
+    e->flags = exit_recipe(s, XF_LIVE);
+    struct x64_stub *stub = exit_stub(s, e, id);
+    stub->areg = (u8)target;
+    if (!s->chain) {
+        stub->from = x64_jmp_later(&s->buf);
+        return;
+    }
+    unsigned tag = target, t = x64_scratch(s);
+    u64 mode = jump_tag(0, s->ir->hflags);
+    if (mode) {
+        tag = x64_scratch(s);
+        x64_mov_imm(&s->buf, tag, mode);
+        x64_alu(&s->buf, ALU_XOR, W64, tag, x64_r(target));
+    }
+    x64_mov(&s->buf, W32, t, target);
+    x64_shift_imm(&s->buf, SH_SHR, W32, x64_r(t), 12);
+    x64_alu(&s->buf, ALU_XOR, W32, t, x64_r(target));
+    x64_alu_imm(&s->buf, ALU_AND, W32, x64_r(t), JUMP_ENTRIES - 1);
+    x64_shift_imm(&s->buf, SH_SHL, W32, x64_r(t), 4);
+    x64_alu_store(&s->buf, ALU_CMP, W64, x64_mx(X_RBP, t, 1, JUMPS_OFF), tag);
+    stub->from = x64_jcc_later(&s->buf, CC_NE);
+    x64_alu_imm(&s->buf, ALU_CMP, W32, RM_CPU(requests), 0);
+    stub->from2 = x64_jcc_later(&s->buf, CC_NE);
+    x64_jmp_rm(&s->buf, x64_mx(X_RBP, t, 1, JUMPS_OFF + 8));
+}
+
+/* A helper has set rip: back to the run loop at once. */
+static void emit_exit_lookup(struct x64_sel *s)
+{
+    u32 id;
+    struct x64_exit *e = new_exit(s, 0, XF_LIVE, &id);
+    e->dynamic = 1;
+    e->flags = exit_recipe(s, XF_LIVE);
+    x64_store_imm(&s->buf, W32, RM_CPU(exit_id), (s32)id);
+    x64_jmp(&s->buf, s->thunks->leave);
+}
+
+static void emit_raise(struct x64_sel *s, const struct ir_insn *in)
+{
+    s32 args[3] = {in->aux, (s32)in->imm, (s32)(in->imm >> 32 & 1)};
+    x64_clobber(s);
+    x64_flush_scratch(s);
+    for (unsigned i = 0; i < 3; i++)
+        x64_store_imm(&s->buf, W64, x64_m(X_RSP, CPU_OFF(call_arg) + 8 * (s32)i), args[i]);
+    x64_call_c(s, (const void *)helpers[HELPER_raise].fn, s->thunks->call);
+}
+
+void x64_emit_exit(struct x64_sel *s, const struct ir_insn *in)
+{
+    switch (in->op) {
+    case IR_exit_if: emit_exit_if(s, in); break;
+    case IR_exit: emit_exit_direct(s, in); break;
+    case IR_exit_ind: emit_exit_ind(s, in); break;
+    case IR_exit_lookup: emit_exit_lookup(s); break;
+    default: emit_raise(s, in);
+    }
+}
+
+/* ---- helper calls ---- */
+
+void x64_call_c(struct x64_sel *s, const void *fn, u64 thunk)
+{
+    x64_mov_imm(&s->buf, X_RAX, (u64)(uintptr_t)fn);
+    x64_call(&s->buf, thunk);
+    x64_site_here(s);
+}
+
+void x64_emit_call(struct x64_sel *s, const struct ir_insn *in)
+{
+    ir_ref r = (ir_ref)(in - s->ir->insns);
+    u32 effects = ir_helper_effects((unsigned)in->imm);
+    unsigned args = ir_helper_args((unsigned)in->imm);
+    x64_clobber(s);
+    if (effects & HE_RFL) {
+        x64_store_flags(s);
+        s->pinned = 0;
+    }
+    for (unsigned i = 0; i < args && i < 4; i++) {
+        struct x64_rm rm = x64_m(X_RSP, CPU_OFF(call_arg) + 8 * (s32)i);
+        s32 imm;
+        if (!in->arg[i])
+            continue;
+        if (x64_is_imm(s, in->arg[i], W64, &imm))
+            x64_store_imm(&s->buf, W64, rm, imm);
+        else
+            x64_store(&s->buf, W64, rm, x64_use(s, in->arg[i]));
+        s->pinned = 0;
+    }
+    x64_flush_scratch(s);
+    if (effects & HE_WGPR)
+        x64_flush_homes(s);
+    x64_flush_vectors(s, effects & HE_VEC);
+    x64_call_c(s, (const void *)helpers[in->imm].fn,
+               effects & HE_VEC   ? s->thunks->call_vec
+               : effects & HE_RFL ? s->thunks->call_flags
+                                  : s->thunks->call);
+    if (effects & HE_WFL)
+        s->f_cur = s->f_stored = 0;
+    if (in->op == IR_callv && x64_live_after(s, r))
+        x64_def(s, r, X_RAX);
+}
+
+/* ---- stubs ---- */
+
+static void emit_slow(struct x64_sel *s, const struct x64_stub *stub)
+{
+    struct x64_buf *b = &s->buf;
+    if (stub->value_kind == STUB_CONST) {
+        if ((s64)stub->value == (s32)stub->value) {
+            x64_store_imm(b, W64, RM_CPU(slow_value), (s32)stub->value);
+        } else {
+            x64_mov_imm(b, stub->free_reg, stub->value);
+            x64_store(b, W64, RM_CPU(slow_value), stub->free_reg);
+        }
+    } else if (stub->value_kind == STUB_GPR) {
+        unsigned reg = stub->rm.is_reg ? stub->rm.reg : stub->free_reg;
+        if (!stub->rm.is_reg)
+            x64_load(b, W64, reg, stub->rm);
+        x64_store(b, W64, RM_CPU(slow_value), reg);
+    } else if (stub->value_kind == STUB_XMM) {
+        x64_movups_store(s, RM_CPU(slow_value), stub->rm.reg);
+    }
+    x64_store(b, W64, RM_CPU(slow_addr), stub->areg);
+    x64_store_imm(b, W32, RM_CPU(exit_id), (s32)stub->word);
+    x64_call(b, stub->thunk);
+    if (s->site_count == MAX_SITES) {
+        s->failed = "sites";
+        return;
+    }
+    s->sites[s->site_count] = stub->site;
+    s->sites[s->site_count++].ret = (u32)(b->p - s->start);
+    if (stub->dst_kind == STUB_GPR) {
+        x64_load(b, stub->w, stub->dst, RM_CPU(slow_value));
+    } else if (stub->dst_kind == STUB_XMM) {
+        if (s->avx)
+            x64_vex(b, X64_OP(0, 1, 0x10), false, stub->dst, 0, RM_CPU(slow_value));
+        else
+            x64_op(b, X64_OP(0, 1, 0x10), false, false, false, stub->dst, RM_CPU(slow_value));
+    }
+    x64_jmp(b, (u64)(uintptr_t)stub->back + (u64)b->exec_delta);
+}
+
+void x64_emit_stubs(struct x64_sel *s)
+{
+    for (unsigned i = 0; i < s->stub_count; i++) {
+        const struct x64_stub *stub = &s->stubs[i];
+        if (stub->from)
+            x64_bind(&s->buf, stub->from);
+        if (stub->from2)
+            x64_bind(&s->buf, stub->from2);
+        if (stub->thunk) {
+            emit_slow(s, stub);
+            continue;
+        }
+        stub->exit->stub = x64_here(&s->buf);
+        if (stub->areg != X_NONE)
+            x64_store(&s->buf, W64, RM_CPU(rip), stub->areg);
+        x64_store_imm(&s->buf, W32, RM_CPU(exit_id), (s32)stub->word);
+        x64_jmp(&s->buf, s->thunks->leave);
+    }
+}
+
+/* Where the entry of a dropped block jumps: to the run loop, at the block's RIP. */
+void x64_emit_retired(struct x64_sel *s)
+{
+    u32 id;
+    struct x64_exit *e = new_exit(s, s->ir->rip, XF_LIVE, &id);
+    s->block->retired = x64_here(&s->buf);
+    e->flags.kind = RECIPE_ENV;
+    x64_store_imm(&s->buf, W32, RM_CPU(exit_id), (s32)id);
+    x64_jmp(&s->buf, s->thunks->leave);
+}

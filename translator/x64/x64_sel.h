@@ -1,0 +1,281 @@
+/* Shared by the files of the x86-64 selector: where values live, and the helpers that emit.
+ *
+ * Host registers: RSP = struct cpu (a private stack lies below it), RBP = TLB entries of the
+ * current context, RAX RCX RDX scratch, the other eleven are homes of guest registers and hold
+ * them at every block border.  Guest registers without a home stay in cpu.gpr.  XMM registers
+ * are a cache within the block: every putv also writes cpu.xmm.
+ *
+ * A value (IR ref) may be in several places at once: a host register, the home of a guest
+ * register, a spill slot.  Guest flags are not computed until somebody needs them: a fault or an
+ * exit keeps a recipe (operation and where its operands are).
+ */
+#ifndef DRAGOMAN_TRANSLATOR_X64_SEL_H
+#define DRAGOMAN_TRANSLATOR_X64_SEL_H
+
+#include "translator/block.h"
+#include "translator/ir.h"
+#include "translator/x64/x64_emit.h"
+
+#define CPU_OFF(field) ((s32)offsetof(struct cpu, field))
+#define RM_CPU(field) x64_m(X_RSP, CPU_OFF(field))
+
+/* Offset from RBP (tlb_context.entries) to the jump cache. */
+#define JUMPS_OFF \
+    ((s32)offsetof(struct tlb_context, jumps) - (s32)offsetof(struct tlb_context, entries))
+
+/* Where a value can be found when emitted code stops at a site. */
+enum loc_kind { LOC_NONE, LOC_CONST, LOC_GPR, LOC_SPILL, LOC_SCRATCH };
+struct x64_loc {
+    u8 kind, index;
+    u64 value; /* LOC_CONST */
+};
+
+/* How to find the guest's flags at a site or exit: kind is enum lazy_kind | width, or
+ * RECIPE_ENV: struct cpu already holds them. */
+#define RECIPE_ENV 0
+struct x64_recipe {
+    u8 kind;
+    struct x64_loc a, b;
+};
+
+/* A place that may raise: found by the return address of its call. */
+struct x64_site {
+    u32 ret; /* offset of the return address from the block's start */
+    u16 insn; /* rip of the instruction - rip of the block */
+    struct x64_recipe flags;
+};
+
+/* A way out of a block. */
+struct x64_exit {
+    struct x64_block *from;
+    u64 rip;
+    u8 *field;   /* rel32 of the chainable jump (writable view), or NULL */
+    u64 stub;    /* executable address it goes to when not chained */
+    u8 fate;     /* XF_ */
+    u8 dynamic;  /* rip is already in cpu.rip */
+    struct x64_recipe flags;
+    struct x64_block *to; /* chained to */
+    struct x64_exit *next_in; /* other exits chained to the same block */
+};
+
+/* The engine's part of a block. */
+struct x64_block {
+    struct block b;
+    u64 code;  /* executable address of the entry */
+    u8 *rw;    /* the same in the writable view */
+    u32 size;
+    u64 retired; /* executable address of the stub that the entry jumps to when dropped */
+    struct x64_site *sites;
+    u32 site_count;
+    struct x64_exit *in; /* exits chained to this block */
+};
+
+/* Addresses of the thunks (executable view); made once per engine.  Those of the slow paths keep
+ * every register; their operands are in slow_addr, slow_value, call_arg and exit_id. */
+struct x64_thunks {
+    u64 enter;      /* void enter(struct cpu *, u64 code) */
+    u64 leave;      /* jumped to with cpu.exit_id set */
+    u64 load[2][5], store[2][5]; /* by width, [1]: keeps XMM registers too */
+    u64 seg;        /* segment slow_addr checked as exit_id says (segment, size, store) */
+    u64 host[2];    /* host address for slow_value[0] bytes at slow_addr, to slow_value[0] */
+    u64 div;        /* call_arg: width | signed << 3, low, high, divisor; to slow_value[0], [1] */
+    u64 eval_flags; /* flags op in exit_id, operands in call_arg; result (AHF) in slow_value[0] */
+    u64 fetch_flags; /* makes the lazy record LAZY_AHF */
+    u64 call;       /* RAX: function; arguments in call_arg; result in RAX; scratch is lost */
+    u64 call_flags; /* the same after materialising the flags */
+    u64 call_vec;   /* the same with MXCSR synchronised */
+};
+
+struct x64_counters {
+    u64 blocks, guest_insns, host_bytes, compile_ns;
+    u64 coalesced, twins, recipes, flag_saves, flag_loads, addr_folds, rmw_fused, spills;
+    u64 chains, unchains, exits, retired, slow_loads, slow_stores, flushes, retries;
+};
+
+#define MAX_SITES 1024u
+#define MAX_STUBS 1024u
+
+/* VAL_RES: a flags recipe names the result; on a store: it goes through the host address that the
+ * load of the same instruction left (twin of the load). */
+enum { VAL_DEFERRED = 1, VAL_DONE = 2, VAL_RES = 4 };
+
+struct x64_val {
+    s8 reg, home;   /* host register; guest register at whose home it is; -1 */
+    s16 spill;      /* slot, -1 */
+    u8 flags;       /* VAL_ */
+    u8 clean;       /* log2 bytes above which the register is zero; W64: nothing known */
+    ir_ref root;    /* the value this one is another name of */
+    ir_ref twin;    /* flags of a result, or result of flags */
+    u16 uses;       /* ops that name this value or another name of it */
+    u16 last_use;   /* index of the last op that needs it */
+    u16 need;       /* flags: last op that needs them in the host's flags or saved; 0 none */
+    u16 put_at;     /* first put of this value, and the guest register */
+    u8 put_reg;
+    u16 alias_next; /* next value at the same home */
+};
+
+/* Out-of-line code, emitted after the block's body: a slow path through a thunk, or a way out. */
+enum { STUB_NO_VALUE, STUB_CONST, STUB_GPR, STUB_XMM };
+struct x64_stub {
+    u64 thunk;        /* 0: an exit */
+    u32 word;         /* for the thunk, in cpu.exit_id; exits: their id */
+    u8 areg;          /* goes to cpu.slow_addr (exits: to cpu.rip, unless X_NONE) */
+    u8 value_kind;    /* what goes to cpu.slow_value */
+    u8 dst_kind, dst; /* where cpu.slow_value goes afterwards */
+    u8 w, free_reg;   /* a register that may be used to move the value */
+    u64 value;
+    struct x64_rm rm;
+    u8 *from, *from2; /* rel32 of jumps to here */
+    u8 *back;         /* where to go on (writable view) */
+    struct x64_exit *exit;
+    struct x64_site site;
+};
+
+struct x64_engine;
+
+struct x64_sel {
+    struct x64_engine *engine;
+    const struct x64_thunks *thunks;
+    struct x64_counters *counters;
+    struct ir *ir;
+    struct x64_block *block;
+    struct x64_buf buf;
+    u8 *start;
+    unsigned cur;      /* op being emitted */
+    bool vec;          /* the block uses XMM registers */
+    bool chain;        /* exits may be chained (not single-stepping, flat CS) */
+    bool avx, lzcnt;   /* host has VEX; LZCNT and TZCNT */
+    u16 pinned, xpinned; /* registers that must not be given away now */
+    ir_ref reg_val[16], xreg_val[16];
+    ir_ref home_head[16], xhome_head[16];
+    ir_ref spill_val[64], vspill_val[16]; /* value in each slot */
+    ir_ref f_stored;   /* flags value that struct cpu holds besides f_cur */
+    ir_ref fl_ref;     /* flags value that the host's flags hold */
+    ir_ref f_cur;      /* flags value that is the guest's; 0: in struct cpu */
+    u64 insn_rip;
+    struct x64_val val[IR_MAX];
+    struct x64_site sites[MAX_SITES];
+    unsigned site_count;
+    struct x64_stub stubs[MAX_STUBS];
+    unsigned stub_count;
+    const char *failed; /* out of some table: the block must be made smaller */
+};
+
+extern const u8 x64_home_reg[16]; /* host register of each guest register, or X_NONE */
+#define SCRATCH_MASK ((u16)(1 << X_RAX | 1 << X_RCX | 1 << X_RDX))
+
+/* ---- values (x64_alloc.c) ---- */
+static inline ir_ref x64_root(const struct x64_sel *s, ir_ref r)
+{
+    return s->val[r].root;
+}
+bool x64_is_const(const struct x64_sel *s, ir_ref r, u64 *v);
+/* Whether r (at width w) is a constant that fits a sign-extended imm32. */
+bool x64_is_imm(const struct x64_sel *s, ir_ref r, unsigned w, s32 *imm);
+/* Whether the value is needed after the current op. */
+bool x64_live_after(const struct x64_sel *s, ir_ref r);
+/* A free scratch register, pinned; something may be spilled for it. */
+unsigned x64_scratch(struct x64_sel *s);
+/* That very scratch register, emptied and pinned. */
+unsigned x64_take(struct x64_sel *s, unsigned reg);
+/* A register that holds r (any of its bits above its width undefined), pinned if scratch. */
+unsigned x64_use(struct x64_sel *s, ir_ref r);
+/* Register or memory operand for r; constants go to a register. */
+struct x64_rm x64_use_rm(struct x64_sel *s, ir_ref r);
+/* Loads r into that register, which must be free. */
+void x64_fetch(struct x64_sel *s, unsigned reg, ir_ref r);
+/* Declares that reg now holds the new value r. */
+void x64_def(struct x64_sel *s, ir_ref r, unsigned reg);
+/* Register for the result r: the home of the guest register it will be put in if that is safe,
+ * else `reuse` if that is a scratch register whose value dies here, else a scratch one. */
+unsigned x64_dst(struct x64_sel *s, ir_ref r, unsigned reuse);
+/* Makes room: stores what only lives in scratch registers; after it they are all free. */
+void x64_flush_scratch(struct x64_sel *s);
+/* Moves values that live only at homes elsewhere (before a call that changes registers). */
+void x64_flush_homes(struct x64_sel *s);
+void x64_put(struct x64_sel *s, unsigned guest, ir_ref r);
+/* Where r can be found by the engine when it stops here. */
+struct x64_loc x64_loc(struct x64_sel *s, ir_ref r);
+void x64_release_dead(struct x64_sel *s);
+
+/* vectors */
+unsigned x64_xscratch(struct x64_sel *s);
+unsigned x64_xtake(struct x64_sel *s, unsigned reg);
+unsigned x64_xuse(struct x64_sel *s, ir_ref r);
+struct x64_rm x64_xuse_rm(struct x64_sel *s, ir_ref r);
+void x64_xdef(struct x64_sel *s, ir_ref r, unsigned reg);
+void x64_putv(struct x64_sel *s, unsigned guest, ir_ref r);
+void x64_flush_vectors(struct x64_sel *s, bool homes);
+void x64_movaps(struct x64_sel *s, unsigned dst, struct x64_rm src);
+void x64_movups_store(struct x64_sel *s, struct x64_rm dst, unsigned src);
+
+/* ---- flags (x64_flags.c) ---- */
+/* To be called before emitting anything that changes the host's flags. */
+void x64_clobber(struct x64_sel *s);
+/* Makes the host's flags those of f. */
+void x64_need_flags(struct x64_sel *s, ir_ref f);
+/* Sets up the host's flags for boolean r and returns the condition that is true when r is. */
+unsigned x64_cond(struct x64_sel *s, ir_ref r);
+/* CF = boolean r. */
+void x64_carry(struct x64_sel *s, ir_ref r);
+/* lazy_kind | w when the flags op keeps its operands instead of a result, else 0. */
+unsigned x64_recipe_kind(const struct x64_sel *s, ir_ref f, ir_ref *a, ir_ref *b);
+struct x64_recipe x64_recipe(struct x64_sel *s);
+/* Writes the guest's flags to struct cpu (moves only; keeps the host's flags). */
+void x64_store_flags(struct x64_sel *s);
+/* Whether the flags value must be in the host's flags or saved at some time. */
+bool x64_flags_wanted(const struct x64_sel *s, ir_ref f);
+void x64_emit_flags(struct x64_sel *s, const struct ir_insn *in);
+
+/* ---- op families; each emits op s->cur ---- */
+void x64_emit_int(struct x64_sel *s, const struct ir_insn *in);
+void x64_emit_mem(struct x64_sel *s, const struct ir_insn *in);
+void x64_emit_vec(struct x64_sel *s, const struct ir_insn *in);
+void x64_emit_exit(struct x64_sel *s, const struct ir_insn *in);
+void x64_emit_call(struct x64_sel *s, const struct ir_insn *in);
+void x64_emit_stubs(struct x64_sel *s);
+void x64_emit_retired(struct x64_sel *s);
+
+/* Records a site whose call has just been emitted. */
+void x64_site_here(struct x64_sel *s);
+struct x64_stub *x64_stub(struct x64_sel *s);
+/* A new exit record of the engine and its number (accel_dbt.c). */
+struct x64_exit *x64_new_exit(struct x64_engine *e, u32 *id);
+/* Atomic operation in C (x64_slow.c): b: AT_ op, or 0xff for cmpxchg with d the new value, | w << 8. */
+u64 x64_slow_atomic(struct cpu *cpu, u64 addr, u64 what, u64 b, u64 c);
+/* Emits the call of a C function of the helpers' type with the arguments already in call_arg. */
+void x64_call_c(struct x64_sel *s, const void *fn, u64 thunk);
+
+/* Address operand folded from the tree at r, for LEA and memory ops. */
+struct x64_addr {
+    ir_ref base, index;
+    u8 scale, w;
+    s32 disp;
+};
+/* In the pre-pass marks what is folded; later finds the same again. */
+struct x64_addr x64_match_addr(struct x64_sel *s, ir_ref r, bool mark);
+/* Register with the linear address; pinned. */
+unsigned x64_use_addr(struct x64_sel *s, ir_ref r);
+struct x64_rm x64_addr_rm(struct x64_sel *s, const struct x64_addr *a);
+
+/* ---- the whole (x64_select.c) ---- */
+/* Emits s->ir; false when a table or the buffer overflowed. */
+bool x64_select(struct x64_sel *s);
+
+/* ---- C sides of the thunks (x64_slow.c) ---- */
+void x64_slow_load(struct cpu *cpu, u64 w);
+void x64_slow_store(struct cpu *cpu, u64 w);
+void x64_slow_seg(struct cpu *cpu, u64 unused);
+void x64_slow_host(struct cpu *cpu, u64 unused);
+void x64_slow_div(struct cpu *cpu, u64 unused);
+void x64_slow_flags(struct cpu *cpu, u64 unused);
+void x64_fetch_flags(struct cpu *cpu, u64 unused);
+/* Before and after a helper that knows MXCSR. */
+void x64_mxcsr_to_cpu(struct cpu *cpu);
+/* Leaves the block to run the current instruction again in a block of its own (accel_dbt.c). */
+void x64_retry_alone(struct cpu *cpu) __attribute__((noreturn));
+
+/* ---- thunks (x64_thunk.c) ---- */
+void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t);
+
+#endif

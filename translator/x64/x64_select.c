@@ -1,0 +1,407 @@
+/* The x86-64 selector: looks over a block once (what is folded, what lives how long, whose flags
+ * matter), then emits it op by op. */
+#include "translator/ir_vec.h"
+#include "translator/x64/x64_sel.h"
+
+/* Whether an op's value is a vector, an integer or flags: first letter of its row. */
+static char out_type(const struct ir_insn *in)
+{
+    return ir_ops[in->op].out[0];
+}
+
+static bool is_flags_op(const struct ir_insn *in)
+{
+    return out_type(in) == 'f';
+}
+
+/* Names for one value: truncation keeps the register, so does widening what is clean. */
+static void find_roots(struct x64_sel *s)
+{
+    for (unsigned i = 1; i < s->ir->count; i++) {
+        const struct ir_insn *in = &s->ir->insns[i];
+        struct x64_val *v = &s->val[i];
+        *v = (struct x64_val){.reg = -1, .home = -1, .spill = -1, .root = (ir_ref)i};
+        v->clean = W64;
+        switch (in->op) {
+        case IR_trunc:
+            if (in->imm == 0)
+                v->root = s->val[in->arg[0]].root;
+            else
+                v->clean = in->w;
+            break;
+        case IR_zext:
+            if (s->val[s->val[in->arg[0]].root].clean <= in->aux)
+                v->root = s->val[in->arg[0]].root;
+            else
+                v->clean = in->aux;
+            break;
+        case IR_ld:
+        case IR_ldenv: v->clean = in->w; break;
+        case IR_setcc:
+        case IR_icmp: v->clean = W8; break;
+        case IR_get:
+        case IR_deposit: break;
+        case IR_sext:
+            if (in->w == W32)
+                v->clean = W32;
+            break;
+        default:
+            if (in->w == W32 && out_type(in) == 'i')
+                v->clean = W32;
+        }
+        if (v->root != i)
+            v->flags |= VAL_DONE;
+        if (ir_is_vec(in->op) || in->op == IR_getv || in->op == IR_putv || in->op == IR_vld ||
+            in->op == IR_vst || in->op == IR_vfromi || in->op == IR_ifromv)
+            s->vec = true;
+    }
+}
+
+static bool has_arg(const struct ir_insn *in, unsigned k)
+{
+    return k < ir_args(in) && in->arg[k];
+}
+
+/* Counts uses on roots, and notes the first put of each. */
+static void count_uses(struct x64_sel *s)
+{
+    for (unsigned i = 1; i < s->ir->count; i++) {
+        const struct ir_insn *in = &s->ir->insns[i];
+        if (s->val[i].root != i)
+            continue;
+        for (unsigned k = 0; k < 4; k++)
+            if (has_arg(in, k))
+                s->val[s->val[in->arg[k]].root].uses++;
+        if (in->op == IR_put) {
+            struct x64_val *v = &s->val[s->val[in->arg[0]].root];
+            if (!v->put_at) {
+                v->put_at = (u16)i;
+                v->put_reg = in->aux;
+            }
+        }
+    }
+}
+
+/* Pairs load and store of one read-modify-write, so that one check serves both. */
+static void pair_rmw(struct x64_sel *s, unsigned i)
+{
+    const struct ir_insn *ld = &s->ir->insns[i];
+    if (!(ld->aux & MF_RMW) || s->ir->hflags & (HF_ONE | HF_ALIGN))
+        return;
+    for (unsigned j = i + 1; j < s->ir->count; j++) {
+        const struct ir_insn *in = &s->ir->insns[j];
+        if (in->op == IR_st && in->w == ld->w &&
+            s->val[in->arg[0]].root == s->val[ld->arg[0]].root) {
+            s->val[i].twin = (ir_ref)j;
+            s->val[j].flags |= VAL_RES;
+            s->val[s->val[ld->arg[0]].root].uses--;
+            return;
+        }
+        if (in->op == IR_insn || ir_effects(in) & (E_FAULT | E_CALL | E_EXIT | E_END))
+            return;
+    }
+}
+
+/* The flags op that belongs to an integer op, and back. */
+static bool is_twin(const struct x64_sel *s, const struct ir_insn *v, const struct ir_insn *f)
+{
+    static const struct { u16 v, f; } pairs[] = {
+        {IR_add, IR_fadd}, {IR_sub, IR_fsub}, {IR_adc, IR_fadc}, {IR_sbb, IR_fsbb},
+        {IR_shl, IR_fshl}, {IR_shr, IR_fshr}, {IR_sar, IR_fsar}, {IR_rol, IR_frol},
+        {IR_ror, IR_fror}, {IR_rcl, IR_frcl}, {IR_rcr, IR_frcr}, {IR_shld, IR_fshld},
+        {IR_shrd, IR_fshrd}};
+    u64 c;
+    s32 imm;
+    if (v->w != f->w)
+        return false;
+    const ir_ref *x = v->arg, *y = f->arg;
+#define SAME(a, b) (s->val[a].root == s->val[b].root)
+    if (f->op == IR_flogic)
+        return (v->op == IR_and || v->op == IR_or || v->op == IR_xor) &&
+               SAME(y[0], (ir_ref)(v - s->ir->insns));
+    if (f->op == IR_fsub && v->op == IR_neg)
+        return SAME(x[0], y[1]) && x64_is_const(s, y[0], &c) && c == 0;
+    if (f->op == IR_finc || f->op == IR_fdec)
+        return (v->op == IR_add && SAME(x[0], y[0]) && x64_is_imm(s, x[1], v->w, &imm) &&
+                imm == (f->op == IR_finc ? 1 : -1)) ||
+               (v->op == IR_sub && SAME(x[0], y[0]) && x64_is_imm(s, x[1], v->w, &imm) &&
+                imm == (f->op == IR_finc ? -1 : 1));
+    for (unsigned i = 0; i < ARRAY_SIZE(pairs); i++) {
+        if (pairs[i].v != v->op || pairs[i].f != f->op)
+            continue;
+        bool same = SAME(x[0], y[0]) && SAME(x[1], y[1]);
+        if (v->op == IR_shld || v->op == IR_shrd || v->op == IR_adc || v->op == IR_sbb)
+            same = same && SAME(x[2], y[2]);
+        return same;
+    }
+#undef SAME
+    return false;
+}
+
+static void pair_flags(struct x64_sel *s, unsigned f)
+{
+    const struct ir_insn *in = &s->ir->insns[f];
+    for (unsigned d = 1; d <= 8; d++) {
+        for (int sign = -1; sign <= 1; sign += 2) {
+            int i = (int)f + sign * (int)d;
+            if (i < 1 || i >= (int)s->ir->count || s->val[i].root != i)
+                continue;
+            if (!is_flags_op(&s->ir->insns[i]) && !s->val[i].twin &&
+                out_type(&s->ir->insns[i]) == 'i' && is_twin(s, &s->ir->insns[i], in)) {
+                s->val[f].twin = (ir_ref)i;
+                s->val[i].twin = (ir_ref)f;
+                return;
+            }
+        }
+    }
+}
+
+/* Whether an op keeps a boolean operand as a condition (so that the boolean is never made). */
+static bool takes_condition(const struct ir_insn *in, unsigned k)
+{
+    switch (in->op) {
+    case IR_exit_if:
+    case IR_select:
+    case IR_selectf: return k == 0;
+    case IR_adc:
+    case IR_sbb:
+    case IR_rcl:
+    case IR_rcr:
+    case IR_fadc:
+    case IR_fsbb: return k == 2;
+    case IR_fbit: return k == 1;
+    default: return false;
+    }
+}
+
+static void defer_conditions(struct x64_sel *s)
+{
+    u16 as_condition[IR_MAX];
+    memset(as_condition, 0, s->ir->count * sizeof *as_condition);
+    for (unsigned i = 1; i < s->ir->count; i++)
+        for (unsigned k = 0; k < 4; k++)
+            if (s->val[i].root == i && has_arg(&s->ir->insns[i], k) &&
+                takes_condition(&s->ir->insns[i], k))
+                as_condition[s->val[s->ir->insns[i].arg[k]].root]++;
+    for (unsigned i = 1; i < s->ir->count; i++) {
+        const struct ir_insn *in = &s->ir->insns[i];
+        struct x64_val *v = &s->val[i];
+        if (v->uses && v->uses == as_condition[i] &&
+            (in->op == IR_setcc || (in->op == IR_icmp && v->uses == 1)))
+            v->flags |= VAL_DEFERRED;
+    }
+}
+
+static bool is_shift_count(const struct ir_insn *in, unsigned k)
+{
+    switch (in->op) {
+    case IR_shl:
+    case IR_shr:
+    case IR_sar:
+    case IR_rol:
+    case IR_ror: return k == 1;
+    default: return false;
+    }
+}
+
+/* Marks what folds into op i. */
+static void fold_operands(struct x64_sel *s, unsigned i)
+{
+    const struct ir_insn *in = &s->ir->insns[i];
+    s32 imm;
+    if (in->op == IR_ld || in->op == IR_st || in->op == IR_vld || in->op == IR_vst ||
+        in->op == IR_atomic || in->op == IR_cmpxchg || in->op == IR_segaddr)
+        if (!(s->val[i].flags & VAL_RES))
+            x64_match_addr(s, in->arg[0], true);
+    if (in->op == IR_add && in->w >= W32 && !s->val[i].twin && !(s->val[i].flags & VAL_DEFERRED)) {
+        s->cur = i;
+        x64_match_addr(s, (ir_ref)i, true);
+    }
+    for (unsigned k = 0; k < 4; k++) {
+        if (!has_arg(in, k) || !is_shift_count(in, k))
+            continue;
+        ir_ref n = s->val[in->arg[k]].root;
+        const struct ir_insn *and = &s->ir->insns[n];
+        if (and->op == IR_and && s->val[n].uses == 1 && !s->val[n].twin &&
+            x64_is_imm(s, and->arg[1], W8, &imm) && imm == (in->w == W64 ? 63 : 31))
+            s->val[n].flags |= VAL_DEFERRED;
+    }
+    if (in->op == IR_flogic) {
+        ir_ref a = s->val[in->arg[0]].root;
+        if (s->ir->insns[a].op == IR_and && s->val[a].uses == 1 && s->ir->insns[a].w == in->w)
+            s->val[a].flags |= VAL_DEFERRED;
+    }
+}
+
+/* Whether the guest's flags can be seen at this op. */
+static bool sees_flags(const struct ir_insn *in)
+{
+    u32 e = ir_effects(in);
+    if (in->op == IR_exit || in->op == IR_exit_if)
+        return in->aux != XF_DEAD;
+    return e & (E_FAULT | E_CALL | E_EXIT | E_END | E_RFL);
+}
+
+/* Up to where each putf's value is the guest's flags and somebody may see it. */
+static void find_visibility(struct x64_sel *s, u16 *visible)
+{
+    ir_ref cur = 0;
+    memset(visible, 0, s->ir->count * sizeof *visible);
+    for (unsigned i = 1; i < s->ir->count; i++) {
+        const struct ir_insn *in = &s->ir->insns[i];
+        if (cur && sees_flags(in))
+            visible[cur] = (u16)i;
+        if (in->op == IR_putf)
+            cur = in->arg[0];
+        else if (in->op == IR_call || in->op == IR_callv)
+            if (ir_helper_effects((unsigned)in->imm) & HE_WFL)
+                cur = 0;
+    }
+}
+
+static void extend(struct x64_sel *s, ir_ref r, u16 until)
+{
+    if (r && s->val[s->val[r].root].last_use < until)
+        s->val[s->val[r].root].last_use = until;
+}
+
+/* Lifetimes, backwards; and until when flags are needed as such. */
+static void find_lifetimes(struct x64_sel *s)
+{
+    u16 visible[IR_MAX];
+    find_visibility(s, visible);
+    for (unsigned i = s->ir->count - 1; i >= 1; i--) {
+        const struct ir_insn *in = &s->ir->insns[i];
+        struct x64_val *v = &s->val[i];
+        if (v->root != i)
+            continue;
+        fold_operands(s, i);
+        u16 until = (u16)i;
+        if (v->flags & VAL_DEFERRED && v->last_use)
+            until = v->last_use;
+        if (is_flags_op(in)) {
+            ir_ref a, b;
+            ir_ref t = v->twin;
+            if (t && s->val[t].put_at && (in->op == IR_fadd || in->op == IR_fsub) &&
+                s->ir->insns[t].op != IR_neg &&
+                s->val[in->arg[1]].root != s->val[in->arg[0]].root)
+                v->flags |= VAL_RES;
+            unsigned kind = x64_recipe_kind(s, (ir_ref)i, &a, &b);
+            if (kind && visible[i]) {
+                extend(s, a, visible[i]);
+                extend(s, b, visible[i]);
+            } else if (visible[i] > v->need) {
+                v->need = visible[i];
+            }
+            if (kind && !v->need)
+                continue; /* never computed: its operands live by the recipe alone */
+            if (t && t > i)
+                until = t;
+        }
+        for (unsigned k = 0; k < 4; k++) {
+            if (!has_arg(in, k) || (k == 0 && in->op == IR_st && v->flags & VAL_RES))
+                continue;
+            ir_ref arg = s->val[in->arg[k]].root;
+            if (is_flags_op(&s->ir->insns[arg])) {
+                if (in->op != IR_putf && s->val[arg].need < until)
+                    s->val[arg].need = until;
+            } else {
+                extend(s, arg, until);
+            }
+        }
+        if (in->op == IR_st && v->flags & VAL_RES)
+            extend(s, (ir_ref)i, (u16)i);
+    }
+}
+
+static void look_over(struct x64_sel *s)
+{
+    find_roots(s);
+    count_uses(s);
+    for (unsigned i = 1; i < s->ir->count; i++) {
+        if (s->ir->insns[i].op == IR_ld)
+            pair_rmw(s, i);
+        if (is_flags_op(&s->ir->insns[i]))
+            pair_flags(s, i);
+    }
+    defer_conditions(s);
+    find_lifetimes(s);
+}
+
+static void emit_get(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
+{
+    struct x64_val *v = &s->val[r];
+    ir_ref *head = in->op == IR_get ? &s->home_head[in->aux] : &s->xhome_head[in->aux];
+    v->home = (s8)in->aux;
+    v->alias_next = *head;
+    *head = r;
+}
+
+static void emit_one(struct x64_sel *s, const struct ir_insn *in)
+{
+    ir_ref r = (ir_ref)(in - s->ir->insns);
+    switch (in->op) {
+    case IR_NONE:
+    case IR_const: break;
+    case IR_insn: s->insn_rip = in->imm; break;
+    case IR_get:
+    case IR_getv: emit_get(s, r, in); break;
+    case IR_put: x64_put(s, in->aux, in->arg[0]); break;
+    case IR_putv: x64_putv(s, in->aux, in->arg[0]); break;
+    case IR_putf:
+        s->f_cur = in->arg[0];
+        s->f_stored = 0;
+        break;
+    case IR_ld:
+    case IR_st:
+    case IR_vld:
+    case IR_vst:
+    case IR_segaddr:
+    case IR_atomic:
+    case IR_cmpxchg:
+    case IR_fence: x64_emit_mem(s, in); break;
+    case IR_call:
+    case IR_callv: x64_emit_call(s, in); break;
+    case IR_exit_if:
+    case IR_exit:
+    case IR_exit_ind:
+    case IR_exit_lookup:
+    case IR_raise: x64_emit_exit(s, in); break;
+    default:
+        if (ir_is_vec(in->op) || in->op == IR_vfromi || in->op == IR_ifromv) {
+            x64_emit_vec(s, in);
+        } else if (is_flags_op(in)) {
+            x64_emit_flags(s, in);
+        } else {
+            x64_emit_int(s, in);
+        }
+    }
+}
+
+bool x64_select(struct x64_sel *s)
+{
+    memset(s->reg_val, 0, sizeof s->reg_val);
+    memset(s->xreg_val, 0, sizeof s->xreg_val);
+    memset(s->home_head, 0, sizeof s->home_head);
+    memset(s->xhome_head, 0, sizeof s->xhome_head);
+    memset(s->spill_val, 0, sizeof s->spill_val);
+    memset(s->vspill_val, 0, sizeof s->vspill_val);
+    s->val[0] = (struct x64_val){.reg = -1, .home = -1, .spill = -1};
+    s->fl_ref = s->f_cur = s->f_stored = 0;
+    s->pinned = s->xpinned = 0;
+    s->site_count = s->stub_count = 0;
+    s->failed = NULL;
+    s->vec = false;
+    s->insn_rip = s->ir->rip;
+    s->start = s->buf.p;
+    look_over(s);
+    for (s->cur = 1; s->cur < s->ir->count && !s->failed; s->cur++) {
+        if (s->val[s->cur].flags & (VAL_DEFERRED | VAL_DONE))
+            continue;
+        emit_one(s, &s->ir->insns[s->cur]);
+        x64_release_dead(s);
+    }
+    x64_emit_stubs(s);
+    x64_emit_retired(s);
+    return !s->failed && !x64_full(&s->buf);
+}

@@ -1,0 +1,200 @@
+/* C sides of the x86-64 engine's slow paths: memory accesses that miss the TLB, segment checks,
+ * divisions that may fault, rare flags, atomics outside plain RAM.  Called by the thunks with guest
+ * registers in struct cpu; they may raise. */
+#include "cpu/cpu.h"
+#include "translator/ir_eval.h"
+#include "translator/x64/x64_sel.h"
+
+static enum mmu_kind kind_of(struct cpu *cpu, u32 mf)
+{
+    return mf & MF_SYSTEM ? cpu_system_kind(cpu) : cpu->mmu.kind;
+}
+
+/* Alignment rules: #GP of aligned vector forms, #AC (SDM vol. 3A 6.15). */
+static void check_alignment(struct cpu *cpu, u64 la, unsigned w, u32 mf)
+{
+    if (mf & MF_ALIGN16 && la & 15)
+        cpu_raise_error(cpu, EXC_GP, 0);
+    if (cpu->hflags & HF_ALIGN && !(mf & MF_SYSTEM) && w < W128 && la & (W_BYTES(w) - 1))
+        cpu_raise_error(cpu, EXC_AC, 0);
+}
+
+static void check_status(struct cpu *cpu, enum mmu_status status, u32 mf)
+{
+    if (unlikely(status != MMU_OK))
+        cpu_raise_mmu(cpu, status, mf & MF_STACK);
+}
+
+void x64_slow_load(struct cpu *cpu, u64 w)
+{
+    u64 la = cpu->slow_addr;
+    u32 mf = cpu->exit_id;
+    enum mmu_kind kind = kind_of(cpu, mf);
+    check_alignment(cpu, la, (unsigned)w, mf);
+    cpu->slow_value[1] = 0;
+    if (mf & MF_RMW)
+        check_status(cpu, mmu_probe(&cpu->mmu, kind, la, W_BYTES(w), MMU_WRITE), mf);
+    if (w <= W64)
+        check_status(cpu, mmu_load(&cpu->mmu, kind, la, W_BYTES(w), &cpu->slow_value[0]), mf);
+    else
+        check_status(cpu, mmu_load_bytes(&cpu->mmu, kind, la, cpu->slow_value, 16), mf);
+}
+
+void x64_slow_store(struct cpu *cpu, u64 w)
+{
+    u64 la = cpu->slow_addr;
+    u32 mf = cpu->exit_id;
+    enum mmu_kind kind = kind_of(cpu, mf);
+    check_alignment(cpu, la, (unsigned)w, mf);
+    if (w <= W64)
+        check_status(cpu, mmu_store(&cpu->mmu, kind, la, W_BYTES(w), cpu->slow_value[0]), mf);
+    else
+        check_status(cpu, mmu_store_bytes(&cpu->mmu, kind, la, cpu->slow_value, 16), mf);
+}
+
+void x64_slow_host(struct cpu *cpu, u64 unused)
+{
+    u8 *host = NULL;
+    (void)unused;
+    check_status(cpu,
+                 mmu_host(&cpu->mmu, cpu->mmu.kind, cpu->slow_addr, (unsigned)cpu->slow_value[0],
+                          MMU_WRITE, &host),
+                 cpu->exit_id);
+    if (!host)
+        x64_retry_alone(cpu);
+    cpu->slow_value[0] = (u64)(uintptr_t)host;
+}
+
+void x64_slow_seg(struct cpu *cpu, u64 unused)
+{
+    u32 what = cpu->exit_id;
+    (void)unused;
+    cpu->slow_value[0] =
+        helper_segaddr(cpu, what & 0xff, cpu->slow_addr, what >> 8 & 0xff, what >> 16 & 1);
+}
+
+void x64_slow_div(struct cpu *cpu, u64 unused)
+{
+    unsigned w = cpu->call_arg[0] & 3, bits = W_BITS(w);
+    u64 mask = size_mask(W_BYTES(w));
+    u64 low = cpu->call_arg[1] & mask, high = cpu->call_arg[2] & mask;
+    u64 divisor = cpu->call_arg[3] & mask;
+    (void)unused;
+    if (!divisor)
+        cpu_raise(cpu, EXC_DE);
+    if (cpu->call_arg[0] & 8) {
+        s128 n = (s128)(((u128)(u64)sign_extend(high, bits) << bits) | low);
+        s64 d = sign_extend(divisor, bits);
+        /* The one quotient that even 128 bits cannot hold. */
+        if (d == -1 && n == (s128)((u128)1 << 127))
+            cpu_raise(cpu, EXC_DE);
+        s128 q = n / d;
+        if (q != (s128)sign_extend((u64)q, bits))
+            cpu_raise(cpu, EXC_DE);
+        cpu->slow_value[0] = (u64)q & mask;
+        cpu->slow_value[1] = (u64)(n % d) & mask;
+        return;
+    }
+    u128 n = (u128)high << bits | low;
+    if (n / divisor > mask)
+        cpu_raise(cpu, EXC_DE);
+    cpu->slow_value[0] = (u64)(n / divisor);
+    cpu->slow_value[1] = (u64)(n % divisor);
+}
+
+static u64 from_ahf(u64 ahf)
+{
+    return (ahf >> 8 & 0xd5) | (ahf & 1 ? FL_OF : 0);
+}
+
+static u64 to_ahf(u64 flags)
+{
+    return (flags & 0xd5) << 8 | 1 << 9 | (flags & FL_OF ? 1 : 0);
+}
+
+void x64_slow_flags(struct cpu *cpu, u64 unused)
+{
+    struct ir_insn in = {.op = (u16)cpu->exit_id, .w = (u8)(cpu->exit_id >> 16)};
+    u64 arg[4];
+    const char *types = ir_ops[in.op].in;
+    (void)unused;
+    for (unsigned i = 0; i < 4; i++) {
+        char type = i < strlen(types) ? types[i] : '.';
+        u64 v = cpu->call_arg[i];
+        arg[i] = type == 'f'   ? from_ahf(v)
+                 : type == 'i' ? v & size_mask(W_BYTES(in.w))
+                 : type == 'l' ? v
+                               : v & 0xff;
+    }
+    if (in.op == IR_fbit)
+        in.imm = cpu->call_arg[2];
+    cpu->slow_value[0] = to_ahf(ir_eval(&in, arg));
+}
+
+void x64_fetch_flags(struct cpu *cpu, u64 unused)
+{
+    (void)unused;
+    cpu_flags(cpu);
+    cpu->lazy_a = to_ahf(cpu->eflags & FL_ARITH);
+    cpu->lazy_kind = LAZY_AHF;
+}
+
+void x64_mxcsr_to_cpu(struct cpu *cpu)
+{
+    cpu->mxcsr |= cpu->guest_mxcsr_host & 0x3f;
+}
+
+static u64 apply(u64 what, u64 old, u64 b, u64 c, u64 mask)
+{
+    switch (what & 0xff) {
+    case AT_ADD: return old + b;
+    case AT_SUB: return old - b;
+    case AT_AND: return old & b;
+    case AT_OR: return old | b;
+    case AT_XOR: return old ^ b;
+    case AT_XCHG: return b;
+    default: return ((old ^ b) & mask) == 0 ? c : old;
+    }
+}
+
+/* A compare-exchange loop of the host on `size` bytes. */
+static u64 host_atomic(u8 *p, unsigned size, u64 what, u64 b, u64 c)
+{
+    u64 mask = size_mask(size);
+#define LOOP(type)                                                                                 \
+    do {                                                                                           \
+        type *q = (type *)p, old = __atomic_load_n(q, __ATOMIC_SEQ_CST);                           \
+        while (!__atomic_compare_exchange_n(q, &old, (type)apply(what, old, b, c, mask), false,    \
+                                            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))                   \
+            ;                                                                                      \
+        return old;                                                                                \
+    } while (0)
+    switch (size) {
+    case 1: LOOP(u8);
+    case 2: LOOP(u16);
+    case 4: LOOP(u32);
+    default: LOOP(u64);
+    }
+#undef LOOP
+}
+
+u64 x64_slow_atomic(struct cpu *cpu, u64 addr, u64 what, u64 b, u64 c)
+{
+    unsigned size = W_BYTES(what >> 8);
+    u8 *host = NULL;
+    u64 old = 0;
+    enum mmu_kind kind = cpu->mmu.kind;
+    check_alignment(cpu, addr, (unsigned)(what >> 8), 0);
+    check_status(cpu, mmu_host(&cpu->mmu, kind, addr, size, MMU_WRITE, &host), 0);
+    if (host)
+        return host_atomic(host, size, what, b, c);
+    /* MMIO, a page border, or a page with code: a load and a store, alone under the lock. */
+    check_status(cpu, mmu_probe(&cpu->mmu, kind, addr, size, MMU_WRITE), 0);
+    bus_lock(cpu->bus);
+    enum mmu_status status = mmu_load(&cpu->mmu, kind, addr, size, &old);
+    bus_unlock(cpu->bus);
+    check_status(cpu, status, 0);
+    u64 value = apply(what, old, b, c, size_mask(size));
+    check_status(cpu, mmu_store(&cpu->mmu, kind, addr, size, value), 0);
+    return old;
+}

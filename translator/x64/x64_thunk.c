@@ -1,0 +1,176 @@
+/* Thunks between emitted code and C: entering, leaving, helper calls, slow paths.
+ *
+ * Emitted code runs with RSP at struct cpu; a call to a thunk pushes its return address just
+ * below, so inside a thunk struct cpu is at RSP + 8.  Every thunk that calls C writes the homes
+ * back first, for C may look at guest registers or raise an exception and never return.
+ */
+#include "cpu/cpu.h"
+#include "translator/x64/x64_sel.h"
+
+#define ENTRIES_OFF ((s32)offsetof(struct tlb_context, entries))
+
+static const u8 callee_saved[] = {X_RBX, X_RBP, X_R12, X_R13, X_R14, X_R15};
+
+static void move_homes(struct x64_buf *b, bool store, s32 off)
+{
+    for (unsigned g = 0; g < 16; g++) {
+        struct x64_rm slot = x64_m(X_RSP, off + CPU_OFF(gpr) + 8 * (s32)g);
+        if (x64_home_reg[g] == X_NONE)
+            continue;
+        if (store)
+            x64_store(b, W64, slot, x64_home_reg[g]);
+        else
+            x64_load(b, W64, x64_home_reg[g], slot);
+    }
+}
+
+static void load_context(struct x64_buf *b, s32 off)
+{
+    x64_load(b, W64, X_RBP, x64_m(X_RSP, off + CPU_OFF(mmu.context)));
+    x64_alu_imm(b, ALU_ADD, W64, x64_r(X_RBP), ENTRIES_OFF);
+}
+
+static void move_scratch(struct x64_buf *b, bool store, s32 off)
+{
+    for (unsigned r = X_RAX; r <= X_RDX; r++) {
+        struct x64_rm slot = x64_m(X_RSP, off + CPU_OFF(scratch) + 8 * (s32)r);
+        if (store)
+            x64_store(b, W64, slot, r);
+        else
+            x64_load(b, W64, r, slot);
+    }
+}
+
+/* LDMXCSR (/2), STMXCSR (/3). */
+static void mxcsr(struct x64_buf *b, unsigned ext, struct x64_rm rm)
+{
+    x64_op(b, X64_OP(0, 1, 0xae), false, false, false, ext, rm);
+}
+
+static u64 make_enter(struct x64_buf *b)
+{
+    x64_align(b, 16, 0);
+    u64 at = x64_here(b);
+    for (unsigned i = 0; i < ARRAY_SIZE(callee_saved); i++)
+        x64_push(b, callee_saved[i]);
+    x64_store(b, W64, x64_m(X_RDI, CPU_OFF(host_sp)), X_RSP);
+    x64_mov(b, W64, X_RAX, X_RSI);
+    x64_mov(b, W64, X_RSP, X_RDI);
+    move_homes(b, false, 0);
+    load_context(b, 0);
+    mxcsr(b, 2, RM_CPU(guest_mxcsr_host));
+    x64_jmp_rm(b, x64_r(X_RAX));
+    return at;
+}
+
+static u64 make_leave(struct x64_buf *b)
+{
+    x64_align(b, 16, 0);
+    u64 at = x64_here(b);
+    move_homes(b, true, 0);
+    move_scratch(b, true, 0);
+    mxcsr(b, 3, RM_CPU(guest_mxcsr_host));
+    mxcsr(b, 2, RM_CPU(host_mxcsr));
+    x64_load(b, W64, X_RSP, RM_CPU(host_sp));
+    for (unsigned i = ARRAY_SIZE(callee_saved); i-- > 0;)
+        x64_pop(b, callee_saved[i]);
+    x64_ret(b);
+    return at;
+}
+
+static void save_return_address(struct x64_buf *b)
+{
+    x64_load(b, W64, X_RCX, x64_m(X_RSP, 0));
+    x64_store(b, W64, x64_m(X_RSP, 8 + CPU_OFF(host_ret)), X_RCX);
+}
+
+static void call_abs(struct x64_buf *b, const void *fn)
+{
+    x64_mov_imm(b, X_RAX, (u64)(uintptr_t)fn);
+    x64_call_rm(b, x64_r(X_RAX));
+}
+
+/* A slow path: fn(cpu, arg); all registers are kept. */
+static u64 make_slow(struct x64_buf *b, void (*fn)(struct cpu *, u64), u64 arg, bool vectors)
+{
+    s32 frame = vectors ? 256 + 8 : 8; /* keeps RSP a multiple of 16 at the call */
+    x64_align(b, 16, 0);
+    u64 at = x64_here(b);
+    move_scratch(b, true, 8);
+    move_homes(b, true, 8);
+    save_return_address(b);
+    x64_lea(b, W64, X_RDI, x64_m(X_RSP, 8));
+    x64_mov_imm(b, X_RSI, arg);
+    x64_lea(b, W64, X_RSP, x64_m(X_RSP, -frame));
+    for (unsigned x = 0; vectors && x < 16; x++)
+        x64_op(b, X64_OP(0, 1, 0x11), false, false, false, x, x64_m(X_RSP, 16 * (s32)x));
+    call_abs(b, (const void *)fn);
+    for (unsigned x = 0; vectors && x < 16; x++)
+        x64_op(b, X64_OP(0, 1, 0x10), false, false, false, x, x64_m(X_RSP, 16 * (s32)x));
+    x64_lea(b, W64, X_RSP, x64_m(X_RSP, frame));
+    move_homes(b, false, 8);
+    move_scratch(b, false, 8);
+    load_context(b, 8);
+    x64_ret(b);
+    return at;
+}
+
+static void load_args(struct x64_buf *b)
+{
+    static const u8 regs[] = {X_RSI, X_RDX, X_RCX, X_R8};
+    x64_lea(b, W64, X_RDI, x64_m(X_RSP, 16));
+    for (unsigned i = 0; i < 4; i++)
+        x64_load(b, W64, regs[i], x64_m(X_RSP, 16 + CPU_OFF(call_arg) + 8 * (s32)i));
+}
+
+/* Helper calls; RAX is the function.  flags: materialise them first; vec: the helper works with
+ * cpu.mxcsr, so the host's register is brought there and back. */
+static u64 make_call(struct x64_buf *b, bool flags, bool vec)
+{
+    x64_align(b, 16, 0);
+    u64 at = x64_here(b);
+    move_homes(b, true, 8);
+    save_return_address(b);
+    x64_lea(b, W64, X_RSP, x64_m(X_RSP, -8));
+    if (flags || vec) {
+        x64_store(b, W64, x64_m(X_RSP, 16 + CPU_OFF(slow_addr)), X_RAX);
+        if (vec) {
+            mxcsr(b, 3, x64_m(X_RSP, 16 + CPU_OFF(guest_mxcsr_host)));
+            mxcsr(b, 2, x64_m(X_RSP, 16 + CPU_OFF(host_mxcsr)));
+            x64_lea(b, W64, X_RDI, x64_m(X_RSP, 16));
+            call_abs(b, (const void *)x64_mxcsr_to_cpu);
+        }
+        x64_lea(b, W64, X_RDI, x64_m(X_RSP, 16));
+        call_abs(b, (const void *)cpu_flags);
+        x64_load(b, W64, X_RAX, x64_m(X_RSP, 16 + CPU_OFF(slow_addr)));
+    }
+    load_args(b);
+    x64_call_rm(b, x64_r(X_RAX));
+    if (vec)
+        mxcsr(b, 2, x64_m(X_RSP, 16 + CPU_OFF(guest_mxcsr_host)));
+    x64_lea(b, W64, X_RSP, x64_m(X_RSP, 8));
+    move_homes(b, false, 8);
+    load_context(b, 8);
+    x64_ret(b);
+    return at;
+}
+
+void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t)
+{
+    t->enter = make_enter(b);
+    t->leave = make_leave(b);
+    for (unsigned v = 0; v < 2; v++) {
+        for (unsigned w = W8; w <= W128; w++) {
+            t->load[v][w] = make_slow(b, x64_slow_load, w, v);
+            t->store[v][w] = make_slow(b, x64_slow_store, w, v);
+        }
+        t->host[v] = make_slow(b, x64_slow_host, 0, v);
+    }
+    t->seg = make_slow(b, x64_slow_seg, 0, true);
+    t->div = make_slow(b, x64_slow_div, 0, true);
+    t->eval_flags = make_slow(b, x64_slow_flags, 0, true);
+    t->fetch_flags = make_slow(b, x64_fetch_flags, 0, true);
+    t->call = make_call(b, false, false);
+    t->call_flags = make_call(b, true, false);
+    t->call_vec = make_call(b, true, true);
+}

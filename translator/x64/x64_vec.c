@@ -1,0 +1,162 @@
+/* Vector ops of the x86-64 selector: each row of ir_vec.def becomes its one host instruction, in
+ * the three-operand VEX form where the host has it. */
+#include "translator/ir_vec.h"
+#include "translator/x64/x64_sel.h"
+
+static u32 opcode(const struct ir_insn *in)
+{
+    const struct vec_opcode *o = vec_opcode(in);
+    return X64_OP(o->pfx, o->map, o->opc);
+}
+
+/* reg <- op(vvvv, rm), or two-operand with reg already holding the first source. */
+static void emit_op(struct x64_sel *s, u32 op, bool w, unsigned reg, unsigned vvvv,
+                    struct x64_rm rm)
+{
+    if (s->avx)
+        x64_vex(&s->buf, op, w, reg, vvvv, rm);
+    else
+        x64_op(&s->buf, op, w, false, false, reg, rm);
+}
+
+/* Destination for a destructive op whose first source is a: without VEX a is copied there; the
+ * second source must not be overwritten by that. */
+static unsigned xdst(struct x64_sel *s, unsigned a, struct x64_rm b)
+{
+    unsigned dst = x64_xscratch(s);
+    (void)b;
+    if (!s->avx)
+        x64_movaps(s, dst, x64_r(a));
+    return dst;
+}
+
+static void emit_two(struct x64_sel *s, ir_ref r, const struct ir_insn *in, bool imm)
+{
+    unsigned a = x64_xuse(s, in->arg[0]);
+    struct x64_rm b = x64_xuse_rm(s, in->arg[1]);
+    unsigned dst = xdst(s, a, b);
+    emit_op(s, opcode(in), false, dst, a, b);
+    if (imm)
+        x64_byte(&s->buf, (u8)in->imm);
+    x64_xdef(s, r, dst);
+}
+
+static void emit_one(struct x64_sel *s, ir_ref r, const struct ir_insn *in, bool imm)
+{
+    struct x64_rm a = x64_xuse_rm(s, in->arg[0]);
+    unsigned dst = x64_xscratch(s);
+    emit_op(s, opcode(in), false, dst, 0, a);
+    if (imm)
+        x64_byte(&s->buf, (u8)in->imm);
+    x64_xdef(s, r, dst);
+}
+
+static void emit_shift_imm(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
+{
+    unsigned a = x64_xuse(s, in->arg[0]), dst = xdst(s, a, x64_r(a));
+    unsigned ext = ir_vec_info[in->op].ext;
+    if (s->avx)
+        x64_vex(&s->buf, opcode(in), false, ext, dst, x64_r(a));
+    else
+        x64_op(&s->buf, opcode(in), false, false, false, ext, x64_r(dst));
+    x64_byte(&s->buf, (u8)in->imm);
+    x64_xdef(s, r, dst);
+}
+
+/* Vector in, integer out. */
+static void emit_to_gpr(struct x64_sel *s, ir_ref r, const struct ir_insn *in, bool rm_form)
+{
+    unsigned a = x64_xuse(s, in->arg[0]);
+    unsigned dst = x64_dst(s, r, X_NONE);
+    bool w = in->w == W64 && (rm_form || ir_vec_info[in->op].key == VK_AUX);
+    if (rm_form)
+        emit_op(s, opcode(in), w, a, 0, x64_r(dst));
+    else
+        emit_op(s, opcode(in), w, dst, 0, x64_r(a));
+    if (rm_form)
+        x64_byte(&s->buf, (u8)in->imm);
+    x64_def(s, r, dst);
+}
+
+/* Vector and integer in, vector out. */
+static void emit_from_gpr(struct x64_sel *s, ir_ref r, const struct ir_insn *in, bool imm)
+{
+    unsigned a = x64_xuse(s, in->arg[0]);
+    struct x64_rm b = x64_r(x64_use(s, in->arg[1]));
+    unsigned dst = xdst(s, a, x64_r(a));
+    emit_op(s, opcode(in), in->w == W64, dst, a, b);
+    if (imm)
+        x64_byte(&s->buf, (u8)in->imm);
+    x64_xdef(s, r, dst);
+}
+
+static void emit_flags(struct x64_sel *s, ir_ref f, const struct ir_insn *in)
+{
+    x64_clobber(s);
+    unsigned a = x64_xuse(s, in->arg[0]);
+    emit_op(s, opcode(in), false, a, 0, x64_xuse_rm(s, in->arg[1]));
+    s->fl_ref = f;
+}
+
+/* The two-operand blends with their mask in XMM0. */
+static void emit_xmm0(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
+{
+    unsigned mask = x64_xuse(s, in->arg[2]);
+    if (mask != 0) {
+        x64_xtake(s, 0);
+        x64_movaps(s, 0, x64_r((unsigned)s->val[in->arg[2]].reg));
+    }
+    s->xpinned |= 1;
+    struct x64_rm b = x64_r(x64_xuse(s, in->arg[1]));
+    unsigned a = x64_xuse(s, in->arg[0]), dst = x64_xscratch(s);
+    x64_movaps(s, dst, x64_r(a));
+    x64_op(&s->buf, opcode(in), false, false, false, dst, b);
+    x64_xdef(s, r, dst);
+}
+
+static void emit_move(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
+{
+    if (in->op == IR_vfromi) { /* MOVD, MOVQ zero the rest */
+        unsigned a = x64_use(s, in->arg[0]), dst = x64_xscratch(s);
+        if (in->w < W32) {
+            unsigned t = x64_scratch(s);
+            x64_load(&s->buf, in->w, t, x64_r(a));
+            a = t;
+        }
+        emit_op(s, X64_OP(0x66, 1, 0x6e), in->w == W64, dst, 0, x64_r(a));
+        x64_xdef(s, r, dst);
+        return;
+    }
+    unsigned a = x64_xuse(s, in->arg[0]), dst = x64_dst(s, r, X_NONE);
+    emit_op(s, X64_OP(0x66, 1, 0x7e), in->w == W64, a, 0, x64_r(dst));
+    x64_def(s, r, dst);
+}
+
+void x64_emit_vec(struct x64_sel *s, const struct ir_insn *in)
+{
+    ir_ref r = (ir_ref)(in - s->ir->insns);
+    if (in->op == IR_vfromi || in->op == IR_ifromv) {
+        emit_move(s, r, in);
+        return;
+    }
+    switch (ir_vec_info[in->op].shape) {
+    case V_ZERO: {
+        unsigned dst = x64_xscratch(s);
+        emit_op(s, opcode(in), false, dst, dst, x64_r(dst));
+        x64_xdef(s, r, dst);
+        break;
+    }
+    case V_RR: emit_two(s, r, in, false); break;
+    case V_RR_I: emit_two(s, r, in, true); break;
+    case V_R: emit_one(s, r, in, false); break;
+    case V_R_I: emit_one(s, r, in, true); break;
+    case V_SHIFT_I: emit_shift_imm(s, r, in); break;
+    case V_TO_GPR: emit_to_gpr(s, r, in, false); break;
+    case V_TO_RM_I: emit_to_gpr(s, r, in, true); break;
+    case V_FROM_GPR: emit_from_gpr(s, r, in, false); break;
+    case V_FROM_GPR_I: emit_from_gpr(s, r, in, true); break;
+    case V_FLAGS: emit_flags(s, r, in); break;
+    case V_RR_XMM0: emit_xmm0(s, r, in); break;
+    default: s->failed = "vector op without a selector";
+    }
+}
