@@ -103,7 +103,8 @@ static inline bool can_push(struct x87 *x)
 
 static u64 load_done(struct x87 *x, const struct fpreg *v, u16 sw)
 {
-    if (!stopped(x, sw, FSW_BEFORE))
+    /* An unmasked denormal does not keep the value from the stack, unlike an invalid one. */
+    if (!stopped(x, sw, FSW_IE))
         push(x, v);
     merge(x, sw & (u16)~FSW_C1, FSW_C1);
     return 0;
@@ -178,7 +179,7 @@ u64 helper_x87_fld_st(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     struct fpreg v = *st(x, desc_i(a));
     if (!empty(x, desc_i(a)))
         return load_quiet(x, &v);
-    if (stack_fault(x, !empty(x, 7)))
+    if (stack_fault(x, false))
         push(x, &indefinite);
     return 0;
 }
@@ -190,14 +191,14 @@ static inline bool compares(unsigned op)
     return op == X87_COM || op == X87_COMP || op == X87_UCOM;
 }
 
-/* An operand is missing: comparisons are unordered, others give the indefinite. */
+/* An operand is missing: comparisons are unordered, even unmasked; others give the indefinite. */
 static void underflow(struct x87 *x, bool compare, unsigned dst, u64 desc)
 {
+    if (compare)
+        x->fsw |= FSW_C0 | FSW_C2 | FSW_C3;
     if (!stack_fault(x, false))
         return;
-    if (compare) {
-        x->fsw |= FSW_C0 | FSW_C2 | FSW_C3;
-    } else {
+    if (!compare) {
         *st(x, dst) = indefinite;
         x->ftw |= (u8)BIT(x87_phys(x, dst));
     }
@@ -284,20 +285,17 @@ u64 helper_x87_fcomi(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     struct x87 *x = begin(cpu, a, c, d);
     unsigned i = desc_i(a);
-    u32 flags = FL_ZF | FL_PF | FL_CF;
+    u32 flags = FL_ZF | FL_PF | FL_CF; /* set even where the exception is unmasked */
+    bool stop;
     if (unlikely(empty(x, 0) || empty(x, i))) {
-        bool masked = stack_fault(x, false);
-        if (masked && (a & X87_POP))
-            pop(x);
-        if (!masked)
-            return 0;
+        stop = !stack_fault(x, false);
     } else {
         u16 sw = x87_host_comi(a & 1, x->fcw, x->fsw, st(x, 0), st(x, i), &flags);
-        bool stop = stopped(x, sw, FSW_BEFORE);
-        arith_done(x, sw & (u16)~FSW_C1, false, a);
-        if (stop)
-            return 0;
+        stop = stopped(x, sw, FSW_BEFORE);
+        merge(x, sw, 0); /* C1 stays, as on AMD's processors */
     }
+    if (!stop && (a & X87_POP))
+        pop(x);
     cpu->eflags = (cpu->eflags & ~(u64)FL_ARITH) | flags;
     return 0;
 }
@@ -310,7 +308,6 @@ u64 helper_x87_fcmov(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     unsigned i = desc_i(a);
     if (unlikely(empty(x, 0) || empty(x, i)))
         return underflow(x, false, 0, a), 0;
-    x->fsw &= (u16)~FSW_C1;
     if (b)
         *st(x, 0) = *st(x, i);
     return 0;
@@ -344,9 +341,14 @@ u64 helper_x87_fst_st(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     struct x87 *x = begin(cpu, a, c, d);
     unsigned i = desc_i(a);
     struct fpreg v = *st(x, 0);
+    if (unlikely(empty(x, 0)) && (a & 1)) {
+        /* FSTPNCE of an empty register raises nothing and stores nothing. */
+        x->fsw &= (u16)~FSW_C1;
+        pop(x);
+        return 0;
+    }
     if (unlikely(empty(x, 0))) {
-        /* FSTPNCE is the form without the check of the source. */
-        if (!(a & 1) && !stack_fault(x, false))
+        if (!stack_fault(x, false))
             return 0;
         v = indefinite;
     } else {
@@ -462,10 +464,10 @@ static void unary_underflow(struct x87 *x, unsigned op)
         underflow(x, true, 0, 0);
         return;
     }
-    if (!stack_fault(x, false))
-        return;
     if (codes_of(op) & FSW_C2)
         x->fsw &= (u16)~FSW_C2;
+    if (!stack_fault(x, false))
+        return;
     if (pops)
         pop(x);
     *st(x, 0) = indefinite;
@@ -477,12 +479,17 @@ static void unary_underflow(struct x87 *x, unsigned op)
 /* Two results where ST(7) is in use. */
 static void unary_overflow(struct x87 *x, unsigned op)
 {
-    if (!stack_fault(x, true))
-        return;
     if (op != X87_XTRACT)
         x->fsw &= (u16)~FSW_C2;
+    if (!stack_fault(x, true))
+        return;
     *st(x, 0) = indefinite;
     push(x, &indefinite);
+}
+
+static bool is_nan(const struct fpreg *r)
+{
+    return (r->sexp & 0x7fff) == 0x7fff && r->mant << 1 != 0;
 }
 
 u64 helper_x87_unary(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
@@ -501,7 +508,13 @@ u64 helper_x87_unary(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     struct fpreg v[2] = {*st(x, 0), *st(x, 1)};
     u16 sw = x87_host_unary(op, x->fcw, x->fsw, v);
     bool stop = stopped(x, sw, FSW_BEFORE);
-    merge(x, sw, codes_of(op));
+    u16 codes = codes_of(op);
+    /* A remainder that is not a number has no quotient bits: C0 and C3 stay. */
+    if ((op == X87_PREM || op == X87_PREM1) && (stop || is_nan(&v[0]))) {
+        codes = FSW_C1 | FSW_C2;
+        sw &= (u16)~codes;
+    }
+    merge(x, sw, codes);
     if (stop || op == X87_TST || op == X87_XAM)
         return 0;
     if (pushes(op)) {

@@ -75,8 +75,11 @@ u64 helper_x87_control(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     case X87_FREE:
     case X87_FREEP:
         x->ftw &= (u8)~BIT(x87_phys(x, i));
-        if (op == X87_FREEP)
+        x->fsw &= (u16)~FSW_C1;
+        if (op == X87_FREEP) {
+            x->ftw &= (u8)~BIT(x87_top(x));
             x87_set_top(x, x87_top(x) + 1);
+        }
         break;
     default: break;
     }

@@ -11,7 +11,8 @@ bool lift_has_mmx(const struct insn *in)
         if (in->opnd[i].kind == OPND_REG && in->opnd[i].cls == RC_MMX)
             return true;
     }
-    return in->op == OP_emms;
+    /* The conversions count as MMX even with their source in memory. */
+    return in->op == OP_emms || in->op == OP_cvtpi2ps || in->op == OP_cvtpi2pd;
 }
 
 static bool has_xmm(const struct insn *in)

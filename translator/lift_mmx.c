@@ -182,8 +182,8 @@ static bool lift_from_mmx(struct lift *l, const struct insn *in)
     unsigned dst = in->opnd[0].reg;
     bool single = in->op == OP_cvtpi2ps;
     ir_ref v = convert(l, IR_fpfromi, single ? VF_PS : VF_PD, operand(l, in, 1));
-    /* CVTPI2PD from memory leaves the x87 alone (SDM vol. 2A). */
-    if (single || !lift_is_mem(in, 1))
+    /* From memory they leave the x87 alone (SDM vol. 2A, CVTPI2PD; processors do both so). */
+    if (!lift_is_mem(in, 1))
         enter_mmx(l);
     if (single)
         v = lift_vop(l, IR_vmovlo, W64, 0, 0, lift_getv(l, dst), v);
@@ -206,9 +206,12 @@ static bool lift_to_mmx(struct lift *l, const struct insn *in)
 
 bool lift_mmx(struct lift *l, const struct insn *in)
 {
-    ir_call(l->ir, HELPER_mmx_check, 0, 0, 0, 0);
+    /* CVTPI2PS and CVTPI2PD from memory are no MMX instructions but for their name. */
+    if (!lift_is_mem(in, 1) || (in->op != OP_cvtpi2ps && in->op != OP_cvtpi2pd))
+        ir_call(l->ir, HELPER_mmx_check, 0, 0, 0, 0);
     switch (in->op) {
-    case OP_emms:
+    case OP_emms: /* TOP too becomes 0, as processors do */
+        enter_mmx(l);
         ir_stenv(l->ir, W8, X87_FIELD(ftw), lift_const(l, W8, 0));
         return true;
     case OP_movd:
