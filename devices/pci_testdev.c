@@ -19,6 +19,8 @@ enum {
     MEMORY_WRITES = 2048, /* where the first test's write goes, one byte per test */
     IO_WRITES = 128,
     WRITE_DATA = 0xfa,
+    WRITE_DATA_ANY = 0xce, /* what the wildcard test suggests */
+    TEST_WILDCARD = 1,
     TEST_DATAMATCH = 2, /* counts only writes of WRITE_DATA */
 };
 
@@ -53,7 +55,7 @@ static u64 bar_read(void *opaque, u64 offset, unsigned size)
     header[HEADER_TEST] = bar->test;
     header[HEADER_WIDTH] = 1;
     store_le(header + HEADER_OFFSET, write_offset(bar), 4);
-    store_le(header + HEADER_DATA, WRITE_DATA, 4);
+    store_le(header + HEADER_DATA, bar->test == TEST_WILDCARD ? WRITE_DATA_ANY : WRITE_DATA, 4);
     store_le(header + HEADER_COUNT, bar->count, 4);
     memcpy(header + HEADER_NAME, names[bar->io][bar->test], strlen(names[bar->io][bar->test]));
     return load_le(header + offset, size);

@@ -32,6 +32,7 @@ void chardev_free(struct chardev *c)
 {
     if (!c)
         return;
+    c->fe = (struct chardev_frontend){0}; /* may be gone already */
     chardev_flush(c);
     if (c->ops->free)
         c->ops->free(c);
@@ -79,7 +80,7 @@ void chardev_receive(struct chardev *c, const u8 *bytes, size_t count)
 
 void chardev_event(struct chardev *c, enum chardev_event event)
 {
-    if (event != CHARDEV_BREAK)
+    if (event == CHARDEV_OPENED || event == CHARDEV_CLOSED)
         c->open = event == CHARDEV_OPENED;
     if (c->fe.event)
         c->fe.event(c->fe.opaque, event);
@@ -547,8 +548,8 @@ struct chardev *chardev_mux_create(struct chardev *backend)
         free(m);
         return NULL;
     }
-    chardev_attach(backend,
-                   &(struct chardev_frontend){mux_can_receive, mux_receive, mux_event, mux_room, m});
+    chardev_attach(backend, &(struct chardev_frontend){mux_can_receive, mux_receive, mux_event,
+                                                       mux_room, m});
     return &s->c;
 }
 
@@ -573,9 +574,14 @@ void chardev_mux_focus(struct chardev *c)
     if (c->ops != &mux_ops)
         return;
     struct mux *m = ((struct mux_stream *)c)->mux;
+    struct mux_stream *old = m->stream[m->focus];
     for (unsigned i = 0; i < MUX_STREAMS; i++)
         if (m->stream[i] && &m->stream[i]->c == c)
             m->focus = i;
+    if (old && &old->c != c)
+        chardev_event(&old->c, CHARDEV_FOCUS_OUT);
+    if (!old || &old->c != c)
+        chardev_event(c, CHARDEV_FOCUS_IN);
     mux_deliver(c);
 }
 

@@ -14,9 +14,11 @@ struct chardev;
 struct pollfd;
 
 enum chardev_event {
-    CHARDEV_OPENED, /* a peer is there (socket accepted) */
-    CHARDEV_CLOSED, /* the peer has gone; input has ended */
-    CHARDEV_BREAK,  /* the person asked for a break condition (Ctrl-A b) */
+    CHARDEV_OPENED,    /* a peer is there (socket accepted) */
+    CHARDEV_CLOSED,    /* the peer has gone; input has ended */
+    CHARDEV_BREAK,     /* the person asked for a break condition (Ctrl-A b) */
+    CHARDEV_FOCUS_IN,  /* a multiplexed stream got the keyboard (Ctrl-A c) ... */
+    CHARDEV_FOCUS_OUT, /* ... or lost it */
 };
 
 /* Who uses the stream.  Any function may be NULL. */
@@ -51,8 +53,8 @@ struct chardev *chardev_parse(const char *spec, char **error);
 struct chardev *chardev_null_create(void);
 struct chardev *chardev_memory_create(void);
 
-/* Closes the stream and restores the terminal; a multiplexer goes with its last stream.  NULL is
- * ignored. */
+/* Closes the stream and restores the terminal; a multiplexer goes with its last stream.  Output
+ * that still waits gets up to half a second of a host that takes nothing.  NULL is ignored. */
 void chardev_free(struct chardev *c);
 
 /* Sets the front-end (copied); NULL detaches.  If a peer is already there the front-end gets
@@ -90,7 +92,7 @@ struct chardev *chardev_mux_create(struct chardev *backend);
 /* A further stream of the multiplexer that `c` belongs to, e.g. for the monitor; NULL if `c` is
  * not multiplexed or the multiplexer is full. */
 struct chardev *chardev_mux_add(struct chardev *c);
-/* Gives the keyboard to stream `c`. */
+/* Gives the keyboard to stream `c`; the streams concerned get CHARDEV_FOCUS_OUT and _IN. */
 void chardev_mux_focus(struct chardev *c);
 
 /* ---- memory streams (tests) ---- */

@@ -171,6 +171,14 @@ static void fd_ready(struct chardev *c, const struct pollfd *fds, unsigned count
 static void fd_free(struct chardev *c)
 {
     struct fd_stream *s = (struct fd_stream *)c;
+    struct pollfd out = {.fd = s->out, .events = POLLOUT};
+    /* The end of a log matters most; a reader that is slow gets it, one that is stuck does not. */
+    while (c->out_count && s->out >= 0 && poll(&out, 1, 500) > 0) {
+        size_t before = c->out_count;
+        chardev_flush(c);
+        if (c->out_count == before)
+            break;
+    }
     if (s->kind == FD_STDIO) {
         chardev_terminal_restore();
         terminal.saved = false;

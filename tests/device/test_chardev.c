@@ -17,7 +17,7 @@
 struct sink {
     u8 bytes[65536];
     size_t count, limit;
-    unsigned opened, closed, breaks, rooms;
+    unsigned opened, closed, breaks, rooms, in, out;
 };
 
 static size_t sink_can(void *opaque)
@@ -40,6 +40,8 @@ static void sink_event(void *opaque, enum chardev_event e)
     s->opened += e == CHARDEV_OPENED;
     s->closed += e == CHARDEV_CLOSED;
     s->breaks += e == CHARDEV_BREAK;
+    s->in += e == CHARDEV_FOCUS_IN;
+    s->out += e == CHARDEV_FOCUS_OUT;
 }
 
 static void sink_room(void *opaque)
@@ -137,6 +139,8 @@ START_TEST(mux_escapes)
     ck_assert_mem_eq(console.bytes, "ls\001x", 4);
     chardev_memory_input(memory, "\001", 1); /* the two bytes may come apart */
     chardev_memory_input(memory, "c", 1);
+    ck_assert_uint_eq(console.out, 1);
+    ck_assert_uint_eq(monitor.in, 1);
     chardev_memory_input(memory, "info", 4);
     ck_assert_uint_eq(monitor.count, 4);
     ck_assert_uint_eq(console.count, 4);
@@ -422,6 +426,37 @@ START_TEST(terminal)
 }
 END_TEST
 
+/* What waits in the buffer reaches a slow reader when the stream closes. */
+START_TEST(slow_reader)
+{
+    int fds[2], status;
+    static u8 zeros[100000];
+    size_t total = 0;
+    ssize_t n;
+    ck_assert_int_eq(pipe(fds), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        char *error;
+        dup2(fds[1], 1);
+        close(fds[0]);
+        close(fds[1]);
+        struct chardev *c = chardev_parse("stdio", &error);
+        n = (ssize_t)chardev_write(c, zeros, sizeof zeros); /* the pipe takes 64 KiB, no more */
+        bool waits = chardev_room(c) < 65536;
+        chardev_free(c);
+        _exit(n == sizeof zeros && waits ? 0 : 1);
+    }
+    close(fds[1]);
+    usleep(100000);
+    while ((n = read(fds[0], zeros, sizeof zeros)) > 0)
+        total += (size_t)n;
+    close(fds[0]);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ck_assert_uint_eq(total, sizeof zeros);
+}
+END_TEST
+
 static int hangup_child(void)
 {
     struct sink sink;
@@ -459,4 +494,4 @@ START_TEST(terminal_closed)
 END_TEST
 
 RUN_TESTS("chardev", parsing, mux_escapes, mux_busy_guest, back_pressure, file, server_socket,
-          client_socket, pseudo_terminal, terminal, terminal_closed)
+          client_socket, slow_reader, pseudo_terminal, terminal, terminal_closed)

@@ -191,11 +191,17 @@ static void pci_testdev_input(struct rig *r, u32 random)
 }
 
 static const struct chip chips[] = {
-    {&ns16550_class, make_uart, uart_input, {{0x3f8, 8}},
+    {&ns16550_class,
+     make_uart,
+     uart_input,
+     {{0x3f8, 8}},
      .hints = {0x83, 0x03, 0x01, 0x02, 0x0f, 0x0b, 0x10, 0xc1, 0x07, 0x41}},
-    {&i8042_class, make_kbc, kbc_input, {{0x60, 1}, {0x64, 1}},
-     .hints = {0xd4, 0xf3, 0xc8, 0x64, 0x50, 0xf4, 0x60, 0x41, 0x43, 0xf0, 0xed, 0xae, 0xa8, 0xd2, 0xd3,
-               0xf2, 0xd4, 0xe9}},
+    {&i8042_class,
+     make_kbc,
+     kbc_input,
+     {{0x60, 1}, {0x64, 1}},
+     .hints = {0xd4, 0xf3, 0xc8, 0x64, 0x50, 0xf4, 0x60, 0x41, 0x43, 0xf0, 0xed, 0xae, 0xa8, 0xd2,
+               0xd3, 0xf2, 0xd4, 0xe9}},
     {&port92_class, make_port92, NULL, {{0x92, 1}}},
     {&debugcon_class, make_debugcon, NULL, {{0xe9, 1}}},
     {&isa_debug_exit_class, make_exit, NULL, {{0x501, 2}}},
@@ -204,7 +210,12 @@ static const struct chip chips[] = {
     {&i440fx_class, make_i440fx, NULL, {{0xcf8, 8}}, 0x80000, true},
     {&piix3_class, make_piix3, piix3_input, {{0xcf8, 8}}, 0, true},
     {&piix4_pm_class, make_pm, NULL, {{0xcf8, 8}}, 0, true},
-    {&pci_testdev_class, make_pci_testdev, pci_testdev_input, {{0xcf8, 8}, {0xc000, 0x10}, {0xc080, 3}}, 0x40000000, true,
+    {&pci_testdev_class,
+     make_pci_testdev,
+     pci_testdev_input,
+     {{0xcf8, 8}, {0xc000, 0x10}, {0xc080, 3}},
+     0x40000000,
+     true,
      .hints = {1, 2, 3, 0xfa}},
 };
 
@@ -364,9 +375,8 @@ START_TEST(save_and_load)
             u64 seed_y = seed;
             for (unsigned n = 0; n < 300; n++) {
                 u64 a = drive(chip, x, &seed), b = drive(chip, y, &seed_y);
-                ck_assert_msg(a == b, "%s: round %u step %u reads %llx and %llx",
-                              chip->class->name, round, n, (unsigned long long)a,
-                              (unsigned long long)b);
+                ck_assert_msg(a == b, "%s: round %u step %u reads %llx and %llx", chip->class->name,
+                              round, n, (unsigned long long)a, (unsigned long long)b);
             }
             ck_assert_msg(drain(chip, x) == drain(chip, y), "%s: queues", chip->class->name);
             check_equal(chip, x, y);
@@ -405,8 +415,8 @@ START_TEST(reset_is_complete)
         u64 seed_y = seed;
         for (unsigned n = 0; n < 500; n++) {
             u64 a = drive(chip, x, &seed), b = drive(chip, y, &seed_y);
-            ck_assert_msg(a == b, "%s: step %u after reset reads %llx and %llx",
-                          chip->class->name, n, (unsigned long long)a, (unsigned long long)b);
+            ck_assert_msg(a == b, "%s: step %u after reset reads %llx and %llx", chip->class->name,
+                          n, (unsigned long long)a, (unsigned long long)b);
         }
         ck_assert_msg(!memcmp(&x->wires, &y->wires, sizeof x->wires), "%s: wires after reset",
                       chip->class->name);
