@@ -374,7 +374,8 @@ static unsigned id_bits(unsigned n)
 static struct cpuid_regs leaf_4(const struct cpu_model *m, u32 sub)
 {
     static const struct { u8 type, level; u16 ways; u32 sets; bool shared; } caches[] = {
-        {1, 1, 8, 64, false}, {2, 1, 8, 64, false}, {3, 2, 16, 2048, false}, {3, 3, 16, 16384, true},
+        {1, 1, 8, 64, false}, {2, 1, 8, 64, false},
+        {3, 2, 16, 2048, false}, {3, 3, 16, 16384, true},
     };
     if (m->amd || sub >= ARRAY_SIZE(caches))
         return (struct cpuid_regs){0};

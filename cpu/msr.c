@@ -189,11 +189,16 @@ static u64 *mtrr(struct cpu *cpu, u32 msr, bool *fixed)
 static bool write_mtrr(struct cpu *cpu, u32 msr, u64 *reg, bool fixed, u64 v)
 {
     u64 addr = ((1ull << cpu_phys_bits(cpu)) - 1) & PAGE_MASK;
-    if (fixed ? !memory_types(v, false)
-              : msr & 1 ? (v & ~(addr | 0x800)) != 0 : (v & ~(addr | 0xff)) || !memory_type(v & 0xff))
-        return false;
-    *reg = v;
-    return true;
+    bool ok;
+    if (fixed)
+        ok = memory_types(v, false);
+    else if (msr & 1) /* mask and valid bit */
+        ok = !(v & ~(addr | 0x800));
+    else
+        ok = !(v & ~(addr | 0xff)) && memory_type(v & 0xff);
+    if (ok)
+        *reg = v;
+    return ok;
 }
 
 static u64 *mc_register(struct cpu *cpu, u32 msr)
