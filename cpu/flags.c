@@ -17,7 +17,7 @@ static u64 szp(u64 r, unsigned bits)
 }
 
 /* Shifts by a count b that is not 0, products (a low, b high), the host's AH:AL form, results of
- * logic.  OF of a shift is that of its last step's definition for a count of 1 (SDM vol. 2, SAL). */
+ * logic.  OF of a shift is as its last step, of count 1, defines it (SDM vol. 2, SAL). */
 static u64 lazy_rare(u32 kind, u64 a, u64 b, u64 raw, unsigned bits)
 {
     u64 top = 1ull << (bits - 1), mask = top | (top - 1), r, cf;
