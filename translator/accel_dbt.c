@@ -425,12 +425,13 @@ static void dbt_run(struct cpu *cpu)
                 break;
         }
         v->stepping = cpu->hflags & HF_TF;
+        u64 flushes = e->counters.flushes;
         struct x64_block *b = find_block(v);
         if (!b) {
             last = NULL;
             continue;
         }
-        if (last)
+        if (last && flushes == e->counters.flushes)
             chain(cpu, last, b);
         enter_code(v);
         last = b->b.valid ? execute(v, b) : NULL;

@@ -222,10 +222,7 @@ unsigned x64_dst(struct x64_sel *s, ir_ref r, unsigned reuse)
         ir_ref old = s->reg_val[reuse];
         struct x64_val *v = &s->val[old];
         if (!old || !x64_live_after(s, old) || v->home >= 0 || v->spill >= 0) {
-            if (old)
-                v->reg = -1;
-            s->reg_val[reuse] = 0;
-            s->pinned |= (u16)(1 << reuse);
+            s->pinned |= (u16)(1 << reuse); /* x64_def takes it from the old value */
             return reuse;
         }
     }

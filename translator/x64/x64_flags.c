@@ -73,6 +73,14 @@ void x64_clobber(struct x64_sel *s)
     s->fl_ref = 0;
 }
 
+void x64_consume(struct x64_sel *s, ir_ref f)
+{
+    unsigned at = f > s->cur ? f : s->cur;
+    if (s->fl_ref && s->val[s->fl_ref].need > at)
+        save_flags(s);
+    s->fl_ref = 0;
+}
+
 bool x64_flags_wanted(const struct x64_sel *s, ir_ref f)
 {
     return f && s->val[f].need >= s->cur && s->val[f].need;
@@ -366,6 +374,7 @@ static void emit_alone(struct x64_sel *s, const struct ir_insn *in)
     case IR_fdec:
         t = copy(s, in->arg[0]);
         x64_need_flags(s, in->arg[1]);
+        x64_consume(s, (ir_ref)(in - s->ir->insns));
         x64_op(&s->buf, X64_OP(in->w == W16 ? 0x66 : 0, 0, in->w == W8 ? 0xfe : 0xff),
                in->w == W64, false, in->w == W8, in->op == IR_fdec, x64_r(t));
         break;
@@ -374,6 +383,7 @@ static void emit_alone(struct x64_sel *s, const struct ir_insn *in)
         t = copy(s, in->arg[0]);
         struct x64_rm b = x64_use_rm(s, in->arg[1]);
         x64_carry(s, in->arg[2]);
+        x64_consume(s, (ir_ref)(in - s->ir->insns));
         x64_alu(&s->buf, in->op == IR_fadc ? ALU_ADC : ALU_SBB, in->w, t, b);
         break;
     default:
@@ -386,6 +396,7 @@ static void emit_alone(struct x64_sel *s, const struct ir_insn *in)
             x64_need_flags(s, in->arg[2]);
         else
             x64_clobber(s);
+        x64_consume(s, (ir_ref)(in - s->ir->insns));
         if (x64_is_const(s, in->arg[1], &n))
             x64_shift_imm(&s->buf, shifts[in->op - IR_fshl], in->w, x64_r(t), (unsigned)n);
         else

@@ -94,13 +94,15 @@ static void emit_alu(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
         x64_mov(&s->buf, W64, dst, ra.reg);
     if (rb.is_reg && !is_imm && x64_root(s, a) == x64_root(s, b))
         rb = x64_r(dst);
-    if (carry)
+    if (carry) {
         x64_carry(s, in->arg[2]);
+        x64_consume(s, f ? f : r);
+    }
     if (by_one) {
         x64_need_flags(s, s->ir->insns[f].arg[1]);
+        x64_consume(s, f);
         x64_op(&s->buf, X64_OP(in->w == W16 ? 0x66 : 0, 0, in->w == W8 ? 0xfe : 0xff),
                in->w == W64, false, in->w == W8, s->ir->insns[f].op == IR_fdec, x64_r(dst));
-        s->fl_ref = 0;
     } else if (is_imm) {
         x64_alu_imm(&s->buf, alu_of[in->op], in->w, x64_r(dst), imm);
     } else {
@@ -174,11 +176,15 @@ static void emit_shift(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     unsigned dst = x64_dst(s, r, ra.is_reg && ra.reg != X_RCX ? ra.reg : X_NONE);
     copy_to(s, dst, in->arg[0]);
     ir_ref old = f ? s->ir->insns[f].arg[2] : 0;
-    if (old && (!constant || rotate))
+    if (old && (!constant || rotate)) {
         x64_need_flags(s, old);
-    else if (through)
+        x64_consume(s, f);
+    } else if (through) {
         x64_carry(s, in->arg[2]);
-    x64_clobber(s); /* the old flags may be in the host now; saved if more ops want them */
+        x64_consume(s, f ? f : r);
+    } else {
+        x64_clobber(s);
+    }
     if (constant)
         x64_shift_imm(&s->buf, sh_of[in->op], in->w, x64_r(dst), (unsigned)n);
     else
@@ -206,9 +212,12 @@ static void emit_double_shift(struct x64_sel *s, ir_ref r, const struct ir_insn 
         x64_fetch(s, other, in->arg[1]);
     }
     copy_to(s, dst, in->arg[0]);
-    if (f && !constant && s->ir->insns[f].arg[3])
+    if (f && !constant && s->ir->insns[f].arg[3]) {
         x64_need_flags(s, s->ir->insns[f].arg[3]);
-    x64_clobber(s);
+        x64_consume(s, f);
+    } else {
+        x64_clobber(s);
+    }
     unsigned op = (in->op == IR_shld ? 0xa4 : 0xac) | (constant ? 0 : 1);
     x64_op(&s->buf, X64_OP(in->w == W16 ? 0x66 : 0, 1, op), in->w == W64, false, false, other,
            x64_r(dst));

@@ -205,7 +205,7 @@ static bool is_shift_count(const struct ir_insn *in, unsigned k)
 }
 
 /* Marks what folds into op i. */
-static void fold_operands(struct x64_sel *s, unsigned i)
+static void fold_operands(struct x64_sel *s, unsigned i, bool visible)
 {
     const struct ir_insn *in = &s->ir->insns[i];
     s32 imm;
@@ -226,7 +226,7 @@ static void fold_operands(struct x64_sel *s, unsigned i)
             x64_is_imm(s, and->arg[1], W8, &imm) && imm == (in->w == W64 ? 63 : 31))
             s->val[n].flags |= VAL_DEFERRED;
     }
-    if (in->op == IR_flogic) {
+    if (in->op == IR_flogic && !visible) { /* TEST; a recipe would need the result */
         ir_ref a = s->val[in->arg[0]].root;
         if (s->ir->insns[a].op == IR_and && s->val[a].uses == 1 && s->ir->insns[a].w == in->w)
             s->val[a].flags |= VAL_DEFERRED;
@@ -275,7 +275,7 @@ static void find_lifetimes(struct x64_sel *s)
         struct x64_val *v = &s->val[i];
         if (v->root != i)
             continue;
-        fold_operands(s, i);
+        fold_operands(s, i, visible[i]);
         u16 until = (u16)i;
         if (v->flags & VAL_DEFERRED && v->last_use)
             until = v->last_use;
