@@ -48,7 +48,7 @@ static u64 ticks_now(const struct acpi_pm *s)
     return muldiv(clock_now(s->clock), ACPI_PM_TIMER_HZ, NS_PER_SEC);
 }
 
-/* TMROF_STS "is set ... when the 24th bit changes", whatever the direction. */
+/* TMROF_STS is set when the timer's top bit changes, in either direction. */
 static void sync(struct acpi_pm *s)
 {
     u64 half = ticks_now(s) >> (TIMER_BITS - 1);

@@ -35,7 +35,8 @@ enum {
 };
 
 /* Vendor 8086h, legacy replacement, 64-bit counter, three timers, revision 1; period in fs. */
-#define CAPABILITIES ((u64)(HPET_NS_PER_TICK * 1000000u) << 32 | 0x8086a001u | (HPET_TIMERS - 1) << 8)
+#define PERIOD_FS (HPET_NS_PER_TICK * 1000000u)
+#define CAPABILITIES ((u64)PERIOD_FS << 32 | 0x8086a001u | (HPET_TIMERS - 1) << 8)
 #define MIN_EVENT_NS 10000u
 
 /* ---- time ---- */
@@ -142,7 +143,7 @@ static void fire(struct hpet_timer *t)
     bool enabled = t->config & T_ENABLE;
 
     if (t->config & T_LEVEL) {
-        /* "can still count and generate appropriate status bits" while not enabled (2.3.8.1). */
+        /* A timer whose interrupt is off still counts and sets its status (2.3.8, INT_ENB). */
         s->status |= BIT(n);
         drive(t, enabled);
     } else if (enabled) {
@@ -258,7 +259,7 @@ static void write_config(struct hpet *s, struct hpet_timer *t, u64 value)
 {
     unsigned route = (value & T_ROUTE) >> T_ROUTE_SHIFT;
 
-    /* "If the value is not supported ... reads back a different value" (2.3.8.1). */
+    /* A route that is not supported does not read back as written (2.3.8, INT_ROUTE). */
     if (!(s->config.route_mask & BIT(route)))
         value = (value & ~(u64)T_ROUTE) | (t->config & T_ROUTE);
     t->config = value & T_WRITABLE;
@@ -303,7 +304,7 @@ static void write_reg64(struct hpet *s, unsigned offset, u64 value, u64 written)
         reroute(s);
         break;
     case REG_COUNTER:
-        /* "should only be written while the counter is halted" (2.3.7) */
+        /* To be written only while the counter is halted (2.3.7). */
         if (!(s->general & GENERAL_ENABLE))
             s->counter = (s->counter & ~written) | (value & written);
         break;

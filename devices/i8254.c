@@ -215,7 +215,7 @@ static void on_timer(void *opaque)
 static void reset(void *opaque)
 {
     struct i8254 *s = opaque;
-    /* "After power-up, the state of the 8254 is undefined"; idle in mode 3 serves the PC. */
+    /* The state after power-up is undefined; idle in mode 3 serves the PC. */
     for (unsigned i = 0; i < 3; i++) {
         struct i8254_counter *c = &s->counter[i];
         timer_cancel(&c->timer);
@@ -268,8 +268,8 @@ static u8 current_status(struct i8254_counter *c, s64 tick)
 
 static void latch_count(struct i8254_counter *c, s64 tick)
 {
-    /* "If a Counter is latched and then ... latched again before the Count is read, the second
-     * Counter Latch Command is ignored." */
+    /* Counter latch command: a latched count stays until it has been read; a second latch command
+     * before that does nothing. */
     if (c->latched)
         return;
     c->latch = current_count(c, tick);
@@ -282,7 +282,7 @@ static u64 read_port(void *opaque, u64 offset, unsigned size)
 {
     struct i8254 *s = opaque;
     if (offset >= PORT_CONTROL)
-        return 0xff; /* "no-operation (3-state)" */
+        return 0xff; /* no operation: the data bus floats */
 
     struct i8254_counter *c = &s->counter[offset];
     s64 tick = tick_now(c);
@@ -368,7 +368,7 @@ static void write_count(struct i8254_counter *c, u8 value)
         c->write_msb = 1;
         c->write_lsb = value;
         if (mode_of(c) == 0) {
-            /* "Writing the first byte disables counting.  OUT is set low immediately." */
+            /* Mode 0: the first byte stops the counter, and OUT falls at once. */
             c->armed = 0;
             refresh(c, tick);
         }
@@ -434,7 +434,7 @@ static void gate_rises(struct i8254_counter *c, s64 tick)
         c->start = tick + 1;
         break;
     case 2:
-    case 3: /* "reloads the Counter with the initial count on the next CLK pulse" */
+    case 3: /* reloaded on the next CLK pulse, which synchronises the counter */
         c->count = decode_count(c, c->reload);
         c->start = tick + 1;
         c->pending = 0;

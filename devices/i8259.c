@@ -33,8 +33,8 @@ enum {
 
 /* ---- priority ---- */
 
-/* Inputs that are level-triggered.  The PIIX3 ignores LTIM and takes the ELCR instead (section
- * 2.5.1: "Edge/Level Bank Select ... ignored"). */
+/* Inputs that are level-triggered.  The PIIX3 ignores LTIM and takes the ELCR instead (its
+ * ICW1 and ELCR registers). */
 static u8 level_mask(const struct i8259 *s)
 {
     if (s->config.elcr_port)
@@ -127,8 +127,9 @@ void i8259_set_irq(void *opaque, unsigned n, bool level)
     bool was = s->lines & bit;
 
     s->lines = level ? s->lines | bit : s->lines & ~bit;
-    /* Even an edge-triggered request is forgotten when the line falls before INTA: the data sheet
-     * asks that it "remain high until after the falling edge of the first INTA". */
+    /* Even an edge-triggered request is forgotten when the line falls before INTA: an IR input
+     * must stay high until the falling edge of the first INTA (interrupt sequence, and the default
+     * IR7 of edge and level triggered modes). */
     if (!level)
         s->irr &= ~bit;
     else if (!was || (level_mask(s) & bit))
@@ -168,7 +169,7 @@ static u64 read_port(void *opaque, u64 offset, unsigned size)
 {
     struct i8259 *s = opaque;
     if (s->poll) {
-        /* "The 8259A treats the next RD pulse as an interrupt acknowledge." */
+        /* Poll command: the next RD pulse counts as an interrupt acknowledge. */
         s->poll = 0;
         int level = pending_level(s);
         if (level >= 0)
@@ -241,7 +242,7 @@ static void write_ocw3(struct i8259 *s, u8 value)
 {
     if (value & OCW3_ESMM)
         s->special_mask = (value & OCW3_SMM) != 0;
-    /* "If both P and RR are set, the poll command overrides." */
+    /* A poll command wins over a register selection in the same byte. */
     if (value & OCW3_POLL)
         s->poll = 1;
     else if (value & OCW3_RR)

@@ -81,7 +81,7 @@ void ioapic_set_irq(void *opaque, unsigned n, bool level)
     if (is_level(s->redirection[n]))
         service_level(s, n);
     else if (level && !was && !(s->redirection[n] & RED_MASKED))
-        send(s, n); /* an edge while masked is "ignored (i.e., not delivered or held pending)" */
+        send(s, n); /* an edge while masked is lost (section 3.2.4, mask) */
 }
 
 void ioapic_eoi(struct ioapic *s, u8 vector)

@@ -5,8 +5,9 @@
  *
  * Left out: the CMCI entry; EOI-broadcast suppression; focus checking; LVT polarity (pins carry
  * "asserted"); arbitration; the busy state of delivery status bits.  The spurious vector is never
- * delivered, since INTR falls in the instant in which TPR rises (10.9 permits both).  IA32_APIC_BASE
- * moves the one region that all APICs share, and a disabled APIC's page reads all ones.
+ * delivered, since INTR falls in the instant in which TPR rises (10.9 tells when it would come).
+ * IA32_APIC_BASE moves the one region that all APICs share, and a disabled APIC's page reads all
+ * ones.
  */
 #include "devices/lapic.h"
 
@@ -494,7 +495,7 @@ static void write_reg(struct lapic *s, unsigned reg, u32 value)
     case REG_DFR: s->dfr = value | 0x0fffffff; break;
     case REG_SVR: write_svr(s, value); break;
     case REG_ESR:
-        /* "A write ... updates the register" with what has been collected (10.5.3). */
+        /* A write brings in what has been collected since the last one (10.5.3). */
         s->esr = s->esr_pending;
         s->esr_pending = 0;
         break;
@@ -549,7 +550,7 @@ static bool write_base(struct lapic *s, u64 value)
     if ((old ^ value) & PAGE_MASK)
         move_region(s);
     if (!en && (old & BASE_EN))
-        lapic_init_reset(s); /* "state is lost" when disabled (10.4.3) */
+        lapic_init_reset(s); /* disabling loses the state (10.4.3) */
     update(s);
     return true;
 }
@@ -590,7 +591,7 @@ static bool x2apic_writable(unsigned reg, u64 *bits)
     case REG_EOI:
     case REG_ESR: *bits = 0; return true;
     case REG_SVR: *bits = SVR_WRITABLE; return true;
-    case REG_ICR: *bits = 0xffffffff00000000ull | ICR_LOW_WRITABLE | ICR_DELIVERY_STATUS; return true;
+    case REG_ICR: *bits = ~0xffffffffull | ICR_LOW_WRITABLE | ICR_DELIVERY_STATUS; return true;
     case REG_INITIAL_COUNT: *bits = 0xffffffff; return true;
     case REG_DIVIDE: *bits = 0xb; return true;
     default: return false;

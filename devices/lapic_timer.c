@@ -89,7 +89,7 @@ void lapic_timer_event(void *opaque)
 {
     struct lapic *s = opaque;
     if (mode_of(s) == MODE_DEADLINE)
-        s->tsc_deadline = 0; /* "the timer disarms itself": the MSR reads 0 after it has fired */
+        s->tsc_deadline = 0; /* the timer has disarmed itself, the MSR reads 0 */
     lapic_timer_arm(s);
     lapic_trigger(s, LVT_TIMER);
 }
@@ -97,7 +97,7 @@ void lapic_timer_event(void *opaque)
 void lapic_timer_set_count(struct lapic *s, u32 value)
 {
     if (mode_of(s) == MODE_DEADLINE)
-        return; /* "writes to the initial-count register are ignored" */
+        return; /* the register is not used in this mode */
     s->initial_count = value;
     s->timer_start = clock_now(s->clock);
     lapic_timer_arm(s);
@@ -120,7 +120,7 @@ void lapic_timer_set_lvt(struct lapic *s, u32 value)
 
     s->lvt[LVT_TIMER] = value;
     if (was_deadline != (mode_of(s) == MODE_DEADLINE)) {
-        /* "A write to the LVT Timer Register that changes the timer mode disarms the timer." */
+        /* Going to or from TSC-deadline mode disarms the timer (10.5.4.1). */
         s->initial_count = 0;
         s->tsc_deadline = 0;
     } else if (was_periodic && mode_of(s) == MODE_ONE_SHOT) {
@@ -138,7 +138,7 @@ u64 lapic_timer_deadline(const struct lapic *s)
 void lapic_timer_set_deadline(struct lapic *s, u64 tsc)
 {
     if (mode_of(s) != MODE_DEADLINE)
-        return; /* "writes to IA32_TSC_DEADLINE are ignored" in the other modes */
+        return; /* in the other modes the MSR reads 0 and ignores writes (10.5.4.1) */
     s->tsc_deadline = tsc;
     lapic_timer_arm(s);
 }

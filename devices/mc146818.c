@@ -335,7 +335,7 @@ static void write_reg_a(struct mc146818 *s, u8 value)
     bool ran = divider_runs(s);
     s->ram[REG_A] = value & ~A_UIP;
     if (!ran && divider_runs(s)) {
-        /* "the first update cycle begins one-half second later" (divider control) */
+        /* Divider control: the first update comes half a second after the reset ends. */
         s->divider = (s64)clock_now(s->clock) - (s64)(NS_PER_SEC / 2);
         s->seconds = 0;
     }
@@ -345,7 +345,7 @@ static void write_reg_a(struct mc146818 *s, u8 value)
 static void write_reg_b(struct mc146818 *s, u8 value)
 {
     if (value & B_SET)
-        value &= ~B_UIE; /* "SET ... clears UIE" (register B, bit 4) */
+        value &= ~B_UIE; /* SET going high clears UIE (register B, bit 4) */
     s->ram[REG_B] = value;
     update_irq(s);
 }
@@ -396,7 +396,8 @@ void mc146818_init(struct mc146818 *s, struct bus *bus, struct clock *clock,
     s->ram[REG_B] = B_24_HOURS;
     s->divider = (s64)clock_now(clock);
     set_time(s, epoch);
-    s->ram[REG_WEEKDAY] = (u8)((epoch / SECONDS_PER_DAY + 4) % 7 + 1); /* 1970 began on a Thursday */
+    /* 1970 began on a Thursday, day 5. */
+    s->ram[REG_WEEKDAY] = (u8)((epoch / SECONDS_PER_DAY + 4) % 7 + 1);
     bus_map_ports(bus, "mc146818", config->port, 2, &ops, s);
     reset(s);
 }

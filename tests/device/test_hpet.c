@@ -10,7 +10,8 @@ static struct probe gsi[HPET_ROUTES], legacy_irq[2], legacy;
 
 static void start(void)
 {
-    struct hpet_config config = {.base = BASE, .route_mask = 0xff0104, .legacy = probe_pin(&legacy, 0)};
+    struct hpet_config config = {.base = BASE, .route_mask = 0xff0104,
+                                 .legacy = probe_pin(&legacy, 0)};
     rig_make(&rig);
     memset(gsi, 0, sizeof gsi);
     memset(legacy_irq, 0, sizeof legacy_irq);

@@ -577,10 +577,12 @@ START_TEST(x2apic_registers)
     ck_assert(lapic_write_msr(s, 0x1b, 0xfee00d00));
     ck_assert(lapic_read_msr(s, 0x803, &value));
     ck_assert_uint_eq(value, 0x50014);
-    static const u16 not_readable[] = {0x800, 0x809, 0x80b, 0x80c, 0x80e, 0x82f, 0x831, 0x83f, 0x8ff};
+    static const u16 not_readable[] = {0x800, 0x809, 0x80b, 0x80c, 0x80e, 0x82f,
+                                         0x831, 0x83f, 0x8ff};
     for (unsigned i = 0; i < ARRAY_SIZE(not_readable); i++)
         ck_assert(!lapic_read_msr(s, not_readable[i], &value));
-    static const u16 not_writable[] = {0x802, 0x803, 0x80a, 0x80d, 0x80e, 0x810, 0x820, 0x831, 0x839};
+    static const u16 not_writable[] = {0x802, 0x803, 0x80a, 0x80d, 0x80e, 0x810,
+                                         0x820, 0x831, 0x839};
     for (unsigned i = 0; i < ARRAY_SIZE(not_writable); i++)
         ck_assert(!lapic_write_msr(s, not_writable[i], 0));
     ck_assert(!lapic_write_msr(s, 0x80b, 1)); /* EOI and ESR take only 0 */

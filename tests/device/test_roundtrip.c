@@ -151,7 +151,8 @@ static void make_i8254(struct specimen *s)
 static void make_port61(struct specimen *s)
 {
     s->state = need(sizeof(struct port61));
-    port61_init(s->state, s->rig.bus, &s->rig.clock, &(struct port61_config){.gate2 = wire(s, 0), .speaker = wire(s, 1)});
+    port61_init(s->state, s->rig.bus, &s->rig.clock,
+                &(struct port61_config){.gate2 = wire(s, 0), .speaker = wire(s, 1)});
 }
 
 static void make_mc146818(struct specimen *s)
@@ -383,8 +384,10 @@ static const struct row rows[] = {
      13, 0},
     {&i8254_class, make_i8254, {{PLACE_PORTS, 0x40, 4, 1}}, i8254_input, 3, 0},
     {&port61_class, make_port61, {{PLACE_PORTS, 0x61, 1, 1}}, NULL, 0, 0},
-    {&mc146818_class, make_mc146818, {{PLACE_PORTS, 0x70, 2, 1}}, mc146818_input, 18, 3 * NS_PER_SEC},
-    {&hpet_class, make_hpet, {{PLACE_MEMORY, 0xfed00000, 0x160, 0}, {PLACE_MEMORY, 0xfed00020, 4, 4}},
+    {&mc146818_class, make_mc146818, {{PLACE_PORTS, 0x70, 2, 1}}, mc146818_input, 18,
+     3 * NS_PER_SEC},
+    {&hpet_class, make_hpet,
+     {{PLACE_MEMORY, 0xfed00000, 0x160, 0}, {PLACE_MEMORY, 0xfed00020, 4, 4}},
      hpet_input, 100, 0},
     {&ioapic_class, make_ioapic, {{PLACE_MEMORY, 0xfec00000, 0x44, 4}}, ioapic_input, 256, 0},
     {&lapic_class, make_lapic, {{PLACE_MEMORY, LAPIC_BASE, 0x400, 4}}, lapic_input, 32, 0},
