@@ -91,6 +91,17 @@ void error_report(const char *fmt, ...)
     va_end(ap);
 }
 
+char *error_text(const char *fmt, ...)
+{
+    va_list ap;
+    char *text = NULL;
+    va_start(ap, fmt);
+    if (vasprintf(&text, fmt, ap) < 0)
+        text = NULL;
+    va_end(ap);
+    return text;
+}
+
 void error_set_exit_hook(void (*hook)(void))
 {
     exit_hook = hook;

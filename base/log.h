@@ -59,6 +59,9 @@ void error_report(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Runs the hook set by error_set_exit_hook (terminal restored), reports, exits with 1. */
 void fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
+/* A message for a caller's char **error: malloced, or NULL when there is no memory either. */
+char *error_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 void error_set_exit_hook(void (*hook)(void));
 
 #endif

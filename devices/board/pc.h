@@ -1,0 +1,98 @@
+/* The PC: 440FX, PIIX3 and their surroundings, laid out as QEMU's machine type "pc".
+ *
+ *     0            RAM up to 3 GiB; A0000-BFFFF open, C0000-FFFFF as the host bridge's PAM says
+ *     FEC00000     I/O APIC
+ *     FED00000     HPET
+ *     FEE00000     local APICs
+ *     4 GiB - n    firmware image; its last 128 KiB also at E0000 (PAM)
+ *     4 GiB        RAM above 3 GiB
+ */
+#ifndef DRAGOMAN_DEVICES_BOARD_PC_H
+#define DRAGOMAN_DEVICES_BOARD_PC_H
+
+#include "devices/acpi_pm.h"
+#include "devices/board/boot_kernel.h"
+#include "devices/board/machine.h"
+#include "devices/board/pc_irq.h"
+#include "devices/debugcon.h"
+#include "devices/fw_cfg.h"
+#include "devices/hpet.h"
+#include "devices/i440fx.h"
+#include "devices/i8042.h"
+#include "devices/i8254.h"
+#include "devices/isa_debug_exit.h"
+#include "devices/mc146818.h"
+#include "devices/ns16550.h"
+#include "devices/pc_testdev.h"
+#include "devices/pci.h"
+#include "devices/pci_testdev.h"
+#include "devices/piix3.h"
+#include "devices/piix4_pm.h"
+#include "devices/port61.h"
+#include "devices/port92.h"
+
+#define PC_SERIALS 4u
+#define PC_RAM_MIN (1ull << 20)
+#define PC_RAM_MAX (64ull << 30)
+#define PC_LOW_RAM_MAX 0xc0000000ull
+#define PC_FIRMWARE_MAX (16u << 20)
+#define PC_DEVICES 16u
+
+struct pc_config {
+    struct machine_config machine;
+    u64 ram;              /* bytes, a multiple of the page size, PC_RAM_MIN to PC_RAM_MAX */
+    const char *firmware; /* path */
+    s64 rtc_epoch;        /* seconds since 1970 that the clock shows at first */
+    struct chardev *serial[PC_SERIALS]; /* NULL: no such port */
+    struct chardev *debugcon;           /* NULL: none */
+    u16 debugcon_port;
+    const char *kernel, *initrd, *cmdline; /* NULL: none */
+    const char *option_rom; /* path of a ROM that starts the kernel (foreign firmware), or NULL */
+};
+
+struct pc {
+    struct machine machine;
+    struct pc_irq irq;
+    u64 low_ram, high_ram;
+    u8 *ram;      /* host address of guest RAM */
+    u8 *firmware; /* host address of the image */
+    u32 firmware_size;
+
+    struct pci_bus pci;
+    struct i440fx i440fx;
+    struct piix3 piix3;
+    struct piix4_pm piix4_pm;
+    struct acpi_pm acpi_pm;
+    struct i8254 pit;
+    struct port61 port61;
+    struct mc146818 rtc;
+    struct hpet hpet;
+    struct fw_cfg fw_cfg;
+    struct i8042 i8042;
+    struct port92 port92;
+    struct ns16550 serial[PC_SERIALS];
+    struct debugcon debugcon;
+    struct boot_kernel kernel;
+    void *added[PC_DEVICES]; /* states of -device chips; owned */
+    unsigned added_count;
+};
+
+/* Builds the machine.  The chardevs in config are the machine's from then on, also on failure.
+ * False with *error (malloced, one line); call pc_destroy in both cases. */
+bool pc_init(struct pc *pc, const struct pc_config *config, char **error);
+void pc_destroy(struct pc *pc);
+
+/* -device NAME[,property=value...]; before machine_run.  False with *error. */
+bool pc_add_device(struct pc *pc, const char *spec, char **error);
+/* Whether pc_add_device would take it; for complaints before anything is built. */
+bool pc_check_device(const char *spec, char **error);
+void pc_device_help(print_fn print, void *opaque);
+
+/* What firmware is to be started from `path`; the board decides by this whether an option ROM is
+ * needed for -kernel. */
+bool pc_firmware_is_seabios(const char *path);
+
+/* `info pic` */
+void pc_print_irq(struct pc *pc, print_fn print, void *opaque);
+
+#endif

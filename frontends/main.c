@@ -1,0 +1,263 @@
+/* The program: reads the command line, picks engine and back-ends, runs the machine.
+ *
+ * The only file that knows which engines this build has.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cpu/cpuid.h"
+#include "devices/board/pc.h"
+#include "devices/host/chardev.h"
+#include "frontends/monitor.h"
+#include "frontends/options.h"
+
+#define DEFAULT_FIRMWARE "bios.bin"
+#define LINUX_ROM "/usr/share/qemu/linuxboot_dma.bin"
+#define MONITORS (OPTIONS_SERIALS + 1)
+
+/* In the order of preference. */
+static const struct accel *const accels[] = {
+#if CONFIG_DBT
+    &accel_dbt,
+#endif
+    &accel_interp,
+};
+
+static void print_stdout(void *opaque, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void print_stdout(void *opaque, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vprintf(fmt, ap);
+    va_end(ap);
+}
+
+static void fail(char *error) __attribute__((noreturn));
+
+/* Ends with the message of a function that gave one. */
+static void fail(char *error)
+{
+    fatal("%s", error ? error : "the host has no memory");
+}
+
+/* ---- help ---- */
+
+static void accel_help(void)
+{
+    printf("Accelerators (-accel NAME):\n");
+    for (unsigned i = 0; i < ARRAY_SIZE(accels); i++)
+        printf("  %-8s %s%s\n", accels[i]->name, accels[i]->help,
+               accels[i]->available() ? "" : " (not on this host)");
+}
+
+static void show_help(const struct options *o)
+{
+    switch (o->help) {
+    case HELP_VERSION: printf("dragoman %s\n", DRAGOMAN_VERSION); break;
+    case HELP_CPU: cpu_model_help(print_stdout, NULL); break;
+    case HELP_ACCEL: accel_help(); break;
+    case HELP_DEVICE: pc_device_help(print_stdout, NULL); break;
+    case HELP_MACHINE: printf("Machines (-machine NAME):\n  pc   440FX and PIIX3 (default)\n"); break;
+    case HELP_LOG: log_help(); break;
+    case HELP_DISPLAY: printf("Displays (-display NAME):\n  none\n"); break;
+    default: options_print_help(); break;
+    }
+}
+
+/* ---- choices ---- */
+
+static const struct accel *pick_accel(const struct options *o)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(accels); i++) {
+        bool available = accels[i]->available();
+        if (!o->accel) {
+            if (available)
+                return accels[i];
+        } else if (!strcmp(accels[i]->name, o->accel)) {
+            if (!available)
+                fatal("-accel %s: not available on this host (see -accel help)", o->accel);
+            return accels[i];
+        }
+    }
+    fatal("-accel %s: unknown accelerator (see -accel help)", o->accel ? o->accel : "");
+}
+
+/* Directory of this program, without a trailing slash. */
+static bool program_directory(char *buf, size_t size)
+{
+    ssize_t n = readlink("/proc/self/exe", buf, size - 1);
+    if (n <= 0)
+        return false;
+    buf[n] = 0;
+    char *slash = strrchr(buf, '/');
+    if (!slash)
+        return false;
+    *slash = 0;
+    return true;
+}
+
+/* A firmware by path, then by name where builds and installations keep theirs.  The result is
+ * static. */
+static const char *find_firmware(const char *name)
+{
+    static const char *const places[] = {"bios", "../share/dragoman"};
+    static char path[PATH_MAX + 64];
+    char dir[PATH_MAX];
+    const char *wanted = name ? name : DEFAULT_FIRMWARE;
+    if (name && access(name, F_OK) == 0)
+        return name;
+    if (!strchr(wanted, '/') && program_directory(dir, sizeof dir)) {
+        for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+            if (snprintf(path, sizeof path, "%s/%s/%s", dir, places[i], wanted) < (int)sizeof path &&
+                access(path, R_OK) == 0)
+                return path;
+        }
+    }
+    if (!name)
+        fatal("the firmware '%s' is neither in bios/ nor in ../share/dragoman/ beside the program; "
+              "give one with -bios",
+              wanted);
+    return name;
+}
+
+static s64 clock_epoch(const struct options *o)
+{
+    time_t now = time(NULL);
+    struct tm local;
+    if (!o->local_time || !localtime_r(&now, &local))
+        return now;
+    return now + local.tm_gmtoff;
+}
+
+/* ---- streams ---- */
+
+static struct chardev *open_stream(const char *option, const char *spec)
+{
+    char *error;
+    struct chardev *c = chardev_parse(spec, &error);
+    if (!c)
+        fatal("%s: %s", option, error);
+    return c;
+}
+
+struct streams {
+    struct chardev *serial[PC_SERIALS];
+    struct chardev *debugcon;
+    struct chardev *own_monitor;       /* of -monitor */
+    struct chardev *monitor[MONITORS]; /* where monitors go */
+    unsigned monitors;
+};
+
+static void open_streams(const struct options *o, struct streams *s)
+{
+    struct options_streams specs;
+    options_streams(o, &specs);
+    memset(s, 0, sizeof *s);
+    for (unsigned i = 0; i < PC_SERIALS; i++) {
+        if (!specs.serial[i])
+            continue;
+        s->serial[i] = open_stream("-serial", specs.serial[i]);
+        struct chardev *shared = chardev_mux_add(s->serial[i]);
+        if (shared)
+            s->monitor[s->monitors++] = shared;
+    }
+    if (o->debugcon)
+        s->debugcon = open_stream("-debugcon", o->debugcon);
+    if (specs.monitor) {
+        s->own_monitor = open_stream("-monitor", specs.monitor);
+        s->monitor[s->monitors++] = s->own_monitor;
+    }
+}
+
+/* ---- the run ---- */
+
+static void start_log(const struct options *o)
+{
+    int error = o->log_file ? log_open(o->log_file) : 0;
+    if (error)
+        fatal("-D %s: %s", o->log_file, strerror(error));
+    log_mask = o->log_mask;
+}
+
+static void configure(const struct options *o, struct pc_config *c)
+{
+    char *error = NULL;
+    *c = (struct pc_config){
+        .machine = {.accel = pick_accel(o),
+                    .accel_options = {.code_bytes = o->code_bytes},
+                    .cpus = o->cpus,
+                    .no_reboot = o->no_reboot,
+                    .no_shutdown = o->no_shutdown,
+                    .paused = o->paused},
+        .ram = o->ram,
+        .firmware = find_firmware(o->bios),
+        .rtc_epoch = clock_epoch(o),
+        .debugcon_port = o->debugcon_port,
+        .kernel = o->kernel,
+        .initrd = o->initrd,
+        .cmdline = o->append,
+    };
+    c->machine.model = cpu_model_find(o->cpu ? o->cpu : "qemu64", o->cpus, &error);
+    if (!c->machine.model)
+        fail(error);
+    if (o->kernel && pc_firmware_is_seabios(c->firmware) && access(LINUX_ROM, R_OK) == 0)
+        c->option_rom = LINUX_ROM;
+}
+
+static int run(const struct options *o)
+{
+    struct pc_config config;
+    struct streams streams;
+    struct monitor *monitors[MONITORS] = {NULL};
+    char *error = NULL;
+    static struct pc pc;
+
+    start_log(o);
+    configure(o, &config);
+    open_streams(o, &streams);
+    for (unsigned i = 0; i < PC_SERIALS; i++)
+        config.serial[i] = streams.serial[i];
+    config.debugcon = streams.debugcon;
+    bool good = pc_init(&pc, &config, &error);
+    for (unsigned i = 0; good && i < o->devices; i++)
+        good = pc_add_device(&pc, o->device[i], &error);
+    if (!good) {
+        pc_destroy(&pc);
+        chardev_free(streams.own_monitor);
+        fail(error);
+    }
+    if (streams.own_monitor && !machine_add_chardev(&pc.machine, streams.own_monitor))
+        fatal("-monitor: too many character devices");
+    for (unsigned i = 0; i < streams.monitors; i++)
+        monitors[i] = monitor_create(&pc, streams.monitor[i]);
+    int status = machine_run(&pc.machine);
+    for (unsigned i = 0; i < streams.monitors; i++)
+        monitor_free(monitors[i]);
+    pc_destroy(&pc);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    char *error;
+    int status = options_parse(&options, argc, argv, &error);
+    error_set_exit_hook(chardev_terminal_restore);
+    if (status) {
+        error_report("%s", error ? error : "the host has no memory");
+        return status;
+    }
+    if (options.help != HELP_NONE)
+        show_help(&options);
+    else
+        status = run(&options);
+    options_free(&options);
+    return status;
+}

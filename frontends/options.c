@@ -1,0 +1,480 @@
+/* The command line: one table of options, one small function per kind of value.
+ *
+ * Parses and checks; touches no host resource.  Options of QEMU that have no meaning here and
+ * change nothing (-no-user-config, -nodefaults, -vga none, ...) are taken silently.
+ */
+#include "frontends/options.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "devices/board/pc.h"
+
+#define DEFAULT_RAM (128ull << 20)
+
+typedef int option_fn(struct options *o, const char *name, const char *value, char **error);
+
+static int bad(char **error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static int bad(char **error, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    if (vasprintf(error, fmt, ap) < 0)
+        *error = NULL;
+    va_end(ap);
+    return OPTIONS_STATUS_BAD;
+}
+
+/* ---- values ---- */
+
+/* Decimal or 0x number that ends at `end`; false for anything else. */
+static bool number(const char *text, const char *end, u64 *value)
+{
+    char *stop;
+    if (*text < '0' || *text > '9')
+        return false;
+    errno = 0;
+    *value = strtoull(text, &stop, 0);
+    return !errno && stop == end;
+}
+
+/* A number with an optional suffix K, M, G or T; `unit` without one. */
+static bool size_value(const char *text, size_t n, u64 unit, u64 *value)
+{
+    static const char suffixes[] = "BKMGT";
+    const char *found = n ? strchr(suffixes, text[n - 1] & ~0x20) : NULL;
+    if (found && *found) {
+        unit = 1ull << (10 * (found - suffixes));
+        n--;
+    }
+    if (!number(text, text + n, value) || *value > ~0ull / unit)
+        return false;
+    *value *= unit;
+    return true;
+}
+
+/* One "key=value" (or bare value) of a comma list. */
+struct item {
+    const char *key, *value;
+    size_t key_len, value_len;
+};
+
+static bool next_item(const char **list, struct item *i)
+{
+    const char *p = *list;
+    if (!*p)
+        return false;
+    size_t n = strcspn(p, ",");
+    const char *eq = memchr(p, '=', n);
+    *i = (struct item){.key = eq ? p : NULL,
+                       .key_len = eq ? (size_t)(eq - p) : 0,
+                       .value = eq ? eq + 1 : p,
+                       .value_len = eq ? n - (size_t)(eq - p) - 1 : n};
+    *list = p + n + (p[n] == ',');
+    return true;
+}
+
+static bool key_is(const struct item *i, const char *name)
+{
+    return i->key && i->key_len == strlen(name) && !memcmp(i->key, name, i->key_len);
+}
+
+static bool value_is(const struct item *i, const char *text)
+{
+    return i->value_len == strlen(text) && !memcmp(i->value, text, i->value_len);
+}
+
+static bool is_help(const char *value)
+{
+    return !strcmp(value, "help") || !strcmp(value, "?");
+}
+
+/* ---- options with a meaning of their own ---- */
+
+static int set_ram(struct options *o, const char *name, const char *value, char **error)
+{
+    struct item i;
+    u64 bytes = 0;
+    for (const char *p = value; next_item(&p, &i);) {
+        if (i.key && !key_is(&i, "size"))
+            return bad(error, "-m: unknown parameter '%.*s'", (int)i.key_len, i.key);
+        if (!size_value(i.value, i.value_len, 1u << 20, &bytes))
+            return bad(error, "-m: '%.*s' is not a size (a number of MiB, or with suffix K, M, G)",
+                       (int)i.value_len, i.value);
+    }
+    if (bytes < PC_RAM_MIN || bytes > PC_RAM_MAX)
+        return bad(error, "-m %s: the guest can have 1 MiB to 64 GiB", value);
+    o->ram = bytes & ~0xffffull; /* firmware counts in units of 64 KiB */
+    return 0;
+}
+
+static int set_cpus(struct options *o, const char *name, const char *value, char **error)
+{
+    struct item i;
+    u64 cpus = 0, n, product = 1;
+    bool has_count = false;
+    for (const char *p = value; next_item(&p, &i);) {
+        bool topology = key_is(&i, "sockets") || key_is(&i, "cores") || key_is(&i, "threads") ||
+                        key_is(&i, "dies");
+        bool count = !i.key || key_is(&i, "cpus");
+        if (!topology && !count && !key_is(&i, "maxcpus"))
+            return bad(error, "-smp: unknown parameter '%.*s'", (int)i.key_len, i.key);
+        if (!number(i.value, i.value + i.value_len, &n) || n < 1 || n > MACHINE_CPUS)
+            return bad(error, "-smp: '%.*s' is not a number from 1 to %u", (int)i.value_len,
+                       i.value, MACHINE_CPUS);
+        if (count) {
+            cpus = n;
+            has_count = true;
+        } else if (topology) {
+            product *= n;
+        }
+    }
+    if (!has_count)
+        cpus = product;
+    if (!cpus || cpus > MACHINE_CPUS || !*value)
+        return bad(error, "-smp %s: the guest can have 1 to %u processors", value, MACHINE_CPUS);
+    o->cpus = (unsigned)cpus;
+    return 0;
+}
+
+static int set_cpu(struct options *o, const char *name, const char *value, char **error)
+{
+    o->cpu = value;
+    if (is_help(value))
+        o->help = HELP_CPU;
+    return 0;
+}
+
+static int set_accel(struct options *o, const char *name, const char *value, char **error)
+{
+    struct item i;
+    if (is_help(value)) {
+        o->help = HELP_ACCEL;
+        return 0;
+    }
+    for (const char *p = value; next_item(&p, &i);) {
+        if (!i.key || key_is(&i, "accel")) {
+            free(o->accel);
+            o->accel = strndup(i.value, i.value_len);
+        } else if (key_is(&i, "tb-size")) {
+            u64 n;
+            if (!number(i.value, i.value + i.value_len, &n) || n > 4096)
+                return bad(error, "-accel: tb-size takes a number of MiB up to 4096");
+            o->code_bytes = n << 20;
+        } else if (!key_is(&i, "thread") && !key_is(&i, "one-insn-per-tb")) {
+            return bad(error, "-accel: unknown parameter '%.*s'", (int)i.key_len, i.key);
+        }
+    }
+    return 0;
+}
+
+static int set_machine(struct options *o, const char *name, const char *value, char **error)
+{
+    struct item i;
+    if (is_help(value)) {
+        o->help = HELP_MACHINE;
+        return 0;
+    }
+    for (const char *p = value; next_item(&p, &i);) {
+        if (key_is(&i, "accel")) {
+            char *text = strndup(i.value, i.value_len);
+            int status = text ? set_accel(o, name, text, error) : bad(error, "out of memory");
+            free(text);
+            if (status)
+                return status;
+        } else if ((!i.key || key_is(&i, "type")) && !value_is(&i, "pc") &&
+                   !(i.value_len > 10 && !memcmp(i.value, "pc-i440fx-", 10))) {
+            return bad(error, "-machine: unknown machine '%.*s' (there is one: pc)",
+                       (int)i.value_len, i.value);
+        } else if (i.key && !key_is(&i, "type") && !key_is(&i, "usb") && !key_is(&i, "vmport") &&
+                   !key_is(&i, "graphics")) {
+            return bad(error, "-machine: unknown property '%.*s'", (int)i.key_len, i.key);
+        }
+    }
+    return 0;
+}
+
+static int add_serial(struct options *o, const char *name, const char *value, char **error)
+{
+    if (o->serials == OPTIONS_SERIALS)
+        return bad(error, "-serial: at most %u serial ports", OPTIONS_SERIALS);
+    o->serial[o->serials++] = value;
+    return 0;
+}
+
+static int add_device(struct options *o, const char *name, const char *value, char **error)
+{
+    if (is_help(value)) {
+        o->help = HELP_DEVICE;
+        return 0;
+    }
+    if (o->devices == OPTIONS_DEVICES)
+        return bad(error, "-device: at most %u devices", OPTIONS_DEVICES);
+    if (!pc_check_device(value, error))
+        return OPTIONS_STATUS_BAD;
+    o->device[o->devices++] = value;
+    return 0;
+}
+
+static int set_log(struct options *o, const char *name, const char *value, char **error)
+{
+    if (is_help(value)) {
+        o->help = HELP_LOG;
+        return 0;
+    }
+    u32 mask;
+    char *unknown = log_parse(value, &mask);
+    if (unknown) {
+        int status = bad(error, "-d: unknown log category '%s' (see -d help)", unknown);
+        free(unknown);
+        return status;
+    }
+    o->log_mask |= mask;
+    return 0;
+}
+
+static int set_display(struct options *o, const char *name, const char *value, char **error)
+{
+    if (is_help(value)) {
+        o->help = HELP_DISPLAY;
+        return 0;
+    }
+    if (strcmp(value, "none") != 0)
+        return bad(error, "%s %s: this build has no display; use -display none or -nographic",
+                   name, value);
+    o->display = true;
+    return 0;
+}
+
+/* -vga, -net, -nic, -vnc, -parallel, -usbdevice ...: only their absence can be had. */
+static int only_none(struct options *o, const char *name, const char *value, char **error)
+{
+    if (strcmp(value, "none") != 0)
+        return bad(error, "%s %s: not available in this build; only '%s none' is", name, value,
+                   name);
+    return 0;
+}
+
+static int set_rtc(struct options *o, const char *name, const char *value, char **error)
+{
+    struct item i;
+    for (const char *p = value; next_item(&p, &i);) {
+        if (key_is(&i, "base") && value_is(&i, "utc"))
+            o->local_time = false;
+        else if (key_is(&i, "base") && value_is(&i, "localtime"))
+            o->local_time = true;
+        else if (!(key_is(&i, "clock") && value_is(&i, "host")) && !key_is(&i, "driftfix"))
+            return bad(error, "-rtc %s: only base=utc and base=localtime are known", value);
+    }
+    return 0;
+}
+
+static int set_global(struct options *o, const char *name, const char *value, char **error)
+{
+    static const char port[] = "isa-debugcon.iobase=";
+    u64 n;
+    size_t len = sizeof port - 1;
+    if (strncmp(value, port, len) != 0)
+        return bad(error, "-global %s: only isa-debugcon.iobase=PORT is known", value);
+    if (!number(value + len, value + strlen(value), &n) || n > 0xffff)
+        return bad(error, "-global %s: a port is a number up to 0xffff", value);
+    o->debugcon_port = (u16)n;
+    return 0;
+}
+
+static int set_monitor(struct options *o, const char *name, const char *value, char **error)
+{
+    o->monitor = value;
+    return 0;
+}
+
+static int ask_help(struct options *o, const char *name, const char *value, char **error)
+{
+    o->help = HELP_OPTIONS;
+    return 0;
+}
+
+static int ask_version(struct options *o, const char *name, const char *value, char **error)
+{
+    o->help = HELP_VERSION;
+    return 0;
+}
+
+static int ignore(struct options *o, const char *name, const char *value, char **error)
+{
+    return 0;
+}
+
+/* ---- the table ---- */
+
+struct option {
+    const char *name;
+    const char *argument; /* NULL: takes none */
+    option_fn *fn;        /* NULL: `offset` is that of a bool or string */
+    size_t offset;
+    const char *help; /* NULL: taken for compatibility, not shown */
+};
+
+#define FLAG(name, field, help) {name, NULL, NULL, offsetof(struct options, field), help}
+#define TEXT(name, arg, field, help) {name, arg, NULL, offsetof(struct options, field), help}
+#define CALL(name, arg, fn, help) {name, arg, fn, 0, help}
+
+static const struct option table[] = {
+    CALL("m", "[size=]N[KMGT]", set_ram, "guest memory, in MiB without a suffix (default 128)"),
+    CALL("smp", "[cpus=]N", set_cpus, "number of processors (default 1)"),
+    CALL("cpu", "MODEL[,+FEATURE,-FEATURE]", set_cpu, "processor model; 'help' lists them"),
+    CALL("accel", "NAME[,tb-size=MiB]", set_accel, "how guest code runs; 'help' lists them"),
+    CALL("machine", "pc", set_machine, "machine type; there is one"),
+    CALL("M", "pc", set_machine, NULL),
+    TEXT("kernel", "FILE", kernel, "Linux bzImage or multiboot image to start"),
+    TEXT("initrd", "FILE", initrd, "initial RAM disk; for multiboot 'FILE ARGS,FILE ARGS'"),
+    TEXT("append", "TEXT", append, "kernel command line"),
+    TEXT("bios", "FILE", bios, "firmware image"),
+    CALL("serial", "DEV", add_serial,
+         "serial port: stdio, none, null, pty, file:PATH, unix:PATH[,server=on,wait=off], "
+         "mon:DEV; up to four times"),
+    CALL("monitor", "DEV", set_monitor, "where the monitor is; as -serial"),
+    FLAG("nographic", nographic, "serial port and monitor on the terminal (Ctrl-A h for help)"),
+    CALL("display", "none", set_display, "no window"),
+    TEXT("debugcon", "DEV", debugcon, "debug console, port 0xe9"),
+    CALL("global", "isa-debugcon.iobase=PORT", set_global, "another port for -debugcon"),
+    CALL("device", "NAME[,PROPERTY=VALUE]", add_device, "adds a device; 'help' lists them"),
+    FLAG("no-reboot", no_reboot, "ends when the guest resets the machine"),
+    FLAG("no-shutdown", no_shutdown, "stops instead of ending when the guest powers off"),
+    FLAG("S", paused, "waits for 'cont' in the monitor before it starts"),
+    CALL("d", "CATEGORY,...", set_log, "what to log; 'help' lists the categories"),
+    TEXT("D", "FILE", log_file, "where the log goes (default: standard error)"),
+    CALL("rtc", "base=utc|localtime", set_rtc, "what the clock shows"),
+    TEXT("name", "TEXT", name, "name of the guest"),
+    FLAG("nodefaults", no_defaults, "no default serial port and monitor"),
+    CALL("no-user-config", NULL, ignore, NULL),
+    CALL("vga", "none", only_none, NULL),
+    CALL("vnc", "none", only_none, NULL),
+    CALL("net", "none", only_none, NULL),
+    CALL("nic", "none", only_none, NULL),
+    CALL("parallel", "none", only_none, NULL),
+    CALL("version", NULL, ask_version, "prints the version"),
+    CALL("help", NULL, ask_help, "prints this"),
+    CALL("h", NULL, ask_help, NULL),
+};
+
+static const struct option *find_option(const char *text)
+{
+    text += text[1] == '-' ? 2 : 1;
+    for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
+        if (!strcmp(table[i].name, text))
+            return &table[i];
+    return NULL;
+}
+
+void options_print_help(void)
+{
+    printf("usage: dragoman [OPTIONS] [KERNEL]\n\n");
+    for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
+        char left[64];
+        const struct option *t = &table[i];
+        if (!t->help)
+            continue;
+        snprintf(left, sizeof left, "-%s %s", t->name, t->argument ? t->argument : "");
+        printf("%-32s %s\n", left, t->help);
+    }
+}
+
+static int usage(char **error, const char *fmt, const char *what)
+{
+    char *text;
+    *error = asprintf(&text, fmt, what) < 0 ? NULL : text;
+    return OPTIONS_STATUS_USAGE;
+}
+
+static int apply(struct options *o, const struct option *t, const char *value, char **error)
+{
+    if (t->fn) {
+        char name[32];
+        snprintf(name, sizeof name, "-%s", t->name);
+        return t->fn(o, name, value, error);
+    }
+    if (t->argument)
+        *(const char **)((char *)o + t->offset) = value;
+    else
+        *(bool *)((char *)o + t->offset) = true;
+    return 0;
+}
+
+static int check(const struct options *o, char **error)
+{
+    if (o->help != HELP_NONE)
+        return 0;
+    if (!o->kernel && o->initrd)
+        return usage(error, "-initrd %s: there is no -kernel that it belongs to", o->initrd);
+    if (!o->kernel && o->append)
+        return usage(error, "%s needs a -kernel", "-append");
+    return 0;
+}
+
+int options_parse(struct options *o, int argc, char **argv, char **error)
+{
+    *o = (struct options){.ram = DEFAULT_RAM, .cpus = 1, .debugcon_port = 0xe9};
+    *error = NULL;
+    for (int i = 1; i < argc; i++) {
+        const char *arg = argv[i], *value = NULL;
+        if (*arg != '-') {
+            if (o->kernel)
+                return usage(error, "'%s': there is a kernel already (see -help)", arg);
+            o->kernel = arg;
+            continue;
+        }
+        const struct option *t = arg[1] ? find_option(arg) : NULL;
+        if (!t)
+            return usage(error, "unknown option '%s' (see -help)", arg);
+        if (t->argument) {
+            if (++i >= argc)
+                return usage(error, "option '%s' needs an argument (see -help)", arg);
+            value = argv[i];
+        }
+        int status = apply(o, t, value, error);
+        if (status)
+            return status;
+    }
+    return check(o, error);
+}
+
+void options_free(struct options *o)
+{
+    free(o->accel);
+    o->accel = NULL;
+}
+
+/* ---- defaults of the streams ---- */
+
+static bool uses_stdio(const char *spec)
+{
+    return spec && (!strcmp(spec, "stdio") || !strcmp(spec, "mon:stdio"));
+}
+
+void options_streams(const struct options *o, struct options_streams *out)
+{
+    bool stdio = uses_stdio(o->monitor) || uses_stdio(o->debugcon), mon = o->monitor != NULL;
+    *out = (struct options_streams){.monitor = o->monitor};
+    for (unsigned i = 0; i < o->serials; i++) {
+        out->serial[i] = strcmp(o->serial[i], "none") ? o->serial[i] : NULL;
+        stdio |= uses_stdio(o->serial[i]);
+        mon |= !strncmp(o->serial[i], "mon:", 4);
+    }
+    if (out->monitor && !strcmp(out->monitor, "none"))
+        out->monitor = NULL;
+    if (o->no_defaults)
+        return;
+    /* Without a window to put them in, serial port and monitor share the terminal, as with
+     * -nographic; -display none alone has them nowhere. */
+    bool terminal = (o->nographic || !o->display) && !stdio;
+    if (!o->serials) {
+        out->serial[0] = !terminal ? "null" : mon ? "stdio" : "mon:stdio";
+    } else if (terminal && !mon && o->nographic) {
+        out->monitor = "stdio";
+    }
+}

@@ -1,0 +1,69 @@
+/* The command line, spelled as QEMU spells it. */
+#ifndef DRAGOMAN_FRONTENDS_OPTIONS_H
+#define DRAGOMAN_FRONTENDS_OPTIONS_H
+
+#include "base/types.h"
+
+#define OPTIONS_SERIALS 4
+#define OPTIONS_DEVICES 16
+
+#define OPTIONS_STATUS_BAD 1   /* a value makes no sense */
+#define OPTIONS_STATUS_USAGE 2 /* the command line itself is wrong */
+
+/* What to do instead of running a machine. */
+enum options_help {
+    HELP_NONE,
+    HELP_OPTIONS,
+    HELP_VERSION,
+    HELP_CPU,
+    HELP_ACCEL,
+    HELP_DEVICE,
+    HELP_MACHINE,
+    HELP_LOG,
+    HELP_DISPLAY
+};
+
+/* Strings are those of argv, or owned where said. */
+struct options {
+    enum options_help help;
+    u64 ram; /* bytes */
+    unsigned cpus;
+    const char *cpu;
+    char *accel; /* owned; NULL: the best there is */
+    u64 code_bytes;
+    const char *kernel, *initrd, *append;
+    const char *bios;
+    const char *name;
+    const char *serial[OPTIONS_SERIALS];
+    unsigned serials;
+    const char *monitor;
+    const char *debugcon;
+    u16 debugcon_port;
+    const char *device[OPTIONS_DEVICES];
+    unsigned devices;
+    const char *log_file;
+    u32 log_mask;
+    bool nographic;
+    bool display; /* -display none was given */
+    bool no_reboot, no_shutdown, paused;
+    bool no_defaults;
+    bool local_time;
+};
+
+/* Fills *o from the command line.  Returns 0, or an exit status with *error (malloced, one line).
+ * Opens nothing and prints nothing. */
+int options_parse(struct options *o, int argc, char **argv, char **error);
+void options_free(struct options *o);
+
+/* Prints the table of options. */
+void options_print_help(void);
+
+/* What -serial and -monitor come to when some or none are given: the defaults.  Strings are
+ * static or argv's; NULL where there is nothing. */
+struct options_streams {
+    const char *serial[OPTIONS_SERIALS];
+    const char *monitor; /* NULL: none, or it shares a multiplexer with a serial port */
+};
+void options_streams(const struct options *o, struct options_streams *out);
+
+#endif
