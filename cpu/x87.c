@@ -44,11 +44,33 @@ static inline void pop(struct x87 *x)
     x87_set_top(x, x87_top(x) + 1);
 }
 
-static inline void push(struct x87 *x, const struct fpreg *v)
+/* Part by part: the host's x87 writes 8 and 2 bytes, and a copy of all 16 at once would have to
+ * wait for both to reach the cache. */
+static inline void copy(struct fpreg *to, const struct fpreg *from)
+{
+    u64 mant = from->mant;
+    u16 sexp = from->sexp;
+    to->mant = mant;
+    to->sexp = sexp;
+}
+
+/* The register that the next push fills. */
+static inline struct fpreg *next_top(struct x87 *x)
+{
+    return st(x, 7);
+}
+
+/* Pushes what is already in next_top. */
+static inline void push_done(struct x87 *x)
 {
     x87_set_top(x, x87_top(x) - 1);
     x->ftw |= (u8)BIT(x87_top(x));
-    *st(x, 0) = *v;
+}
+
+static inline void push(struct x87 *x, const struct fpreg *v)
+{
+    copy(next_top(x), v);
+    push_done(x);
 }
 
 /* Starts a waiting instruction: the pending check, then the pointers (SDM vol. 1, 8.1.8). */
@@ -101,11 +123,11 @@ static inline bool can_push(struct x87 *x)
 
 /* ---- loads ---- */
 
-static u64 load_done(struct x87 *x, const struct fpreg *v, u16 sw)
+static inline u64 load_done(struct x87 *x, u16 sw)
 {
     /* An unmasked denormal does not keep the value from the stack, unlike an invalid one. */
     if (!stopped(x, sw, FSW_IE))
-        push(x, v);
+        push_done(x);
     merge(x, sw & (u16)~FSW_C1, FSW_C1);
     return 0;
 }
@@ -113,19 +135,17 @@ static u64 load_done(struct x87 *x, const struct fpreg *v, u16 sw)
 u64 helper_x87_fld_s(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     struct x87 *x = begin(cpu, a, c, d);
-    struct fpreg v = {0};
     if (!can_push(x))
         return 0;
-    return load_done(x, &v, x87_host_load_s(x->fcw, x->fsw, &v, (u32)b));
+    return load_done(x, x87_host_load_s(x->fcw, x->fsw, next_top(x), (u32)b));
 }
 
 u64 helper_x87_fld_d(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     struct x87 *x = begin(cpu, a, c, d);
-    struct fpreg v = {0};
     if (!can_push(x))
         return 0;
-    return load_done(x, &v, x87_host_load_d(x->fcw, x->fsw, &v, b));
+    return load_done(x, x87_host_load_d(x->fcw, x->fsw, next_top(x), b));
 }
 
 /* Loads that raise nothing of their own. */
@@ -176,9 +196,8 @@ u64 helper_x87_fld_const(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 u64 helper_x87_fld_st(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     struct x87 *x = begin(cpu, a, c, d);
-    struct fpreg v = *st(x, desc_i(a));
     if (!empty(x, desc_i(a)))
-        return load_quiet(x, &v);
+        return load_quiet(x, st(x, desc_i(a)));
     if (stack_fault(x, false))
         push(x, &indefinite);
     return 0;
@@ -256,8 +275,7 @@ u64 helper_x87_arith_st0(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     unsigned i = desc_i(a);
     if (unlikely(empty(x, 0) || empty(x, i)))
         return underflow(x, false, 0, a), 0;
-    struct fpreg src = *st(x, i);
-    return arith_done(x, x87_host_arith(a & 7, x->fcw, x->fsw, st(x, 0), &src), false, a);
+    return arith_done(x, x87_host_arith(a & 7, x->fcw, x->fsw, st(x, 0), st(x, i)), false, a);
 }
 
 u64 helper_x87_arith_sti(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
@@ -266,8 +284,7 @@ u64 helper_x87_arith_sti(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     unsigned i = desc_i(a);
     if (unlikely(empty(x, 0) || empty(x, i)))
         return underflow(x, false, i, a), 0;
-    struct fpreg src = *st(x, 0);
-    return arith_done(x, x87_host_arith(a & 7, x->fcw, x->fsw, st(x, i), &src), false, a);
+    return arith_done(x, x87_host_arith(a & 7, x->fcw, x->fsw, st(x, i), st(x, 0)), false, a);
 }
 
 u64 helper_x87_fcom(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
@@ -276,8 +293,7 @@ u64 helper_x87_fcom(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     unsigned i = desc_i(a);
     if (unlikely(empty(x, 0) || empty(x, i)))
         return underflow(x, true, 0, a), 0;
-    struct fpreg dst = *st(x, 0);
-    u16 sw = x87_host_arith(a & 1 ? X87_UCOM : X87_COM, x->fcw, x->fsw, &dst, st(x, i));
+    u16 sw = x87_host_arith(a & 1 ? X87_UCOM : X87_COM, x->fcw, x->fsw, st(x, 0), st(x, i));
     return arith_done(x, sw, true, a);
 }
 
@@ -309,7 +325,7 @@ u64 helper_x87_fcmov(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     if (unlikely(empty(x, 0) || empty(x, i)))
         return underflow(x, false, 0, a), 0;
     if (b)
-        *st(x, 0) = *st(x, i);
+        copy(st(x, 0), st(x, i));
     return 0;
 }
 
@@ -330,9 +346,10 @@ u64 helper_x87_fxch(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     } else {
         x->fsw &= (u16)~FSW_C1;
     }
-    struct fpreg t = *st(x, 0);
-    *st(x, 0) = *st(x, i);
-    *st(x, i) = t;
+    struct fpreg t;
+    copy(&t, st(x, 0));
+    copy(st(x, 0), st(x, i));
+    copy(st(x, i), &t);
     return 0;
 }
 
@@ -340,7 +357,7 @@ u64 helper_x87_fst_st(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     struct x87 *x = begin(cpu, a, c, d);
     unsigned i = desc_i(a);
-    struct fpreg v = *st(x, 0);
+    const struct fpreg *v = st(x, 0);
     if (unlikely(empty(x, 0)) && (a & 1)) {
         /* FSTPNCE of an empty register raises nothing and stores nothing. */
         x->fsw &= (u16)~FSW_C1;
@@ -350,11 +367,11 @@ u64 helper_x87_fst_st(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     if (unlikely(empty(x, 0))) {
         if (!stack_fault(x, false))
             return 0;
-        v = indefinite;
+        v = &indefinite;
     } else {
         x->fsw &= (u16)~FSW_C1;
     }
-    *st(x, i) = v;
+    copy(st(x, i), v);
     x->ftw |= (u8)BIT(x87_phys(x, i));
     if (a & X87_POP)
         pop(x);
@@ -394,7 +411,7 @@ u64 helper_x87_fst(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     struct x87 *x = &cpu->x87;
     unsigned kind = a & 0xff, size = kind_size(kind);
-    u8 image[10] = {0};
+    u8 image[10];
     u16 sw;
     bool stop;
     x87_wait(cpu);
@@ -408,8 +425,10 @@ u64 helper_x87_fst(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     }
     /* The store comes before any change of state, so that a fault finds the x87 as it was. */
     if (!stop) {
-        if (size <= 8)
-            cpu_store(cpu, b, size, load_le(image, size));
+        if (likely(size == 8))
+            cpu_store(cpu, b, 8, load_le(image, 8));
+        else if (size == 4)
+            cpu_store(cpu, b, 4, load_le(image, 4));
         else
             cpu_store_bytes(cpu, b, image, size);
     }
@@ -505,7 +524,15 @@ u64 helper_x87_unary(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
         return unary_underflow(x, op), 0;
     if (unlikely(pushes(op) && !empty(x, 7)))
         return unary_overflow(x, op), 0;
-    struct fpreg v[2] = {*st(x, 0), *st(x, 1)};
+    if (op == X87_CHS || op == X87_ABS) { /* the sign alone, whatever the value */
+        u16 *sexp = &st(x, 0)->sexp;
+        *sexp = op == X87_CHS ? *sexp ^ 0x8000 : *sexp & 0x7fff;
+        x->fsw &= (u16)~FSW_C1;
+        return 0;
+    }
+    struct fpreg v[2];
+    copy(&v[0], st(x, 0));
+    copy(&v[1], st(x, 1));
     u16 sw = x87_host_unary(op, x->fcw, x->fsw, v);
     bool stop = stopped(x, sw, FSW_BEFORE);
     u16 codes = codes_of(op);
@@ -520,13 +547,13 @@ u64 helper_x87_unary(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     if (pushes(op)) {
         if ((codes_of(op) & FSW_C2) && (sw & FSW_C2))
             return 0; /* out of range: nothing was done */
-        *st(x, 0) = v[1];
+        copy(st(x, 0), &v[1]);
         push(x, &v[0]);
     } else if (op == X87_YL2X || op == X87_YL2XP1 || op == X87_PATAN) {
         pop(x);
-        *st(x, 0) = v[0];
+        copy(st(x, 0), &v[0]);
     } else {
-        *st(x, 0) = v[0];
+        copy(st(x, 0), &v[0]);
     }
     return 0;
 }

@@ -45,18 +45,20 @@ static inline void end(struct mode m)
         load_cw(HOST_CW);
 }
 
-/* Runs `text` and takes the status word after it; FNCLEX where it may have left one pending.  The
+/* FNSTSW goes to memory here: the form to AX would hold up what follows.
+ *
+ * Runs `text` and takes the status word after it; FNCLEX where it may have left one pending.  The
  * part after that, `store`, unloads the stack. */
 #define RUN(m, sw, text, store, outs, ...)                                                         \
     do {                                                                                           \
         if (unlikely((m).careful))                                                                 \
-            __asm__ volatile(text "\n fnstsw %%ax\n fnclex\n" store                                \
-                             : "=&a"(sw), outs                                                     \
+            __asm__ volatile(text "\n fnstsw %[w]\n fnclex\n" store                                \
+                             : [w] "=m"(sw), outs                                                  \
                              : __VA_ARGS__                                                         \
                              : "memory");                                                          \
         else                                                                                       \
-            __asm__ volatile(text "\n fnstsw %%ax\n" store                                         \
-                             : "=&a"(sw), outs                                                     \
+            __asm__ volatile(text "\n fnstsw %[w]\n" store                                         \
+                             : [w] "=m"(sw), outs                                                  \
                              : __VA_ARGS__                                                         \
                              : "memory");                                                          \
     } while (0)
@@ -139,9 +141,9 @@ u16 x87_host_load_s(u16 cw, u16 sticky, struct fpreg *dst, u32 src)
 {
     struct mode m = begin(cw, sticky);
     u16 sw = 0;
-    /* An unmasked exception leaves nothing loaded: the zero below is popped then. */
+    /* An unmasked exception leaves nothing loaded: the old value below is what is stored then. */
     if (unlikely(m.careful))
-        RUN(m, sw, "fldz\n flds %[s]", "fstpt %[d]\n fninit", [d] "+m"(*dst), [s] "m"(src));
+        RUN(m, sw, "fldt %[d]\n flds %[s]", "fstpt %[d]\n fninit", [d] "+m"(*dst), [s] "m"(src));
     else
         RUN(m, sw, "flds %[s]", "fstpt %[d]", [d] "+m"(*dst), [s] "m"(src));
     end(m);
@@ -153,7 +155,7 @@ u16 x87_host_load_d(u16 cw, u16 sticky, struct fpreg *dst, u64 src)
     struct mode m = begin(cw, sticky);
     u16 sw = 0;
     if (unlikely(m.careful))
-        RUN(m, sw, "fldz\n fldl %[s]", "fstpt %[d]\n fninit", [d] "+m"(*dst), [s] "m"(src));
+        RUN(m, sw, "fldt %[d]\n fldl %[s]", "fstpt %[d]\n fninit", [d] "+m"(*dst), [s] "m"(src));
     else
         RUN(m, sw, "fldl %[s]", "fstpt %[d]", [d] "+m"(*dst), [s] "m"(src));
     end(m);
@@ -237,15 +239,15 @@ u16 x87_host_comi(bool unordered, u16 cw, u16 sticky, const struct fpreg *a, con
     /* FNSTSW and FNCLEX leave EFLAGS alone. */
 #define COMI(insn)                                                                                 \
     __asm__ volatile("fldt %[b]\n fldt %[a]\n " insn " %%st(1), %%st\n"                            \
-                     "setz %[z]\n setp %[p]\n setc %[c]\n fnstsw %%ax\n fnclex\n"                  \
+                     "setz %[z]\n setp %[p]\n setc %[c]\n fnstsw %[w]\n fnclex\n"                  \
                      "fstp %%st(0)\n fstp %%st(0)"                                                 \
-                     : "=&a"(sw), [z] "=&q"(zf), [p] "=&q"(pf), [c] "=&q"(cf)                      \
+                     : [w] "=m"(sw), [z] "=&q"(zf), [p] "=&q"(pf), [c] "=&q"(cf)                   \
                      : [a] "m"(*a), [b] "m"(*b)                                                    \
                      : "cc")
 #define COMI_FAST(insn)                                                                            \
     __asm__ volatile("fldt %[b]\n fldt %[a]\n " insn " %%st(1), %%st\n fstp %%st(1)\n"             \
-                     "setz %[z]\n setp %[p]\n setc %[c]\n fnstsw %%ax\n fstp %%st(0)"              \
-                     : "=&a"(sw), [z] "=&q"(zf), [p] "=&q"(pf), [c] "=&q"(cf)                      \
+                     "setz %[z]\n setp %[p]\n setc %[c]\n fnstsw %[w]\n fstp %%st(0)"              \
+                     : [w] "=m"(sw), [z] "=&q"(zf), [p] "=&q"(pf), [c] "=&q"(cf)                   \
                      : [a] "m"(*a), [b] "m"(*b)                                                    \
                      : "cc")
     if (unordered) {
@@ -307,8 +309,6 @@ u16 x87_host_unary(unsigned op, u16 cw, u16 sticky, struct fpreg st[2])
     struct mode m = begin(cw, sticky);
     u16 sw = 0;
     switch (op) {
-    case X87_CHS: UNARY("fchs"); break;
-    case X87_ABS: UNARY("fabs"); break;
     case X87_TST: UNARY("ftst"); break;
     case X87_XAM: UNARY("fxam"); break;
     case X87_2XM1: UNARY("f2xm1"); break;

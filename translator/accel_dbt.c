@@ -16,6 +16,7 @@
 #include "cpu/cpu.h"
 #include "translator/codebuf.h"
 #include "translator/inspect.h"
+#include "translator/ir_eval_vec.h"
 #include "translator/x64/x64_sel.h"
 
 #define DEFAULT_CODE_BYTES (256ull << 20)
@@ -148,7 +149,8 @@ static void __attribute__((noreturn)) dbt_unwind(struct cpu *cpu)
     _longjmp(vcpu_of(cpu)->unwind, 1);
 }
 
-static const struct engine_hooks hooks = {.sync = dbt_sync, .unwind = dbt_unwind};
+static const struct engine_hooks hooks = {.sync = dbt_sync, .unwind = dbt_unwind,
+                                          .vec_op = ir_vec_checked};
 
 void x64_retry_alone(struct cpu *cpu)
 {

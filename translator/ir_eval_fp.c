@@ -226,7 +226,8 @@ VEC_ROW(fpdp)
             p.q[k] = arith_d(&fp, IR_fpmul, a->q[k], b->q[k]);
     }
     if (is_single(in->aux)) {
-        u32 lo = arith_s(&fp, IR_fpadd, p.d[0], p.d[1]), hi = arith_s(&fp, IR_fpadd, p.d[2], p.d[3]);
+        u32 lo = arith_s(&fp, IR_fpadd, p.d[0], p.d[1]);
+        u32 hi = arith_s(&fp, IR_fpadd, p.d[2], p.d[3]);
         p.d[0] = arith_s(&fp, IR_fpadd, lo, hi);
         for (unsigned k = 0; k < 4; k++)
             r.d[k] = in->imm >> k & 1 ? p.d[0] : 0;

@@ -67,7 +67,8 @@ static u8 *assemble(u8 *p, const struct ir_insn *in)
 static void native(struct io *io, const struct ir_insn *in)
 {
     u8 *p = code;
-    p = put(p, "\x0f\xae\x57\x38\x0f\x10\x57\x00\x0f\x10\x4f\x10\x0f\x10\x47\x20\x48\x8b\x47\x30", 20);
+    p = put(p, "\x0f\xae\x57\x38\x0f\x10\x57\x00\x0f\x10\x4f\x10", 12);
+    p = put(p, "\x0f\x10\x47\x20\x48\x8b\x47\x30", 8);
     p = assemble(p, in);
     p = put(p, "\x0f\x11\x17", 3);
     if (ir_vec_info[in->op].shape == V_FLAGS)
