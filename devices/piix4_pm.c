@@ -21,6 +21,9 @@ enum {
     REG_SMBHSTCFG = 0xd2,
     REG_SMBREV = 0xd6,
     PMREGMISC_PMIOSE = BIT(0),
+    /* Set from the start, as QEMU does on a machine without system management mode: firmware
+     * takes it that somebody has set up SMM already and does not wait for an SMI. */
+    DEVACTB_APMC_EN = BIT(25),
 };
 
 static void place(struct piix4_pm *s)
@@ -63,7 +66,7 @@ void piix4_pm_init(struct piix4_pm *s, struct pci_bus *p, u8 devfn,
         {PCI_INTERRUPT_PIN, 1, 1, 0},     {REG_PMBA, 4, 0x00000001, 0x0000ffc0},
         {REG_CNTA, 4, 0, 0xffffffff},     {REG_CNTB, 4, 0, 0xffffffff},
         {REG_GPICTL, 4, 0, 0xffffffff},   {REG_DEVRESD, 4, 0, 0xffffffff},
-        {REG_DEVACTA, 4, 0, 0xffffffff},  {REG_DEVACTB, 4, 0, 0xffffffff},
+        {REG_DEVACTA, 4, 0, 0xffffffff},  {REG_DEVACTB, 4, DEVACTB_APMC_EN, 0xffffffff},
         {REG_DEVRESA, 4, 0, 0xffffffff},  {REG_PMREGMISC, 1, 0, PMREGMISC_PMIOSE},
         {REG_SMBBA, 4, 0x00000001, 0},    {REG_SMBHSTCFG, 1, 0, 0},
         {REG_SMBREV, 1, 0, 0},            {PCI_SUBSYSTEM_VENDOR, 4, 0x11001af4, 0},
