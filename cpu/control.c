@@ -473,9 +473,7 @@ u64 helper_xgetbv(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     if (!(cpu->cr4 & CR4_OSXSAVE))
         cpu_raise(cpu, EXC_UD);
-    u32 n = (u32)cpu->gpr[RCX];
-    /* Index 1, XINUSE, comes with XSAVEC (SDM vol. 1 13.2): all enabled state counts as in use. */
-    if (n > 1 || (n == 1 && !cpu_has(cpu, ISA_XSAVEC)))
+    if ((u32)cpu->gpr[RCX]) /* index 1 is a feature of its own, which no model has */
         gp0(cpu);
     cpu->gpr[RAX] = (u32)cpu->xcr0;
     cpu->gpr[RDX] = cpu->xcr0 >> 32;

@@ -93,8 +93,8 @@ static const struct feature features[] = {
     {"rdpid", W_7_ECX, 22, ISA_RDPID, true},
     {"spec-ctrl", W_7_EDX, 26, ISA_COUNT, true},
     {"arch-capabilities", W_7_EDX, 29, ISA_COUNT, true},
-    {"xsaveopt", W_D1_EAX, 0, ISA_XSAVEOPT, false},
-    {"xsavec", W_D1_EAX, 1, ISA_XSAVEC, false},
+    {"xsaveopt", W_D1_EAX, 0, ISA_XSAVEOPT, true},
+    {"xsavec", W_D1_EAX, 1, ISA_XSAVEC, true},
 
     {"syscall", W_E1_EDX, 11, ISA_SYSCALL, true},
     {"nx", W_E1_EDX, 20, ISA_COUNT, true},
@@ -146,6 +146,7 @@ static const struct cpu_model models[] = {
             [W_7_EBX] = ED(0) | ED(1) | ED(7) | ED(9) | ED(10) | ED(18) | ED(20) | ED(23) | ED(24),
             [W_7_ECX] = ED(2) | ED(22),
             [W_7_EDX] = ED(26) | ED(29),
+            [W_D1_EAX] = ED(0) | ED(1),
             [W_E1_EDX] = ED(11) | ED(20) | ED(26) | ED(27) | ED(29),
             [W_E1_ECX] = ED(0) | ED(5) | ED(8),
             [W_E7_EDX] = ED(8),
@@ -208,6 +209,7 @@ static void settle(struct cpu_model *m)
         {W_1_ECX, 9, W_1_ECX, 0}, {W_1_ECX, 19, W_1_ECX, 9}, {W_1_ECX, 20, W_1_ECX, 19},
         {W_1_ECX, 26, W_1_EDX, 24}, {W_E1_EDX, 29, W_1_EDX, 6}, {W_E1_EDX, 26, W_E1_EDX, 29},
         {W_1_ECX, 17, W_E1_EDX, 29}, {W_7_EBX, 10, W_1_ECX, 17}, {W_7_EBX, 0, W_E1_EDX, 29},
+        {W_D1_EAX, 0, W_1_ECX, 26}, {W_D1_EAX, 1, W_1_ECX, 26},
     };
     for (size_t i = 0; i < ARRAY_SIZE(needs); i++) {
         if (!word_has(m, needs[i].need_word, needs[i].need_bit))
@@ -402,6 +404,8 @@ static struct cpuid_regs leaf_b(struct cpu *cpu, const struct cpu_model *m, u32 
     return r;
 }
 
+#define XSAVE_BYTES (512u + 64) /* legacy area and header: no extended state */
+
 static struct cpuid_regs leaf_d(struct cpu *cpu, const struct cpu_model *m, u32 sub)
 {
     struct cpuid_regs r = {0};
@@ -409,9 +413,10 @@ static struct cpuid_regs leaf_d(struct cpu *cpu, const struct cpu_model *m, u32 
         return r;
     if (sub == 0) {
         r.eax = (u32)cpu_xcr0_mask(cpu);
-        r.ebx = r.ecx = 512 + 64; /* legacy area and header: no extended state */
+        r.ebx = r.ecx = XSAVE_BYTES;
     } else if (sub == 1) {
         r.eax = m->words[W_D1_EAX];
+        r.ebx = cpu_has(cpu, ISA_XSAVEC) ? XSAVE_BYTES : 0; /* of the compacted form */
     }
     return r;
 }

@@ -370,6 +370,8 @@ void msr_reset(struct cpu *cpu)
     cpu->star = cpu->lstar = cpu->cstar = cpu->sfmask = 0;
     cpu->kernel_gs_base = cpu->tsc_aux = 0;
     cpu->sysenter_cs = cpu->sysenter_esp = cpu->sysenter_eip = 0;
+    /* RESET clears the counter on hardware, on all processors at once; here they are reset one
+     * after the other, and following the virtual clock keeps their counters equal. */
     cpu->tsc_adjust = 0;
     cpu->tsc_offset = 0;
 }

@@ -233,7 +233,7 @@ struct cpu {
     const struct engine_hooks *engine;
     void *engine_data;
     const struct cpu_model *model;
-    void (*request_reset)(void *opaque); /* triple fault, INIT on the boot processor */
+    void (*request_reset)(void *opaque); /* triple fault; from the vCPU's thread */
     void *reset_opaque;
     bool no_reboot_on_triple;
     pthread_mutex_t wake_lock;

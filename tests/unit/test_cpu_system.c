@@ -490,6 +490,8 @@ START_TEST(test_cpuid)
     ck_assert_uint_eq(!!(one.ecx & 1u << 26), cpu_has(cpu, ISA_XSAVE));
     ck_assert_uint_eq(cpu_cpuid(cpu, 0xd, 0).eax, cpu_xcr0_mask(cpu));
     ck_assert_uint_eq(cpu_cpuid(cpu, 0xd, 0).ebx, cpu_has(cpu, ISA_XSAVE) ? 576 : 0);
+    ck_assert_uint_eq(cpu_cpuid(cpu, 0xd, 1).ebx, cpu_has(cpu, ISA_XSAVEC) ? 576 : 0);
+    ck_assert(!cpu_has(cpu, ISA_XSAVEC) || cpu_has(cpu, ISA_XSAVE));
     ck_assert_uint_eq(cpu_cpuid(cpu, 0x80000008, 0).eax & 0xff, cpu_phys_bits(cpu));
     ck_assert_uint_eq(cpu_cpuid(cpu, 0x80000000, 0).eax, 0x80000008);
     if (cpu_is_amd(cpu))

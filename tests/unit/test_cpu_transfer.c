@@ -1,6 +1,8 @@
 /* Far jumps, calls and returns, call gates, task switches, and the fast system calls. */
 #include "cpu_fixture.h"
 
+#include <stdio.h>
+
 static void setup(void)
 {
     fixture_setup("max");
@@ -392,10 +394,138 @@ START_TEST(test_sysret_noncanonical)
 }
 END_TEST
 
+/* ---- hostile tables ---- */
+
+static u64 seed;
+
+static u64 rnd(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return seed;
+}
+
+static u16 random_selector(void)
+{
+    return (u16)((rnd() % (GDT_END / 8 + 2)) * 8 | (rnd() % 8 ? rnd() % 4 : rnd() % 8));
+}
+
+/* Mostly valid tables with random damage: types, privileges, limits, presence. */
+static void scramble(bool lng)
+{
+    unsigned width = lng ? 8 : 4;
+    for (unsigned i = 0; i < 6; i++) {
+        u64 at = GDT_AT + rnd() % GDT_END;
+        if (at >= GDT_AT + 8)
+            poke(at, 1, rnd() % 3 ? rnd() : peek(at, 1) ^ 1u << rnd() % 8);
+    }
+    poke(GDT_AT + (rnd() % (GDT_END / 8)) * 8 + 5, 1, 0x80 | rnd() % 128);
+    for (unsigned i = 0; i < 40; i++)
+        poke(IDT_AT + rnd() % 0x200, 1, rnd());
+    set_gate((unsigned)rnd() % 32, rnd() % 2 ? DT_INTR32 : DT_TRAP32, rnd() % 4, random_selector(),
+             rnd() >> rnd() % 64, rnd() % 2);
+    u64 sp = cpu->gpr[RSP];
+    poke(sp, width, rnd() >> (rnd() % 64));
+    poke(sp + width, width, random_selector());
+    poke(sp + 2 * width, width, rnd());
+    poke(sp + 3 * width, width, rnd() % 0x20000);
+    poke(sp + 4 * width, width, random_selector());
+    for (unsigned at = 0; at < 0x68; at += 2)
+        poke(TSS2_AT + at, 2, rnd() % 2 ? random_selector() : rnd());
+    if (rnd() % 4 == 0)
+        poke(TSS_AT + rnd() % 0x30, 2, rnd());
+    cpu->star = rnd();
+    cpu->sysenter_cs = random_selector();
+    cpu->gpr[RCX] = rnd() >> rnd() % 64;
+    cpu->gpr[RDX] = rnd() >> rnd() % 64;
+    cpu->eflags = (rnd() & (FL_ARITH | FL_IF | FL_IOPL | FL_TF | FL_DF)) | FL_FIXED |
+                  (rnd() % 8 ? 0 : FL_NT);
+    cpu_update_hflags(cpu);
+}
+
+struct snapshot {
+    u64 gpr[16], rip, eflags, cr0, cr3;
+    struct segment seg[SEG_COUNT];
+    u32 hflags;
+    u8 cpl;
+};
+
+static struct snapshot take_snapshot(void)
+{
+    struct snapshot s;
+    memset(&s, 0, sizeof s);
+    memcpy(s.gpr, cpu->gpr, sizeof s.gpr);
+    memcpy(s.seg, cpu->seg, sizeof s.seg);
+    s.rip = cpu->rip;
+    s.eflags = cpu->eflags;
+    s.cr0 = cpu->cr0;
+    s.cr3 = cpu->cr3;
+    s.hflags = cpu->hflags;
+    s.cpl = cpu->cpl;
+    return s;
+}
+
+/* Either it happens, and all that is derived fits, or it faults and nothing has changed. */
+START_TEST(test_hostile_tables)
+{
+    static u64 (*const fns[])(struct cpu *, u64, u64, u64, u64) = {
+        helper_far_jmp, helper_far_call, helper_far_ret, helper_iret, helper_int_n,
+        helper_load_seg, helper_lldt, helper_ltr, helper_lar, helper_verr, helper_sysret,
+        helper_sysexit, helper_check_seg,
+    };
+    unsigned happened = 0, faulted = 0;
+    seed = 0x9e3779b97f4a7c15ull;
+    ck_assert_ptr_nonnull(freopen("/dev/null", "w", stderr)); /* triple faults report there */
+    for (unsigned i = 0; i < 20000; i++) {
+        bool lng = i & 1;
+        unsigned cpl = rnd() % 2 ? 3 : 0, f = rnd() % ARRAY_SIZE(fns);
+        cpu_reset(cpu, true);
+        if (lng)
+            fixture_long(cpl);
+        else
+            fixture_protected(cpl);
+        scramble(lng);
+        u64 size = lng && rnd() % 2 ? 8 : rnd() % 4 ? 4 : 2;
+        bool selects = fns[f] != helper_far_ret && fns[f] != helper_iret;
+        u64 a = selects ? random_selector() : size;
+        if (fns[f] == helper_int_n)
+            a = rnd() % 34;
+        if (fns[f] == helper_sysret || fns[f] == helper_sysexit)
+            a = size == 8 ? 8 : 4;
+        bool load = fns[f] == helper_load_seg || fns[f] == helper_check_seg;
+        u64 b = load ? a : rnd() >> rnd() % 64;
+        struct snapshot before = take_snapshot();
+        if (run_helper(fns[f], load ? rnd() % 6 : a, b, size, 0x1000) >= 0) {
+            struct snapshot after = take_snapshot();
+            ck_assert_mem_eq(&before, &after, sizeof before);
+            faulted++;
+            /* The fault is delivered, or becomes a double or triple one; it always ends. */
+            cpu_set_exception(cpu, EXC_GP, true, cpu->exc_error);
+            cpu_service(cpu);
+        } else {
+            happened++;
+        }
+        ck_assert_ptr_null(cpu->guard);
+        u32 hflags = cpu->hflags;
+        cpu_update_hflags(cpu);
+        ck_assert_uint_eq(hflags, cpu->hflags);
+        if (cpu_code64(cpu))
+            ck_assert(canonical(cpu->rip));
+        else
+            ck_assert_uint_le(cpu->rip, 0xffffffffu);
+        ck_assert_uint_eq(cpu->mmu.kind, cpu_mmu_kind(cpu));
+    }
+    ck_assert_uint_gt(happened, 1000);
+    ck_assert_uint_gt(faulted, 1000);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("cpu_transfer");
     TCase *t = tcase_create("transfer");
+    tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, setup, fixture_teardown);
     tcase_add_test(t, test_real);
     tcase_add_test(t, test_enter_protected);
@@ -412,6 +542,7 @@ int main(void)
     tcase_add_test(t, test_syscall);
     tcase_add_test(t, test_sysret32_and_vendor);
     tcase_add_test(t, test_sysret_noncanonical);
+    tcase_add_test(t, test_hostile_tables);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
