@@ -7,6 +7,9 @@
  * data pointers of FNSTENV and FNSAVE (the host's are of whatever ran before).
  */
 #include <check.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +19,7 @@
 #include "cpu/cpuid.h"
 #include "cpu/decode.h"
 #include "cpu/helpers.h"
+#include "cpu/x87.h"
 #include "silicon.h"
 #include "translator/block.h"
 #include "translator/ir_eval.h"
@@ -311,8 +315,23 @@ enum {
     WORK_BYTES = SILICON_DATA - WORK,
 };
 
+/* The host and its kernel have XSAVE and XSAVEC. */
+static bool host_xsave;
+
+static bool is_xsave(unsigned op)
+{
+    switch (op) {
+    case OP_xsave: case OP_xsave64: case OP_xsaveopt: case OP_xsaveopt64: case OP_xsavec:
+    case OP_xsavec64: case OP_xrstor: case OP_xrstor64:
+        return true;
+    default: return false;
+    }
+}
+
 static bool candidate(const struct insn *in)
 {
+    if (is_xsave(in->op))
+        return host_xsave;
     if (in->row->props & (ROW_SYSTEM | ROW_BRANCH | ROW_PRIV))
         return false;
     switch (in->row->isa) {
@@ -369,6 +388,13 @@ static unsigned random_insn(u8 *p)
     }
     if ((r >> 20 & 31) == 0)
         p[0] = 0x9b;
+    if ((r >> 25 & 31) == 0) { /* state images */
+        n = 0;
+        if (silicon.mode == 64 && (r >> 30 & 1))
+            p[n++] = 0x48;
+        p[n++] = 0x0f;
+        p[n++] = r >> 31 & 3 ? 0xae : 0xc7;
+    }
     return n + 10;
 }
 
@@ -384,7 +410,7 @@ static bool has_mem(const struct insn *in)
 static u64 somewhere(void)
 {
     u64 la = (u64)(uintptr_t)silicon.data + WORK + 1024 + rnd() % (WORK_BYTES - 2048);
-    return rnd() & 7 ? la & ~15ull : la;
+    return rnd() & 7 ? la & ~63ull : rnd() & 1 ? la & ~15ull : la;
 }
 
 /* Points the memory operand at the data; false when that cannot be done. */
@@ -399,6 +425,12 @@ static bool aim(const struct insn *in, u64 gpr[16])
     if (in->seg == SEG_CS || in->seg >= SEG_FS || in->base == REG_NONE || in->base == REG_RIP ||
         in->base == in->index || in->addrsize == 2)
         return false;
+    if (is_xsave(in->op)) { /* the mask must not be an address */
+        if (in->base == RAX || in->base == RDX || in->index == RAX || in->index == RDX)
+            return false;
+        gpr[RAX] = rnd() & 7 ? rnd() & 3 : 0;
+        gpr[RDX] = 0;
+    }
     u64 index = in->index == REG_NONE ? 0 : gpr[in->index] * in->scale;
     gpr[in->base] = (somewhere() - index - (u64)in->disp) & size_mask(in->addrsize);
     return true;
@@ -479,7 +511,8 @@ static void run_lifted(const u8 *insn, unsigned len, const struct silicon_state 
     vcpu.eflags = st->flags;
     vcpu.hflags = hflags;
     vcpu.cr0 = CR0_PE | CR0_NE | CR0_MP;
-    vcpu.cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT;
+    vcpu.cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
+    vcpu.xcr0 = 3;
     vcpu.engine = &hooks;
     vcpu.seg[SEG_CS].selector = silicon.mode == 64 ? 0x33 : 0x23;
     vcpu.seg[SEG_DS].selector = vcpu.seg[SEG_ES].selector = vcpu.seg[SEG_SS].selector = 0x2b;
@@ -505,6 +538,14 @@ static void run_lifted(const u8 *insn, unsigned len, const struct silicon_state 
     memcpy(got.data, silicon.data, SILICON_DATA);
 }
 
+/* Offset of the memory operand in the data. */
+static u64 operand_offset(const struct insn *in, const struct silicon_state *st)
+{
+    u64 la = in->base == REG_NONE ? 0 : st->gpr[in->base];
+    la += (in->index == REG_NONE ? 0 : st->gpr[in->index] * in->scale) + (u64)in->disp;
+    return (la & size_mask(in->addrsize)) - (u64)(uintptr_t)silicon.data;
+}
+
 /* What cannot agree is made equal in both. */
 static void ignore_differences(const struct insn *in, const struct silicon_state *st)
 {
@@ -517,17 +558,14 @@ static void ignore_differences(const struct insn *in, const struct silicon_state
     memset(got.data + IMG_OUT + 416, 0, 96);
     if (!has_mem(in))
         return;
-    u64 la = in->base == REG_NONE ? 0 : st->gpr[in->base];
-    la += (in->index == REG_NONE ? 0 : st->gpr[in->index] * in->scale) + (u64)in->disp;
-    la &= size_mask(in->addrsize);
-    u64 off = la - (u64)(uintptr_t)silicon.data;
+    u64 off = operand_offset(in, st);
     if (off >= SILICON_DATA - 512)
         return;
     unsigned skip = 0, n = 0;
     if (in->op == OP_fnstenv || in->op == OP_fnsave) {
         skip = in->opsize == 2 ? 6 : 12;
         n = in->opsize == 2 ? 8 : 16;
-    } else if (in->op == OP_fxsave || in->op == OP_fxsave64) {
+    } else if (in->op == OP_fxsave || in->op == OP_fxsave64 || is_xsave(in->op)) {
         skip = 28;
         n = 4;
     }
@@ -573,6 +611,27 @@ static void report(const struct insn *in, const struct silicon_state *st, bool o
     }
 }
 
+/* Makes what XRSTOR finds there mostly valid. */
+static void xsave_area(u8 *data, u64 off)
+{
+    if (off >= SILICON_DATA - 1024)
+        return;
+    random_image(data + off);
+    memset(data + off + 512, 0, 64);
+    u64 r = rnd();
+    data[off + 512] = r & 3;
+    if (r >> 8 & 1) { /* compacted */
+        data[off + 520] = (u8)((r & 3) | (r >> 16 & 3));
+        data[off + 527] = 0x80;
+    }
+    if ((r >> 32 & 15) == 0) { /* a wrong bit; not that of a component that only the host has */
+        unsigned at = 2 + (r >> 40) % 62;
+        data[off + 512 + (at == 8 || at == 9 ? 10 : at)] |= (u8)(1u << (r >> 48 & 7));
+    }
+    if ((r >> 36 & 15) == 0)
+        data[off + 26] = 1; /* a reserved bit of MXCSR */
+}
+
 static u8 seen[4096];
 static unsigned failed_rows;
 static u8 row_failed[4096];
@@ -604,6 +663,8 @@ static bool one_case(void)
             store_le(before + i + 8, 0x1f80, 4); /* where FXRSTOR finds MXCSR */
         }
     }
+    if (is_xsave(in.op))
+        xsave_area(before, operand_offset(&in, &st));
     memcpy(before + IMG_HOST, silicon.data + IMG_HOST, 512);
     memcpy(silicon.data, before, SILICON_DATA);
     prelude = put_image_op((u8[16]){0}, 1, 0);
@@ -645,6 +706,9 @@ static void compare_mode(unsigned mode, unsigned cases)
     u8 image[512] __attribute__((aligned(16)));
 #if defined(__x86_64__)
     __asm__ volatile("fxsave %0" : "=m"(image));
+    unsigned a, b, c, d;
+    host_xsave = __get_cpuid_count(1, 0, &a, &b, &c, &d) && (c & bit_OSXSAVE) &&
+                 __get_cpuid_count(0xd, 1, &a, &b, &c, &d) && (a & 3) == 3;
 #endif
     memcpy(silicon.data + IMG_HOST, image, 512);
     memset(seen, 0, sizeof seen);
@@ -670,6 +734,62 @@ START_TEST(agrees_with_the_processor_32)
 }
 END_TEST
 
+/* Images of SDM vol. 1, figures 8-9 to 8-12, byte by byte, and back again. */
+START_TEST(environment_formats)
+{
+    static const u8 real16[14] = {0x7f, 0x02, 0x00, 0x29, 0xff, 0x3f, 0x45, 0x34, 0xd9, 0x17,
+                                  0x88, 0x77, 0x00, 0x60};
+    static const u8 prot16[14] = {0x7f, 0x02, 0x00, 0x29, 0xff, 0x3f, 0x45, 0x23, 0x11, 0x01,
+                                  0x88, 0x66, 0x11, 0x60};
+    static const u8 real32[28] = {0x7f, 0x02, 0xff, 0xff, 0x00, 0x29, 0xff, 0xff, 0xff, 0x3f,
+                                  0xff, 0xff, 0x45, 0x34, 0xff, 0xff, 0xd9, 0x17, 0x00, 0x00,
+                                  0x88, 0x77, 0xff, 0xff, 0x00, 0x60, 0x00, 0x00};
+    ck_assert(silicon.data || silicon_init(&silicon, 64));
+    u64 la = (u64)(uintptr_t)silicon.data + WORK;
+    struct x87 *x = &vcpu.x87;
+    memset(&vcpu, 0, sizeof vcpu);
+    x->fcw = 0x27f;
+    x->fsw = 0x2900; /* TOP 5 */
+    x->ftw = 0x80;
+    x->r[7] = (struct fpreg){.mant = 1ull << 63, .sexp = 0x3fff};
+    x->fop = 0x7d9;
+    x->fcs = 0x0111; /* linear 13445: the real formats split it, beside the opcode */
+    x->fip = 0x13445 - 0x1110;
+    x->fds = 0x6011;
+    x->fdp = 0x67788 - 0x60110;
+    helper_x87_env(&vcpu, X87_STENV, la, 0, 0);
+    ck_assert_mem_eq((void *)(uintptr_t)la, real16, 14);
+    x->fcw = 0x27f;
+    helper_x87_env(&vcpu, X87_STENV, la, 1, 0);
+    ck_assert_mem_eq((void *)(uintptr_t)la, real32, 28);
+    vcpu.cr0 = CR0_PE;
+    x->fcw = 0x27f;
+    x->fip = 0x2345;
+    x->fdp = 0x6688;
+    helper_x87_env(&vcpu, X87_STENV, la, 0, 0);
+    ck_assert_mem_eq((void *)(uintptr_t)la, prot16, 14);
+    for (unsigned form = 0; form < 4; form++) { /* FNSAVE and FRSTOR in each format */
+        vcpu.cr0 = form & 2 ? CR0_PE : 0;
+        x->fcw = 0x27f;
+        x->fsw = 0x2900;
+        x->ftw = 0x80;
+        struct x87 before = *x;
+        helper_x87_env(&vcpu, X87_SAVE, la, form & 1, 0);
+        ck_assert_uint_eq(x->fcw, 0x37f);
+        ck_assert_uint_eq(x->ftw, 0);
+        memset(x->r, 0x55, sizeof x->r);
+        helper_x87_env(&vcpu, X87_RSTOR, la, form & 1, 0);
+        ck_assert_uint_eq(x->fcw, before.fcw);
+        ck_assert_uint_eq(x->fsw, before.fsw);
+        ck_assert_uint_eq(x->ftw, before.ftw);
+        for (unsigned i = 0; i < 8; i++) {
+            ck_assert_uint_eq(x->r[i].mant, before.r[i].mant);
+            ck_assert_uint_eq(x->r[i].sexp, before.r[i].sexp);
+        }
+    }
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -679,6 +799,7 @@ int main(int argc, char **argv)
     tcase_set_timeout(t, 300);
     tcase_add_test(t, agrees_with_the_processor_64);
     tcase_add_test(t, agrees_with_the_processor_32);
+    tcase_add_test(t, environment_formats);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
