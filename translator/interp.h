@@ -99,7 +99,9 @@ static inline struct tblock *next_op(struct cpu *cpu, u8 *frame, const struct xo
 }
 
 /* Comparisons of the fused forms; wider than IC_ so that a constant is always on the right. */
-enum xrel { XR_EQ, XR_NE, XR_LTU, XR_LEU, XR_GTU, XR_GEU, XR_LTS, XR_LES, XR_GTS, XR_GES, XR_COUNT };
+enum xrel {
+    XR_EQ, XR_NE, XR_LTU, XR_LEU, XR_GTU, XR_GEU, XR_LTS, XR_LES, XR_GTS, XR_GES, XR_COUNT
+};
 
 /* Functions by op (interp_ops.c); NULL where there is no such form.  imm: operand b is x->imm. */
 extern xop_fn *const xop_pure[IR_OP_COUNT][4];

@@ -57,7 +57,7 @@ ir_ref ir_emit(struct ir *ir, enum ir_op op, unsigned w, unsigned aux, u64 imm, 
 {
     assert(ir->count < IR_MAX);
     ir->insns[ir->count] =
-        (struct ir_insn){.op = (u16)op, .w = (u8)w, .aux = (u8)aux, .arg = {a, b, c, d}, .imm = imm};
+        (struct ir_insn){(u16)op, (u8)w, (u8)aux, 0, {a, b, c, d}, imm};
     return (ir_ref)ir->count++;
 }
 

@@ -35,7 +35,7 @@ enum {
     E_MARK = 1 << 13,
     E_EXIT = 1 << 14,  /* may leave the block */
     E_END = 1 << 15,   /* leaves the block */
-    E_RMXCSR = 1 << 16, /* depends on MXCSR and accrues its flags: may be dropped only if... never */
+    E_RMXCSR = 1 << 16, /* depends on MXCSR and accrues its flags: never dropped */
 };
 
 /* icmp relations. */

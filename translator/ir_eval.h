@@ -5,8 +5,7 @@
  * are their EFLAGS bits (FL_ARITH), the other bits 0.  Everything is inline so that an engine that
  * names op and width as constants gets only that case.
  *
- * Flags that the manual leaves undefined get one fixed value, the one that current processors
- * give (checked by tests/unit/test_ir_eval.c).
+ * Flags that the manual leaves undefined get one fixed value.
  */
 #ifndef DRAGOMAN_TRANSLATOR_IR_EVAL_H
 #define DRAGOMAN_TRANSLATOR_IR_EVAL_H

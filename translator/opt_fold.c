@@ -242,8 +242,6 @@ static ir_ref trunc_of_deposit(struct fold *f, unsigned i, const struct ir_insn 
         return 0;
     if (lo == dlo && hi == dhi)
         return d->arg[1];
-    if (lo - dlo != 0 && lo - dlo != 8)
-        return 0;
     return become(f, i, IR_trunc, in->w, d->aux, lo - dlo, d->arg[1], 0, 0);
 }
 
