@@ -275,8 +275,10 @@ bool cpu_service(struct cpu *cpu)
         return false;
     /* The bell is silenced first and the pins read after, so that no ring is lost. */
     atomic_fetch_and(&cpu->requests, ~(bits & ~(u32)REQ_EXIT));
-    if (bits & REQ_WORK)
+    if (bits & REQ_WORK) {
+        mmu_run_pending(&cpu->mmu);
         run_work(cpu);
+    }
     if (cpu->exc_vector >= 0) {
         cpu_deliver_pending(cpu);
         cpu_unmask(cpu);

@@ -64,7 +64,7 @@ static void show_help(const struct options *o)
     case HELP_CPU: cpu_model_help(print_stdout, NULL); break;
     case HELP_ACCEL: accel_help(); break;
     case HELP_DEVICE: pc_device_help(print_stdout, NULL); break;
-    case HELP_MACHINE: printf("Machines (-machine NAME):\n  pc   440FX and PIIX3 (default)\n"); break;
+    case HELP_MACHINE: printf("Machines (-machine NAME):\n  pc   440FX and PIIX3\n"); break;
     case HELP_LOG: log_help(); break;
     case HELP_DISPLAY: printf("Displays (-display NAME):\n  none\n"); break;
     default: options_print_help(); break;
@@ -115,8 +115,8 @@ static const char *find_firmware(const char *name)
         return name;
     if (!strchr(wanted, '/') && program_directory(dir, sizeof dir)) {
         for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
-            if (snprintf(path, sizeof path, "%s/%s/%s", dir, places[i], wanted) < (int)sizeof path &&
-                access(path, R_OK) == 0)
+            int n = snprintf(path, sizeof path, "%s/%s/%s", dir, places[i], wanted);
+            if (n < (int)sizeof path && access(path, R_OK) == 0)
                 return path;
         }
     }
@@ -236,7 +236,8 @@ static int run(const struct options *o)
     if (streams.own_monitor && !machine_add_chardev(&pc.machine, streams.own_monitor))
         fatal("-monitor: too many character devices");
     for (unsigned i = 0; i < streams.monitors; i++)
-        monitors[i] = monitor_create(&pc, streams.monitor[i]);
+        monitors[i] = monitor_create(&pc, streams.monitor[i],
+                                     streams.monitor[i] != streams.own_monitor);
     int status = machine_run(&pc.machine);
     for (unsigned i = 0; i < streams.monitors; i++)
         monitor_free(monitors[i]);

@@ -25,6 +25,8 @@ struct monitor {
 
     char line[LINE_MAX_BYTES];
     unsigned length;
+    bool shared;  /* multiplexed with a guest's port */
+    bool greeted;
     bool busy; /* a line waits for its execution; input waits for it */
     u8 escape; /* 1 after ESC, 2 after ESC [ */
     char history[HISTORY][LINE_MAX_BYTES];
@@ -216,16 +218,28 @@ static void receive(void *opaque, const u8 *bytes, size_t count)
     flush(mon);
 }
 
+static void greet(struct monitor *mon)
+{
+    if (!mon->greeted)
+        put(mon, "Dragoman monitor - type 'help' for the commands\n");
+    mon->greeted = true;
+    put(mon, prompt);
+    put_raw(mon, mon->line, mon->length);
+    flush(mon);
+}
+
 static void event(void *opaque, enum chardev_event e)
 {
     struct monitor *mon = opaque;
-    if (e != CHARDEV_OPENED)
-        return;
-    mon->length = 0;
-    mon->out_count = 0;
-    put(mon, "Dragoman monitor - type 'help' for the commands\n");
-    put(mon, prompt);
-    flush(mon);
+    if (e == CHARDEV_FOCUS_IN) {
+        greet(mon);
+    } else if (e == CHARDEV_OPENED) {
+        mon->length = 0;
+        mon->out_count = 0;
+        mon->greeted = false;
+        if (!mon->shared)
+            greet(mon);
+    }
 }
 
 static void room(void *opaque)
@@ -233,13 +247,14 @@ static void room(void *opaque)
     flush(opaque);
 }
 
-struct monitor *monitor_create(struct pc *pc, struct chardev *c)
+struct monitor *monitor_create(struct pc *pc, struct chardev *c, bool shared)
 {
     struct monitor *mon = calloc(1, sizeof *mon);
     if (!mon)
         return NULL;
     mon->pc = pc;
     mon->chardev = c;
+    mon->shared = shared;
     struct chardev_frontend fe = {can_receive, receive, event, room, mon};
     chardev_attach(c, &fe);
     return mon;

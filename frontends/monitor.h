@@ -10,8 +10,9 @@ struct pc;
 struct monitor;
 
 /* Puts a monitor on `c` (a stream of the machine, or of a multiplexer of it), which must outlive
- * it.  NULL: no memory. */
-struct monitor *monitor_create(struct pc *pc, struct chardev *c);
+ * it.  `shared`: it is multiplexed, and the monitor is silent until it gets the keyboard.  NULL:
+ * no memory. */
+struct monitor *monitor_create(struct pc *pc, struct chardev *c, bool shared);
 void monitor_free(struct monitor *mon);
 
 /* ---- between monitor.c and monitor_commands.c ---- */

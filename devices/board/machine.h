@@ -66,7 +66,7 @@ struct machine {
     struct chardev *chardev[MACHINE_CHARDEVS];
     unsigned chardev_count;
 
-    /* The board's part of a reset, after all chips, under the machine lock; and its power button. */
+    /* The board's part of a reset, after all chips, and its power button.  Machine lock held. */
     void (*board_reset)(void *board);
     void (*power_button)(void *board);
     void *board;

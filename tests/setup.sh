@@ -1,0 +1,43 @@
+#!/bin/sh
+# Installs the Debian packages that building, the tests and the demo need, if any is missing.
+#
+#   tests/setup.sh [build|test]     (default: build; "test" adds what only the tests use)
+set -eu
+
+build="gcc meson ninja-build pkg-config binutils libcapstone-dev check busybox-static cpio gzip"
+test="python3 qemu-system-x86 seabios gcc-multilib gdb"
+
+wanted=$build
+[ "${1:-build}" = build ] || wanted="$wanted $test"
+
+missing=
+for package in $wanted; do
+    status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+    [ "$status" = "install ok installed" ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "setup: these packages are missing, and there is no sudo to install them:$missing" >&2
+        exit 1
+    fi
+    as_root=sudo
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+quietly() {
+    "$@" >"$log" 2>&1 || { cat "$log" >&2; echo "setup: failed: $*" >&2; exit 1; }
+}
+
+echo "setup: installing$missing"
+# shellcheck disable=SC2086  # the list is meant to be split
+if ! $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+        $missing >"$log" 2>&1; then
+    echo "setup: reading the package lists"
+    quietly $as_root apt-get update -q
+    quietly $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+        --no-install-recommends $missing
+fi

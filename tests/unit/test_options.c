@@ -1,0 +1,203 @@
+/* The command line: values, defaults of the streams, and one line for whatever is wrong. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "frontends/options.h"
+
+#define MAX_ARGS 16
+
+static struct options options;
+static char *error;
+
+/* Splits at blanks: no test needs one inside an argument. */
+static int parse(const char *line)
+{
+    static char copy[512];
+    char *argv[MAX_ARGS] = {(char *)"dragoman"};
+    int argc = 1;
+    snprintf(copy, sizeof copy, "%s", line);
+    for (char *p = strtok(copy, " "); p && argc < MAX_ARGS; p = strtok(NULL, " "))
+        argv[argc++] = p;
+    free(error);
+    options_free(&options);
+    int status = options_parse(&options, argc, argv, &error);
+    ck_assert_msg((status != 0) == (error != NULL), "%s: status %d, error %s", line, status, error);
+    if (error)
+        ck_assert_ptr_null(strchr(error, '\n'));
+    return status;
+}
+
+static void expect_error(const char *line, int status, const char *part)
+{
+    ck_assert_int_eq(parse(line), status);
+    ck_assert_msg(strstr(error, part) != NULL, "'%s' says '%s', without '%s'", line, error, part);
+}
+
+START_TEST(defaults)
+{
+    ck_assert_int_eq(parse(""), 0);
+    ck_assert_uint_eq(options.ram, 128ull << 20);
+    ck_assert_uint_eq(options.cpus, 1);
+    ck_assert_ptr_null(options.accel);
+    ck_assert_int_eq(options.help, HELP_NONE);
+    ck_assert(!options.no_reboot && !options.paused && !options.nographic);
+}
+END_TEST
+
+START_TEST(memory)
+{
+    static const struct {
+        const char *line;
+        u64 bytes;
+    } good[] = {
+        {"-m 1", 1ull << 20},          {"-m 512", 512ull << 20},   {"-m 2G", 2ull << 30},
+        {"-m 65536", 64ull << 30},     {"-m size=3G", 3ull << 30}, {"-m 4096M", 4ull << 30},
+        {"-m 2048k", 2ull << 20},      {"-m 0x80", 128ull << 20},  {"--m 64", 64ull << 20},
+    };
+    static const char *const wrong[] = {"-m 0",  "-m -5",    "-m 65G", "-m 1000000000G", "-m x",
+                                        "-m 5X", "-m size=", "-m 12K", "-m 99999999999999999999",
+                                        "-m 1.5G", "-m slots=3"};
+    for (unsigned i = 0; i < ARRAY_SIZE(good); i++) {
+        ck_assert_int_eq(parse(good[i].line), 0);
+        ck_assert_uint_eq(options.ram, good[i].bytes);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++)
+        expect_error(wrong[i], OPTIONS_STATUS_BAD, "-m");
+}
+END_TEST
+
+START_TEST(processors)
+{
+    ck_assert_int_eq(parse("-smp 4"), 0);
+    ck_assert_uint_eq(options.cpus, 4);
+    ck_assert_int_eq(parse("-smp cpus=2,maxcpus=4"), 0);
+    ck_assert_uint_eq(options.cpus, 2);
+    ck_assert_int_eq(parse("-smp sockets=2,cores=3,threads=1"), 0);
+    ck_assert_uint_eq(options.cpus, 6);
+    expect_error("-smp 0", OPTIONS_STATUS_BAD, "-smp");
+    expect_error("-smp 100000", OPTIONS_STATUS_BAD, "-smp");
+    expect_error("-smp -1", OPTIONS_STATUS_BAD, "-smp");
+    expect_error("-smp two", OPTIONS_STATUS_BAD, "two");
+    expect_error("-smp sockets=60,cores=60", OPTIONS_STATUS_BAD, "-smp");
+    expect_error("-smp turbo=1", OPTIONS_STATUS_BAD, "turbo");
+}
+END_TEST
+
+START_TEST(accelerators)
+{
+    ck_assert_int_eq(parse("-accel interp,tb-size=16"), 0);
+    ck_assert_str_eq(options.accel, "interp");
+    ck_assert_uint_eq(options.code_bytes, 16ull << 20);
+    ck_assert_int_eq(parse("-machine pc,accel=dbt"), 0);
+    ck_assert_str_eq(options.accel, "dbt");
+    ck_assert_int_eq(parse("-accel help"), 0);
+    ck_assert_int_eq(options.help, HELP_ACCEL);
+    expect_error("-accel interp,tb-size=many", OPTIONS_STATUS_BAD, "tb-size");
+    expect_error("-accel interp,speed=9", OPTIONS_STATUS_BAD, "speed");
+    expect_error("-machine q35", OPTIONS_STATUS_BAD, "q35");
+}
+END_TEST
+
+START_TEST(usage)
+{
+    expect_error("-nosuch", OPTIONS_STATUS_USAGE, "-nosuch");
+    expect_error("-", OPTIONS_STATUS_USAGE, "'-'");
+    expect_error("-m", OPTIONS_STATUS_USAGE, "-m");
+    expect_error("-initrd x", OPTIONS_STATUS_USAGE, "-kernel");
+    expect_error("-append quiet", OPTIONS_STATUS_USAGE, "-kernel");
+    expect_error("one two", OPTIONS_STATUS_USAGE, "two");
+    ck_assert_int_eq(parse("bzImage -append quiet"), 0);
+    ck_assert_str_eq(options.kernel, "bzImage");
+}
+END_TEST
+
+START_TEST(devices)
+{
+    ck_assert_int_eq(parse("-device isa-debug-exit,iobase=0xf4,iosize=0x4 -device pc-testdev"), 0);
+    ck_assert_uint_eq(options.devices, 2);
+    ck_assert_int_eq(parse("-device help"), 0);
+    ck_assert_int_eq(options.help, HELP_DEVICE);
+    expect_error("-device warp-drive", OPTIONS_STATUS_BAD, "warp-drive");
+    expect_error("-device isa-debug-exit,iobase=fast", OPTIONS_STATUS_BAD, "iobase");
+    expect_error("-device isa-debug-exit,iobase=-1", OPTIONS_STATUS_BAD, "iobase");
+    expect_error("-device isa-debug-exit,iosize=8", OPTIONS_STATUS_BAD, "iosize");
+    expect_error("-device isa-debug-exit,colour=1", OPTIONS_STATUS_BAD, "colour");
+    expect_error("-device isa-debug-exi", OPTIONS_STATUS_BAD, "isa-debug-exi");
+}
+END_TEST
+
+START_TEST(others)
+{
+    ck_assert_int_eq(parse("-d in_asm,int -d mmu"), 0);
+    ck_assert_uint_eq(options.log_mask,
+                      BIT(LOG_BIT_in_asm) | BIT(LOG_BIT_int) | BIT(LOG_BIT_mmu));
+    expect_error("-d in_asm,gossip", OPTIONS_STATUS_BAD, "gossip");
+    expect_error("-display sdl", OPTIONS_STATUS_BAD, "sdl");
+    expect_error("-vga std", OPTIONS_STATUS_BAD, "-vga");
+    expect_error("-rtc base=noon", OPTIONS_STATUS_BAD, "noon");
+    expect_error("-serial null -serial null -serial null -serial null -serial null",
+                 OPTIONS_STATUS_BAD, "-serial");
+    ck_assert_int_eq(parse("-global isa-debugcon.iobase=0x402 -debugcon stdio"), 0);
+    ck_assert_uint_eq(options.debugcon_port, 0x402);
+    ck_assert_int_eq(parse("-nodefaults -no-user-config -vnc none -net none -name x -version"), 0);
+    ck_assert_int_eq(options.help, HELP_VERSION);
+}
+END_TEST
+
+/* Where serial port 0 and the monitor end up, as in QEMU. */
+START_TEST(streams)
+{
+    static const struct {
+        const char *line, *serial, *monitor;
+    } rows[] = {
+        {"", "mon:stdio", NULL},
+        {"-nographic", "mon:stdio", NULL},
+        {"-nographic -monitor none", "stdio", NULL},
+        {"-nographic -serial file:x", "file:x", "stdio"},
+        {"-nographic -serial mon:stdio", "mon:stdio", NULL},
+        {"-nographic -serial stdio", "stdio", NULL},
+        {"-nographic -serial none", NULL, "stdio"},
+        {"-nographic -monitor stdio", "null", "stdio"},
+        {"-display none", "null", NULL},
+        {"-display none -serial stdio", "stdio", NULL},
+        {"-display none -monitor stdio", "null", "stdio"},
+        {"-nodefaults", NULL, NULL},
+        {"-nodefaults -serial stdio -nographic", "stdio", NULL},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct options_streams s;
+        ck_assert_int_eq(parse(rows[i].line), 0);
+        options_streams(&options, &s);
+        ck_assert_msg(!s.serial[0] == !rows[i].serial &&
+                          (!s.serial[0] || !strcmp(s.serial[0], rows[i].serial)),
+                      "'%s': serial is %s", rows[i].line, s.serial[0]);
+        ck_assert_msg(!s.monitor == !rows[i].monitor &&
+                          (!s.monitor || !strcmp(s.monitor, rows[i].monitor)),
+                      "'%s': monitor is %s", rows[i].line, s.monitor);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("options");
+    TCase *t = tcase_create("options");
+    tcase_add_test(t, defaults);
+    tcase_add_test(t, memory);
+    tcase_add_test(t, processors);
+    tcase_add_test(t, accelerators);
+    tcase_add_test(t, usage);
+    tcase_add_test(t, devices);
+    tcase_add_test(t, others);
+    tcase_add_test(t, streams);
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    free(error);
+    options_free(&options);
+    return failed ? 1 : 0;
+}
