@@ -169,7 +169,7 @@ static bool load_elf(struct boot_kernel *k, const struct boot_request *r, const 
     struct elf e;
     u64 low, high;
     if (!elf_open(&e, image, size))
-        return malformed(r, "its multiboot header has no addresses, and its ELF header is not sound",
+        return malformed(r, "its multiboot header has no addresses and its ELF header is not sound",
                          error);
     if (!elf_range(&e, &low, &high))
         return malformed(r, "it is truncated: an ELF segment lies beyond the end of the file",
