@@ -2,10 +2,20 @@
 #include "translator/x64/x64_sel.h"
 
 /* The flags op that goes with result r, if the host's flags must come out of it. */
-static ir_ref wanted_twin(const struct x64_sel *s, ir_ref r)
+static ir_ref wanted_twin(struct x64_sel *s, ir_ref r)
 {
     ir_ref f = s->val[r].twin;
-    return f && !(s->val[f].flags & VAL_DONE) && x64_flags_wanted(s, f) ? f : 0;
+    if (!f || s->val[f].flags & VAL_DONE || !x64_flags_wanted(s, f))
+        return 0;
+    /* The old flags that it keeps may be read from struct cpu only later in the IR: do it now. */
+    for (unsigned k = 0; k < ir_args(&s->ir->insns[f]); k++) {
+        ir_ref old = s->ir->insns[f].arg[k];
+        if (old > s->cur && s->ir->insns[old].op == IR_getf && !(s->val[old].flags & VAL_DONE)) {
+            s->val[old].flags |= VAL_DONE;
+            x64_emit_flags(s, &s->ir->insns[old]);
+        }
+    }
+    return f;
 }
 
 static void flags_done(struct x64_sel *s, ir_ref f)

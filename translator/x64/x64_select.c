@@ -138,6 +138,18 @@ static bool is_twin(const struct x64_sel *s, const struct ir_insn *v, const stru
     return false;
 }
 
+/* Whether the old flags that f keeps are known where the op at v is emitted. */
+static bool old_flags_ready(const struct x64_sel *s, unsigned f, unsigned v)
+{
+    const struct ir_insn *in = &s->ir->insns[f];
+    for (unsigned k = 0; k < ir_args(in); k++) {
+        const struct ir_insn *old = &s->ir->insns[in->arg[k]];
+        if (in->arg[k] > v && is_flags_op(old) && old->op != IR_getf)
+            return false;
+    }
+    return true;
+}
+
 static void pair_flags(struct x64_sel *s, unsigned f)
 {
     const struct ir_insn *in = &s->ir->insns[f];
@@ -147,7 +159,8 @@ static void pair_flags(struct x64_sel *s, unsigned f)
             if (i < 1 || i >= (int)s->ir->count || s->val[i].root != i)
                 continue;
             if (!is_flags_op(&s->ir->insns[i]) && !s->val[i].twin &&
-                out_type(&s->ir->insns[i]) == 'i' && is_twin(s, &s->ir->insns[i], in)) {
+                out_type(&s->ir->insns[i]) == 'i' && is_twin(s, &s->ir->insns[i], in) &&
+                old_flags_ready(s, f, (unsigned)i)) {
                 s->val[f].twin = (ir_ref)i;
                 s->val[i].twin = (ir_ref)f;
                 return;
