@@ -2,8 +2,9 @@
  * precise exceptions, eviction.
  *
  * One engine serves all vCPUs of a machine.  Blocks are translated under the engine's lock and
- * executed without any; memory for code and records is bump-allocated and given back all at once
- * when the code buffer is full (no vCPU is in emitted code then).
+ * executed without any; memory for code, sites and exits is bump-allocated and given back all at
+ * once when the code buffer is full (no vCPU is in emitted code then).  Block records outlive that
+ * until the block cache frees them, so they have a pool of their own.
  */
 #include <cpuid.h>
 #include <setjmp.h>
@@ -22,8 +23,15 @@
 #define DEFAULT_CODE_BYTES (256ull << 20)
 #define MAX_BLOCK_CODE (64u << 10)
 #define MAX_EXITS (8u << 20)
+#define MAX_BLOCKS (2u << 20)
 #define ARENA_BYTES (1ull << 30) /* of address space; committed on touch */
 #define MAX_CPUS 256u
+
+/* Records are reused while their old code stays where it was, hence the address. */
+struct code_index {
+    u64 code;
+    struct x64_block *block;
+};
 
 struct x64_engine {
     struct bus *bus;
@@ -35,7 +43,10 @@ struct x64_engine {
     u64 arena_used;
     struct x64_exit *exits;
     u32 exit_count;
-    struct x64_block **index; /* blocks in the order of their code */
+    struct x64_block *pool, *free_blocks; /* records never used yet; freed ones */
+    u32 pool_used;
+    pthread_mutex_t pool_lock;
+    struct code_index *index; /* blocks in the order of their code */
     u32 index_count;
     struct x64_counters counters;
     struct front_counters front;
@@ -91,12 +102,12 @@ static struct x64_block *block_at(struct x64_engine *e, u64 address)
     u32 lo = 0, hi = e->index_count;
     while (lo < hi) {
         u32 mid = (lo + hi) / 2;
-        if (e->index[mid]->code <= address)
+        if (e->index[mid].code <= address)
             lo = mid + 1;
         else
             hi = mid;
     }
-    struct x64_block *b = lo ? e->index[lo - 1] : NULL;
+    struct x64_block *b = lo ? e->index[lo - 1].block : NULL;
     return b && address <= b->code + b->size ? b : NULL;
 }
 
@@ -216,6 +227,32 @@ static void drop_block(void *opaque, struct block *block)
     e->counters.retired++;
 }
 
+/* block_hooks.free */
+static void free_block(void *opaque, struct block *block)
+{
+    struct x64_engine *e = opaque;
+    struct x64_block *b = container_of(block, struct x64_block, b);
+    pthread_mutex_lock(&e->pool_lock);
+    b->next_free = e->free_blocks;
+    e->free_blocks = b;
+    pthread_mutex_unlock(&e->pool_lock);
+}
+
+/* A zeroed block record, or NULL when all are in use. */
+static struct x64_block *new_block(struct x64_engine *e)
+{
+    pthread_mutex_lock(&e->pool_lock);
+    struct x64_block *b = e->free_blocks;
+    if (b)
+        e->free_blocks = b->next_free;
+    else if (e->pool_used < MAX_BLOCKS)
+        b = &e->pool[e->pool_used++];
+    pthread_mutex_unlock(&e->pool_lock);
+    if (b)
+        memset(b, 0, sizeof *b);
+    return b;
+}
+
 static struct block *current_block(void *opaque, struct cpu *cpu)
 {
     struct x64_engine *e = opaque;
@@ -260,7 +297,7 @@ static void flush_all(struct x64_engine *e)
 static bool nearly_full(const struct x64_engine *e)
 {
     return e->code.size - e->used < 2 * MAX_BLOCK_CODE ||
-           ARENA_BYTES - e->arena_used < (1u << 20) || MAX_EXITS - e->exit_count < 2 * MAX_STUBS;
+           ARENA_BYTES - e->arena_used < (1u << 20) || MAX_BLOCKS - e->index_count < 2 || MAX_EXITS - e->exit_count < 2 * MAX_STUBS;
 }
 
 static void log_host_code(const struct x64_block *b)
@@ -311,8 +348,9 @@ static struct x64_block *translate(struct x64_vcpu *v)
     if (nearly_full(e))
         flush_all(e);
     u64 start = now_ns();
-    struct x64_block *b = arena_alloc(e, sizeof *b);
-    memset(b, 0, sizeof *b);
+    struct x64_block *b = new_block(e);
+    if (!b)
+        fatal("dbt: out of block records; use a smaller code cache (-accel dbt,tb-size=N)");
     bool ok = front_translate(cpu, &v->ir, &b->b, &e->front, e->verify);
     if (ok && !select_block(v, b)) {
         log_event(unimp, "dbt: block at %#llx does not fit (%s): one instruction at a time\n",
@@ -326,7 +364,7 @@ static struct x64_block *translate(struct x64_vcpu *v)
                   (unsigned long long)cpu->rip, v->sel.failed ? v->sel.failed : "code");
     }
     if (ok) {
-        e->index[e->index_count++] = b;
+        e->index[e->index_count++] = (struct code_index){b->code, b};
         e->counters.blocks++;
         e->counters.guest_insns += v->ir.guest_insns;
         e->counters.host_bytes += b->size;
@@ -334,6 +372,8 @@ static struct x64_block *translate(struct x64_vcpu *v)
             log_host_code(b);
         block_insert(e->cache, &b->b);
         e->counters.compile_ns += now_ns() - start;
+    } else {
+        free_block(e, &b->b);
     }
     pthread_mutex_unlock(&e->lock);
     return ok ? b : NULL;
@@ -472,7 +512,10 @@ static void dbt_destroy(void *engine)
     if (e->exits)
         munmap(e->exits, MAX_EXITS * sizeof *e->exits);
     if (e->index)
-        munmap(e->index, MAX_EXITS * sizeof *e->index);
+        munmap(e->index, MAX_BLOCKS * sizeof *e->index);
+    if (e->pool)
+        munmap(e->pool, MAX_BLOCKS * sizeof *e->pool);
+    pthread_mutex_destroy(&e->pool_lock);
     pthread_mutex_destroy(&e->lock);
     pthread_cond_destroy(&e->resume);
     free(e);
@@ -498,14 +541,16 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     e->avx = __builtin_cpu_supports("avx");
     e->lzcnt = host_has_lzcnt();
     pthread_mutex_init(&e->lock, NULL);
+    pthread_mutex_init(&e->pool_lock, NULL);
     pthread_cond_init(&e->resume, NULL);
     e->arena = reserve(ARENA_BYTES);
     e->exits = reserve(MAX_EXITS * sizeof *e->exits);
-    e->index = reserve(MAX_EXITS * sizeof *e->index);
-    struct block_hooks bh = {.drop = drop_block, .current_hit = current_hit,
+    e->index = reserve(MAX_BLOCKS * sizeof *e->index);
+    e->pool = reserve(MAX_BLOCKS * sizeof *e->pool);
+    struct block_hooks bh = {.drop = drop_block, .free = free_block, .current_hit = current_hit,
                              .current = current_block, .opaque = e};
     e->cache = block_cache_create(bus, &bh);
-    if (!e->arena || !e->exits || !e->index || !e->cache || !codebuf_init(&e->code, size)) {
+    if (!e->arena || !e->exits || !e->index || !e->pool || !e->cache || !codebuf_init(&e->code, size)) {
         dbt_destroy(e);
         return NULL;
     }

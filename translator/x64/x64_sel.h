@@ -68,6 +68,7 @@ struct x64_block {
     struct x64_site *sites;
     u32 site_count;
     struct x64_exit *in; /* exits chained to this block */
+    struct x64_block *next_free;
 };
 
 /* Addresses of the thunks (executable view); made once per engine.  Those of the slow paths keep
