@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Bad input: exactly one line on stderr that names what is wrong, the right status, no more."""
+import os
+import pathlib
+import resource
+import sys
+import tempfile
+
+from common import DRAGOMAN, boot_sector_rom, run
+
+BAD, USAGE = 1, 2
+
+
+def cases(tmp):
+    empty, junk, directory = tmp / "empty", tmp / "junk", tmp
+    short, kernel, initrd = tmp / "short", tmp / "kernel", tmp / "initrd"
+    empty.write_bytes(b"")
+    junk.write_bytes(bytes(range(256)) * 64)
+    image = bytearray(16384)
+    image[0x1f1] = 4
+    image[0x1f4:0x1f8] = (65536).to_bytes(4, "little")
+    image[0x1fe:0x200] = b"\x55\xaa"
+    image[0x202:0x206] = b"HdrS"
+    image[0x206:0x208] = (0x20f).to_bytes(2, "little")
+    image[0x211] = 1
+    image[0x22c:0x230] = (0x7fffffff).to_bytes(4, "little")
+    image[0x238:0x23c] = (2047).to_bytes(4, "little")
+    short.write_bytes(image)
+    image[0x1f4:0x1f8] = (512).to_bytes(4, "little")
+    kernel.write_bytes(image)
+    initrd.write_bytes(b"x" * (9 << 20))
+    secret = tmp / "secret"
+    secret.write_bytes(b"x" * 4096)
+    secret.chmod(0)
+    rom = tmp / "rom"
+    rom.write_bytes(boot_sector_rom(b"\xf4"))
+    base = ["-bios", rom, "-display", "none"]
+    yield ["-kernel", "/nonexistent"], BAD, "/nonexistent"
+    yield ["-kernel", directory], BAD, directory
+    yield ["-kernel", empty], BAD, empty
+    yield ["-kernel", junk], BAD, junk
+    yield ["-kernel", short], BAD, "truncated"
+    yield ["-kernel", kernel, "-initrd", "/nonexistent"], BAD, "/nonexistent"
+    yield ["-kernel", kernel, "-initrd", initrd, "-m", "8"], BAD, initrd
+    yield ["-kernel", kernel, "-append", "x" * 3000], BAD, "-append"
+    if os.geteuid() != 0:
+        yield ["-kernel", secret], BAD, secret
+    yield ["-bios", "/nonexistent"], BAD, "/nonexistent"
+    yield ["-bios", empty], BAD, empty
+    yield ["-m", "0"], BAD, "-m"
+    yield ["-m", "100T"], BAD, "-m"
+    yield ["-m", "lots"], BAD, "lots"
+    yield ["-smp", "0"], BAD, "-smp"
+    yield ["-smp", "4000"], BAD, "-smp"
+    yield ["-cpu", "abacus"], BAD, "abacus"
+    yield ["-cpu", "qemu64,+wings"], BAD, "wings"
+    yield ["-accel", "magic"], BAD, "magic"
+    yield ["-machine", "toaster"], BAD, "toaster"
+    yield ["-device", "toaster"], BAD, "toaster"
+    yield ["-device", "isa-debug-exit,iobase=x"], BAD, "iobase"
+    yield ["-serial", "modem"], BAD, "modem"
+    yield ["-serial", "file:/nonexistent/x"], BAD, "/nonexistent/x"
+    yield ["-serial", "unix:/nonexistent/x"], BAD, "/nonexistent/x"
+    yield ["-serial", "stdio", "-monitor", "stdio"], BAD, "stdio"
+    yield ["-display", "hologram"], BAD, "hologram"
+    yield ["-d", "gossip"], BAD, "gossip"
+    yield ["-D", "/nonexistent/log"], BAD, "/nonexistent/log"
+    yield ["-frobnicate"], USAGE, "-frobnicate"
+    yield ["-m"], USAGE, "-m"
+    yield ["-initrd", initrd], USAGE, "-initrd"
+    for words, status, name in [(["-m", "32G"], BAD, "memory")]:
+        yield base + words, status, name
+
+
+def little_memory():
+    """The host refuses the address space for guest RAM."""
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+
+
+def main():
+    failures = 0
+    with tempfile.TemporaryDirectory() as name:
+        tmp = pathlib.Path(name)
+        rom = tmp / "rom"
+        for args, status, part in cases(tmp):
+            words = [str(a) for a in args]
+            if "-bios" not in words:
+                words = ["-bios", str(rom), *words]
+            if "-display" not in words:
+                words = ["-display", "none", *words]
+            limit = little_memory if part == "memory" else None
+            result = run(*words, timeout=20, preexec_fn=limit)
+            lines = result.stderr.splitlines()
+            good = (result.returncode == status and len(lines) == 1
+                    and lines[0].startswith("dragoman: ") and str(part) in lines[0]
+                    and not result.stdout)
+            if not good:
+                failures += 1
+                print("FAILED:", *[w if len(w) < 80 else w[:20] + "..." for w in words])
+                print(f"  status {result.returncode}, expected {status} and '{part}' in one line")
+                print("  stdout:", result.stdout[:300])
+                print("  stderr:", result.stderr[:600])
+    print(f"{DRAGOMAN}: {failures} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

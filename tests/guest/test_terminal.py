@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""The program on a terminal: Ctrl-A keys, monitor, signals, resets, exits; the terminal as found.
+
+The guests are firmware images of a few instructions, so that nothing else has to work.
+"""
+import os
+import pathlib
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+from common import DRAGOMAN, boot_sector_rom, out_byte, out_string, run
+
+HALT = b"\xfa\xf4\xeb\xfd"  # cli; hlt; jmp to the hlt
+
+
+class Terminal:
+    """dragoman on a pseudo terminal."""
+
+    def __init__(self, *args):
+        self.master, self.slave = pty.openpty()
+        self.found = termios.tcgetattr(self.slave)
+        self.process = subprocess.Popen([DRAGOMAN, *map(str, args)], stdin=self.slave,
+                                        stdout=self.slave, stderr=self.slave,
+                                        start_new_session=True)
+        self.text = ""
+
+    def expect(self, part, seconds=20):
+        """Waits until `part` has been seen; what came up to there is gone then."""
+        end = time.monotonic() + seconds
+        while part not in self.text:
+            left = end - time.monotonic()
+            assert left > 0, f"no '{part}' in {self.text!r}"
+            if select.select([self.master], [], [], left)[0]:
+                self.text += os.read(self.master, 65536).decode("latin-1")
+        before, self.text = self.text.split(part, 1)
+        return before
+
+    def send(self, text):
+        os.write(self.master, text.encode("latin-1"))
+
+    def wait(self, seconds=20):
+        status = self.process.wait(seconds)
+        assert termios.tcgetattr(self.slave) == self.found, "the terminal was left changed"
+        return status
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+def echo_rom():
+    """Says READY and sends back what it receives on COM1."""
+    loop = (b"\xba\xfd\x03\xec\xa8\x01\x74\xf8"  # wait: mov dx,3fd; in al,dx; test al,1; jz wait
+            b"\xba\xf8\x03\xec\xee\xeb\xf1")     # mov dx,3f8; in al,dx; out dx,al; jmp wait
+    return boot_sector_rom(out_string("READY\n") + loop)
+
+
+def test_keys_and_monitor(tmp):
+    rom = tmp / "echo"
+    rom.write_bytes(echo_rom())
+    t = Terminal("-bios", rom, "-nographic")
+    try:
+        t.expect("READY")
+        t.send("hello")
+        t.expect("hello")
+        t.send("\x01\x01")
+        t.expect("\x01")
+        t.send("\x01c")
+        t.expect("(dragoman) ")
+        for command, answer in [("info status", "VM status: running"), ("info version", "dragoman"),
+                                ("info registers", "EIP="), ("info pic", "pic master"),
+                                ("info mtree", "firmware"), ("info qtree", "i440fx"),
+                                ("info jit", "accelerator:"), ("info chardev", "stdio"),
+                                ("info mem", "paging is off"), ("info pci", "8086"),
+                                ("x /2i 0xffff0", "jmp"), ("xp /4xb 0xffff0", "0xea 0x00 0x00 0x00"),
+                                ("print 2 + 3 * (4 | 1)", "0x11"), ("p/d -1", "-1"),
+                                ("print 1 / 0", "division by zero"), ("print $nosuch", "unknown"),
+                                ("nosuch", "unknown command 'nosuch'"), ("info nosuch", "nosuch"),
+                                ("stop", ""), ("info status", "VM status: paused"), ("cont", ""),
+                                ("info status", "VM status: running")]:
+            t.send(command + "\r")
+            t.expect("\n")
+            got = t.expect("(dragoman) ")
+            assert answer in got, f"{command}: {got!r}"
+        t.send("system_reset\r")
+        t.expect("(dragoman) ")
+        t.send("\x01c")
+        t.expect("READY")
+        t.send("\x01x")
+        assert t.wait() == 0
+    finally:
+        t.close()
+
+
+def test_paused_start(tmp):
+    rom = tmp / "echo"
+    t = Terminal("-bios", rom, "-nographic", "-S")
+    try:
+        t.send("\x01c")
+        t.expect("(dragoman) ")
+        assert "READY" not in t.text
+        t.send("info status\r")
+        t.expect("VM status: paused")
+        t.send("cont\r")
+        t.send("\x01c")
+        t.expect("READY")
+        t.send("\x01cquit\r")
+        assert t.wait() == 0
+    finally:
+        t.close()
+
+
+def test_signals(tmp):
+    rom = tmp / "echo"
+    for number, status, text in [(signal.SIGTERM, 0, "signal 15"), (signal.SIGINT, 0, "signal 2"),
+                                 (signal.SIGHUP, 1, "closed")]:
+        t = Terminal("-bios", rom, "-nographic")
+        try:
+            t.expect("READY")
+            t.process.send_signal(number)
+            assert t.wait() == status
+            t.expect(text)
+        finally:
+            t.close()
+
+
+def test_hangup(tmp):
+    rom = tmp / "echo"
+    errors = tmp / "errors"
+    master, slave = pty.openpty()
+    with open(errors, "w") as log:
+        process = subprocess.Popen([DRAGOMAN, "-bios", str(rom), "-nographic"], stdin=slave,
+                                   stdout=slave, stderr=log, start_new_session=True)
+    os.close(slave)
+    assert os.read(master, 1)
+    os.close(master)
+    assert process.wait(20) == 1
+    lines = errors.read_text().splitlines()
+    assert len(lines) == 1 and "closed" in lines[0], lines
+
+
+def boot(tmp, code, *args):
+    rom = tmp / "rom"
+    rom.write_bytes(boot_sector_rom(code))
+    return run("-bios", rom, "-display", "none", "-serial", "stdio", *args)
+
+
+def test_resets(tmp):
+    """Each way to reset starts the firmware again; RAM stays, so that a counter there tells."""
+    count = b"\x31\xc0\x8e\xd8\xfe\x06\x00\x05\x80\x3e\x00\x05\x03\x75"  # inc [500]; cmp 3; jne
+    finish = out_byte(0xf4, 0)
+    start = out_string("x") + count + struct.pack("b", len(finish) + len(HALT)) + finish + HALT
+    exit_device = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+    ways = {
+        "cf9": out_byte(0xcf9, 2) + out_byte(0xcf9, 6),
+        "port 92": out_byte(0x92, 0) + out_byte(0x92, 3),
+        "keyboard controller": out_byte(0x64, 0xfe),
+        # An IDT without room makes three faults of one INT: lidt [600h], of zeros; int 3.
+        "triple fault": b"\x0f\x01\x1e\x00\x06\xcc",
+    }
+    for name, code in ways.items():
+        result = boot(tmp, start + code + HALT, *exit_device)
+        assert result.returncode == 1 and result.stdout == "xxx", f"{name}: {result}"
+        result = boot(tmp, start + code + HALT, *exit_device, "-no-reboot")
+        assert result.returncode == 0 and result.stdout == "x", f"{name}, -no-reboot: {result}"
+        if name == "triple fault":
+            assert "EIP=" in result.stderr, result.stderr
+
+
+def test_exits(tmp):
+    for value in (0, 1, 0x31):
+        result = boot(tmp, out_byte(0xf4, value) + HALT, "-device", "isa-debug-exit,iobase=0xf4")
+        assert result.returncode == (value << 1 | 1) & 0xff, result
+    # S5: PMBASE 600h and its enable bit in 00:01.3, then SLP_TYP 0 and SLP_EN in PM1_CNT.
+    def config(register, value):
+        return (b"\x66\xb8" + struct.pack("<I", 0x80000b00 | register) + b"\xba\xf8\x0c\x66\xef"
+                b"\x66\xb8" + struct.pack("<I", value) + b"\xba\xfc\x0c\x66\xef")
+    off = config(0x40, 0x601) + config(0x80, 1) + b"\xba\x04\x06\xb8\x00\x20\xef"
+    result = boot(tmp, off + HALT)
+    assert result.returncode == 0, result
+
+
+def test_debugcon(tmp):
+    out = tmp / "debug"
+    code = out_string("debug text", 0x402) + out_byte(0xf4, 0) + HALT
+    result = boot(tmp, code, "-debugcon", f"file:{out}", "-global", "isa-debugcon.iobase=0x402",
+                  "-device", "isa-debug-exit,iobase=0xf4")
+    assert result.returncode == 1 and out.read_text() == "debug text", result
+
+
+def main():
+    failures = 0
+    with tempfile.TemporaryDirectory() as name:
+        for test in [f for n, f in globals().items() if n.startswith("test_")]:
+            try:
+                test(pathlib.Path(name))
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                failures += 1
+                print(f"FAILED: {test.__name__}: {error}")
+    print(f"{failures} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
