@@ -9,8 +9,11 @@
 #include "translator/ir_eval.h"
 #include "translator/opt.h"
 
+#define SEEN 64u
+
 struct fold {
     struct ir *ir;
+    ir_ref seen[SEEN];  /* width ops met before, by hash */
     ir_ref map[IR_MAX]; /* what replaces each op */
 };
 
@@ -449,6 +452,22 @@ static ir_ref (*const folds[IR_OP_COUNT])(struct fold *f, unsigned i) = {
     [IR_fbits] = fold_fbits,   [IR_ifromv] = fold_ifromv,  [IR_exit_if] = fold_exit_if,
 };
 
+/* The same part of the same value, taken again: each mention of a narrow register lifts to one. */
+static ir_ref fold_repeated(struct fold *f, unsigned i)
+{
+    struct ir_insn *in = def(f, (ir_ref)i);
+    if (in->op != IR_trunc && in->op != IR_zext && in->op != IR_sext)
+        return 0;
+    unsigned key = in->arg[0] * 5u + in->op * 3u + in->w + in->aux * 7u + (unsigned)in->imm;
+    ir_ref *slot = &f->seen[key % SEEN];
+    struct ir_insn *old = def(f, *slot);
+    if (*slot && old->op == in->op && old->w == in->w && old->aux == in->aux &&
+        old->imm == in->imm && old->arg[0] == in->arg[0])
+        return *slot;
+    *slot = (ir_ref)i;
+    return 0;
+}
+
 /* Replaces an integer op of constants by its value; flags have no constant form. */
 static bool fold_constants(struct fold *f, unsigned i)
 {
@@ -476,6 +495,8 @@ static void fold_op(struct fold *f, unsigned i, struct opt_counters *counters)
         }
         ir_ref r = folds[in->op] ? folds[in->op](f, i) : 0;
         if (!r)
+            r = fold_repeated(f, i);
+        if (!r)
             return;
         counters->folded++;
         if (r != i) {
@@ -493,6 +514,7 @@ void opt_fold(struct ir *ir, struct opt_counters *counters)
     struct fold f;
     f.ir = ir;
     f.map[0] = 0;
+    memset(f.seen, 0, sizeof f.seen);
     opt_count_uses(ir);
     for (unsigned i = 1; i < ir->count; i++) {
         struct ir_insn *in = &ir->insns[i];

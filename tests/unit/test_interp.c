@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "random_ir.h"
 #include "tiny_machine.h"
+#include "translator/interp.h"
+#include "translator/opt.h"
 
 #define CODE16(name, text)                                                                      \
     __asm__(".pushsection .rodata\n.code16\n" #name ":\n" text "\n" #name "_end:\n"            \
@@ -119,7 +122,8 @@ END_TEST
 CODE64(fault64, "mov $1, %eax\n mov $0x7fffffff, %ebx\n add $1, %ebx\n"
                 "inc %eax\n mov $0x40000000, %edx\n"
                 "2: add %eax, (%rdx)\n inc %eax\n hlt\n"
-                ".org fault64 + 0x80\n pop %r8\n pop %r9\n pop %r10\n pop %r11\n mov %cr2, %r12\n hlt\n")
+                ".org fault64 + 0x80\n pop %r8\n pop %r9\n pop %r10\n pop %r11\n"
+                "mov %cr2, %r12\n hlt\n")
 
 START_TEST(test_precise_fault)
 {
@@ -202,7 +206,8 @@ START_TEST(test_smc_loop)
 END_TEST
 
 /* Data next to code, in the same 64 bytes: nothing is dropped. */
-CODE64(smc_near64, "mov $100, %ecx\n 1: mov %ecx, 2f(%rip)\n dec %ecx\n jnz 1b\n hlt\n 2: .long 0\n")
+CODE64(smc_near64, "mov $100, %ecx\n"
+                   "1: mov %ecx, 2f(%rip)\n dec %ecx\n jnz 1b\n hlt\n 2: .long 0\n")
 
 START_TEST(test_data_beside_code)
 {
@@ -284,7 +289,8 @@ END_TEST
 
 CODE64(atomic64, "mov $0x20000, %edi\n movq $5, (%rdi)\n mov $3, %eax\n lock xadd %rax, (%rdi)\n"
                  "mov $8, %eax\n mov $0x99, %ecx\n lock cmpxchg %rcx, (%rdi)\n sete %dl\n"
-                 "movl $1, 9(%rdi)\n lock incl 9(%rdi)\n mov $2, %ebx\n xchg %ebx, 0xfff(%rdi)\n hlt\n")
+                 "movl $1, 9(%rdi)\n lock incl 9(%rdi)\n"
+                 "mov $2, %ebx\n xchg %ebx, 0xfff(%rdi)\n hlt\n")
 
 START_TEST(test_atomics)
 {
@@ -300,7 +306,8 @@ START_TEST(test_atomics)
 END_TEST
 
 CODE64(sse64, "mov $0x3f800000, %eax\n movd %eax, %xmm0\n addss %xmm0, %xmm0\n mulss %xmm0, %xmm0\n"
-              "movaps %xmm0, 0x20000\n movd %xmm0, %ebx\n paddd %xmm0, %xmm0\n movdqu %xmm0, 0x20011\n hlt\n")
+              "movaps %xmm0, 0x20000\n movd %xmm0, %ebx\n paddd %xmm0, %xmm0\n"
+              "movdqu %xmm0, 0x20011\n hlt\n")
 
 START_TEST(test_sse)
 {
@@ -347,9 +354,69 @@ START_TEST(test_full_arena)
 }
 END_TEST
 
+/* ---- random IR: what compaction fuses must mean what the ops said ---- */
+
+static void run_ir(struct cpu *cpu, const struct ir *ir)
+{
+    static struct xmark mark[BLOCK_MAX_INSNS + 1];
+    static struct ir_insn vec[IR_MAX];
+    static struct tblock block;
+    struct vcpu *v = vcpu_of(cpu);
+    memcpy(&v->ir, ir, sizeof *ir);
+    struct xcompact n = interp_compact(v, mark, vec);
+    block.code = (struct xcode){NULL, n.ops, n.marks, v->scratch, mark, vec};
+    v->running = &block;
+    ck_assert_ptr_null(v->scratch->fn(cpu, (u8 *)v->frame, v->scratch));
+    v->running = NULL;
+}
+
+static void check_random_ir(u64 seed, bool optimise)
+{
+    static struct ir ir;
+    static struct opt_counters counters;
+    struct cpu *cpu = m.cpu;
+    random_ir_seed = seed;
+    random_ir_block(&ir, false);
+    struct opt_counters none = {0};
+    opt_dead(&ir, &none); /* counts the uses */
+    struct machine want = {.flags = random_ir_rnd() & FL_ARITH};
+    for (unsigned i = 0; i < 16; i++)
+        want.gpr[i] = cpu->gpr[i] = random_ir_const(W64);
+    for (unsigned i = 0; i < RANDOM_IR_ENV_BYTES; i++)
+        want.env[i] = ((u8 *)cpu)[RANDOM_IR_ENV + i] = (u8)random_ir_rnd();
+    for (unsigned i = 0; i < RANDOM_IR_MEM_BYTES; i++)
+        want.mem[i] = m.ram[RANDOM_IR_MEM + i] = (u8)random_ir_rnd();
+    cpu->eflags = FL_FIXED | want.flags;
+    cpu->lazy_kind = LAZY_NONE;
+    random_ir_walk(&want, &ir);
+    if (optimise)
+        opt_run(&ir, &counters, true);
+    run_ir(cpu, &ir);
+    cpu_flags(cpu);
+    for (unsigned i = 0; i < 16; i++)
+        ck_assert_msg(cpu->gpr[i] == want.gpr[i], "seed %llx: register %u",
+                      (unsigned long long)seed, i);
+    ck_assert_uint_eq(cpu->rip, want.exit);
+    ck_assert_int_eq(memcmp((u8 *)cpu + RANDOM_IR_ENV, want.env, RANDOM_IR_ENV_BYTES), 0);
+    ck_assert_int_eq(memcmp(m.ram + RANDOM_IR_MEM, want.mem, RANDOM_IR_MEM_BYTES), 0);
+    if (!want.flags_dead)
+        ck_assert_msg((cpu->eflags & FL_ARITH) == want.flags, "seed %llx: flags %llx, not %llx",
+                      (unsigned long long)seed, (unsigned long long)(cpu->eflags & FL_ARITH),
+                      (unsigned long long)want.flags);
+}
+
+START_TEST(test_random_ir)
+{
+    tiny_long(&m, 0x10000);
+    for (u64 s = 1; s <= 10000; s++)
+        check_random_ir(s * 0x9e3779b97f4a7c15ull, _i);
+}
+END_TEST
+
 /* Instructions per second, for the log; no bound, hosts differ. */
 CODE64(spin64, "mov $5000000, %ecx\n xor %eax, %eax\n 1: add %rcx, %rax\n mov %rax, 0x20000\n"
-               "xor 0x20008, %rax\n shl $1, %rax\n cmp $7, %eax\n je 2f\n dec %rcx\n jnz 1b\n 2: hlt\n")
+               "xor 0x20008, %rax\n shl $1, %rax\n cmp $7, %eax\n je 2f\n"
+               "dec %rcx\n jnz 1b\n 2: hlt\n")
 
 START_TEST(test_speed)
 {
@@ -388,6 +455,7 @@ int main(void)
     tcase_add_test(c, test_sse);
     tcase_add_test(c, test_strings);
     tcase_add_test(c, test_full_arena);
+    tcase_add_loop_test(c, test_random_ir, 0, 2);
     tcase_add_test(c, test_speed);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);

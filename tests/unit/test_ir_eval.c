@@ -46,7 +46,7 @@ static u64 ref_szp(unsigned bits, u64 r)
     return (bit_of(r, bits - 1) ? FL_SF : 0) | (r == 0 ? FL_ZF : 0) | (ones % 2 ? 0 : FL_PF);
 }
 
-/* Flags of the exact sums of the operands taken as unsigned, as signed, and of their low nibbles. */
+/* Flags of the exact sums of the operands: as unsigned, as signed, and of their low nibbles. */
 static u64 ref_arith(unsigned bits, u128 exact, s128 exact_signed, int nibble)
 {
     u64 r = (u64)exact & size_mask(bits / 8);

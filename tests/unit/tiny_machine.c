@@ -48,7 +48,8 @@ void tiny_real(struct tiny *m, u16 ip)
     struct cpu *cpu = m->cpu;
     cpu_reset(cpu, false);
     for (enum sreg s = SEG_ES; s <= SEG_GS; s++)
-        set_segment(cpu, s, 0, 0, 0xffff, SEG_P | SEG_S | SEG_RW | SEG_A | (s == SEG_CS ? SEG_CODE : 0));
+        set_segment(cpu, s, 0, 0, 0xffff,
+                    SEG_P | SEG_S | SEG_RW | SEG_A | (s == SEG_CS ? SEG_CODE : 0));
     cpu->rip = ip;
     cpu->gpr[RSP] = 0x7000;
     cpu->eflags = FL_FIXED;
