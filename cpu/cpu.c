@@ -129,7 +129,9 @@ void cpu_reset(struct cpu *cpu, bool init)
     cpu->exc_ext = cpu->exc_soft = false;
     cpu->guard = NULL;
     /* The interrupt pin belongs to the controller; what was latched inside goes. */
-    atomic_fetch_and(&cpu->pins, REQ_INTR);
+    /* A SIPI that waits has come after this INIT: see pin_init in devices/board/pc_irq.c. */
+    u32 kept = init ? REQ_INTR | REQ_SIPI : REQ_INTR;
+    atomic_fetch_and(&cpu->pins, kept);
     atomic_fetch_and(&cpu->requests, ~(u32)(REQ_NMI | REQ_INIT | REQ_SIPI | REQ_SMI));
     cpu_update_paging(cpu);
 }
@@ -284,7 +286,8 @@ bool cpu_service(struct cpu *cpu)
         cpu_unmask(cpu);
         return !cpu->halted;
     }
-    if (!cpu->wait_sipi) /* a SIPI to a running processor is lost (SDM vol. 3A 8.4.2) */
+    /* A SIPI to a running processor is lost (SDM vol. 3A 8.4.2), one behind an INIT is not. */
+    if (!cpu->wait_sipi && !(atomic_load(&cpu->pins) & REQ_INIT))
         atomic_fetch_and(&cpu->pins, ~(u32)REQ_SIPI);
     u32 events = deliverable(cpu);
     if (events && cpu->irq_shadow) {

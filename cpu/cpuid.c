@@ -439,8 +439,9 @@ static struct cpuid_regs basic_leaf(struct cpu *cpu, const struct cpu_model *m, 
         return r;
     case 0xb: return leaf_b(cpu, m, sub);
     case 0xd: return leaf_d(cpu, m, sub);
-    case 0x15: /* TSC = crystal of 1 GHz (the APIC timer's clock) * ebx / eax */
-        return (struct cpuid_regs){1000000, CPU_TSC_KHZ, 1000000000, 0};
+    case 0x15: /* TSC = crystal of 1 GHz (the APIC timer's clock) * ebx / eax; small numbers,
+                * because kernels multiply the crystal's kHz by ebx in 32 bits */
+        return (struct cpuid_regs){2, CPU_TSC_KHZ / 500000, 1000000000, 0};
     case 0x16: return (struct cpuid_regs){CPU_TSC_KHZ / 1000, CPU_TSC_KHZ / 1000, 100, 0};
     default: return r;
     }

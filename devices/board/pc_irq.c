@@ -101,6 +101,16 @@ static void pin_pulse(void *opaque, unsigned n, bool level)
         cpu_request(opaque, n);
 }
 
+/* A SIPI from before an INIT has no effect; one that follows at once must not be lost, even if
+ * the vCPU's thread sees both together. */
+static void pin_init(void *opaque, unsigned n, bool level)
+{
+    if (!level)
+        return;
+    cpu_withdraw(opaque, REQ_SIPI);
+    cpu_request(opaque, REQ_INIT);
+}
+
 static void start_up(void *opaque, u8 vector)
 {
     struct cpu *cpu = opaque;
@@ -224,7 +234,7 @@ static void add_lapic(struct pc_irq *s, unsigned i)
         .intr = {pin_intr, cpu, 0},
         .nmi = {pin_pulse, cpu, REQ_NMI},
         .smi = {pin_pulse, cpu, REQ_SMI},
-        .init = {pin_pulse, cpu, REQ_INIT},
+        .init = {pin_init, cpu, 0},
         .sipi = start_up,
         .sipi_opaque = cpu,
         .extint = inta,
