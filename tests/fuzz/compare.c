@@ -1,0 +1,158 @@
+/* What must agree after a run, and how a difference is shown. */
+#include "compare.h"
+
+#include <stdio.h>
+
+static bool sse_same(const struct state *a, const struct state *b)
+{
+    return memcmp(a->fx + FX_MXCSR, b->fx + FX_MXCSR, 4) == 0 &&
+           memcmp(a->fx + FX_XMM, b->fx + FX_XMM, 256) == 0;
+}
+
+/* FCW, FSW, FTW and the registers; not the pointers. */
+static bool x87_same(const struct state *a, const struct state *b)
+{
+    if (memcmp(a->fx, b->fx, 5) != 0)
+        return false;
+    for (unsigned i = 0; i < 8; i++)
+        if (memcmp(a->fx + FX_ST + 16 * i, b->fx + FX_ST + 16 * i, 10) != 0)
+            return false;
+    return true;
+}
+
+static bool has_error(int vector)
+{
+    return vector == EXC_GP || vector == EXC_SS || vector == EXC_PF || vector == EXC_AC;
+}
+
+/* Error-code bits that count.  The kernel says "present" for each address of its own half. */
+static u32 error_mask(const struct state *native)
+{
+    return native->vector == EXC_PF && native->cr2 >> 47 ? ~(u32)PF_P : ~0u;
+}
+
+/* The instruction at which the run stopped, if it can be read. */
+static bool last_insn(const struct program *p, const struct state *native, struct insn *in)
+{
+    u64 off = native->rip - CODE_AT - p->offset;
+    return off < p->size && decode(in, p->code + off, 15, 64) == DECODE_OK;
+}
+
+static u64 flags_mask(const struct program *p, const struct state *native)
+{
+    struct insn in;
+    u64 mask = ~(u64)program_undefined(p, native->rip);
+    /* Repeated comparisons that fault half way: the manuals of the two vendors differ. */
+    if (last_insn(p, native, &in) && in.rep && in.row->props & ROW_REP)
+        mask &= ~(u64)in.row->flags_written;
+    return mask;
+}
+
+static bool data_same(const struct program *p, const struct state *in, const struct state *native,
+                      const struct state *engine)
+{
+    u64 at = 0;
+    unsigned n = gen_ignored(p, in, &at);
+    if (!n)
+        return memcmp(native->data, engine->data, DATA_SIZE) == 0;
+    bool faulted = native->rip == in->rip;
+    for (unsigned i = 0; i < DATA_SIZE; i++) {
+        u64 a = DATA_AT + i;
+        if (native->data[i] != engine->data[i] && !faulted && !(a >= at && a < at + n))
+            return false;
+    }
+    return true;
+}
+
+const char *difference(const struct program *p, const struct state *in,
+                       const struct state *native, const struct state *engine)
+{
+    if (engine->vector == END_TIMEOUT)
+        return "the engine hangs";
+    if (engine->vector == END_CRASH)
+        return "the engine crashes or loses its way";
+    if (native->vector != engine->vector || native->rip != engine->rip)
+        return "exception";
+    if (has_error(native->vector) && (native->error ^ engine->error) & error_mask(native))
+        return "error code";
+    if (native->vector == EXC_PF && native->cr2 != engine->cr2)
+        return "CR2";
+    if (memcmp(native->gpr, engine->gpr, sizeof native->gpr) != 0)
+        return "registers";
+    if ((native->flags ^ engine->flags) & flags_mask(p, native))
+        return "flags";
+    if (!sse_same(native, engine))
+        return "SSE state";
+    /* Whether the registers are in MMX mode after #XM from CVTPS2PI and its like is open. */
+    if (native->vector != EXC_XM && !x87_same(native, engine))
+        return "x87 state";
+    if (!data_same(p, in, native, engine))
+        return "memory";
+    return NULL;
+}
+
+/* ---- printing ---- */
+
+static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+
+static void line(const char *name, u64 in, u64 native, u64 engine)
+{
+    if (in != native || native != engine)
+        printf("  %-6s in %016llx native %016llx engine %016llx%s\n", name, (unsigned long long)in,
+               (unsigned long long)native, (unsigned long long)engine,
+               native != engine ? "  <<<" : "");
+}
+
+static void print_fx(const struct state *in, const struct state *native, const struct state *engine)
+{
+    static const struct { const char *name; u8 at, size; } words[] = {
+        {"fcw", FX_FCW, 2}, {"fsw", FX_FSW, 2}, {"ftw", FX_FTW, 1}, {"mxcsr", FX_MXCSR, 4}};
+    char name[16];
+    for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
+        line(words[i].name, load_le(in->fx + words[i].at, words[i].size),
+             load_le(native->fx + words[i].at, words[i].size),
+             load_le(engine->fx + words[i].at, words[i].size));
+    for (unsigned i = 0; i < 24; i++) {
+        unsigned at = FX_ST + 16 * i;
+        snprintf(name, sizeof name, i < 8 ? "st%u" : "xmm%u", i < 8 ? i : i - 8);
+        line(name, load_le(in->fx + at, 8), load_le(native->fx + at, 8),
+             load_le(engine->fx + at, 8));
+        unsigned high = i < 8 ? 2 : 8;
+        line(" high", load_le(in->fx + at + 8, high), load_le(native->fx + at + 8, high),
+             load_le(engine->fx + at + 8, high));
+    }
+}
+
+static void print_data(const struct state *in, const struct state *native,
+                       const struct state *engine)
+{
+    unsigned shown = 0;
+    char name[16];
+    for (unsigned i = 0; i < DATA_SIZE && shown < 16; i += 8) {
+        u64 a = load_le(in->data + i, 8), b = load_le(native->data + i, 8),
+            c = load_le(engine->data + i, 8);
+        if (b == c && a == b)
+            continue;
+        snprintf(name, sizeof name, "+%04x", i);
+        line(name, a, b, c);
+        shown++;
+    }
+}
+
+void print_case(const struct program *p, const struct state *in, const struct state *native,
+                const struct state *engine)
+{
+    program_print(p);
+    printf("  native: exception %d error %x cr2 %llx at %llx\n", native->vector, native->error,
+           (unsigned long long)native->cr2, (unsigned long long)native->rip);
+    printf("  engine: exception %d error %x cr2 %llx at %llx\n", engine->vector, engine->error,
+           (unsigned long long)engine->cr2, (unsigned long long)engine->rip);
+    for (unsigned i = 0; i < 16; i++)
+        line(names[i], in->gpr[i], native->gpr[i], engine->gpr[i]);
+    line("flags", in->flags, native->flags, engine->flags);
+    if (flags_mask(p, native) != ~0ull)
+        printf("         (undefined: %llx)\n", (unsigned long long)~flags_mask(p, native));
+    print_fx(in, native, engine);
+    print_data(in, native, engine);
+}

@@ -1,0 +1,145 @@
+/* Random input states: integers, floating-point values and memory near the edges that matter. */
+#include "fuzz.h"
+
+static u64 seed = 1;
+
+void rnd_seed(u64 s)
+{
+    seed = s * 0x9e3779b97f4a7c15ull | 1;
+}
+
+u64 rnd(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return seed * 0x2545f4914f6cdd1dull;
+}
+
+u64 rnd_value(void)
+{
+    static const u64 v[] = {0, 1, 2, 3, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000,
+                            0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 0x7fffffffffffffff,
+                            0x8000000000000000, 0xffffffff80000000, 0xffffffffffffff80, ~0ull};
+    switch (below(4)) {
+    case 0: return v[below(ARRAY_SIZE(v))];
+    case 1: return rnd() >> below(64);
+    case 2: return (u64)-(s64)(rnd() >> below(64));
+    default: return rnd();
+    }
+}
+
+u64 rnd_address(void)
+{
+    switch (below(24)) {
+    case 0: return DATA_AT + 0x1000 - below(17);
+    case 1: return DATA_AT + 0x2000 - below(17);
+    case 2: return DATA_AT + DATA_RW - below(24);
+    case 3: return one_in(4) ? DATA_AT + DATA_SIZE - below(24) : DATA_AT + DATA_RW + below(4096);
+    case 4: return one_in(4) ? DATA_AT - below(24) : DATA_AT + 0x1400;
+    case 5: return one_in(8) ? rnd() : DATA_AT + 0x1800;
+    default: return DATA_AT + 0x600 + below(0x2000);
+    }
+}
+
+static u32 rnd_single(void)
+{
+    static const u32 v[] = {0, 0x80000000, 0x3f800000, 0xbf800000, 1, 0x007fffff, 0x00800000,
+                            0x80800001, 0x7f7fffff, 0xff7fffff, 0x7f800000, 0xff800000, 0x7fc00000,
+                            0xffc12345, 0x7f800001, 0xffa00000, 0x4f000000, 0xcf000000, 0x4effffff,
+                            0x3effffff, 0x3f000000, 0x40490fdb, 0x5f000000, 0xdf000000};
+    if (one_in(2))
+        return v[below(ARRAY_SIZE(v))];
+    return one_in(2) ? (u32)rnd() : ((u32)rnd() & 0x807fffff) | (0x70 + below(32)) << 23;
+}
+
+static u64 rnd_double(void)
+{
+    static const u64 v[] = {0, 1ull << 63, 0x3ff0000000000000, 0xbff0000000000000, 1,
+                            0x000fffffffffffff, 0x0010000000000000, 0x7fefffffffffffff,
+                            0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000,
+                            0xfff8000012345678, 0x7ff0000000000001, 0xfff4000000000000,
+                            0x41dfffffffc00000, 0xc1e0000000000000, 0x43e0000000000000,
+                            0xc3e0000000000000, 0x3fe0000000000000, 0x400921fb54442d18,
+                            0x36a0000000000000, 0x380fffffffffffff, 0x47efffffe0000000};
+    if (one_in(2))
+        return v[below(ARRAY_SIZE(v))];
+    return one_in(2) ? rnd() : (rnd() & 0x800fffffffffffff) | (u64)(0x3e0 + below(64)) << 52;
+}
+
+static u64 rnd_lane(void)
+{
+    switch (below(8)) {
+    case 0: return rnd_value();
+    case 1: return rnd();
+    case 2: return (rnd_value() & 0xffffffff) | rnd_value() << 32;
+    case 3:
+    case 4: return rnd_double();
+    default: return rnd_single() | (u64)rnd_single() << 32;
+    }
+}
+
+static void rnd_extended(u8 *p)
+{
+    u16 sign = (u16)(below(2) << 15), exp = (u16)(0x3fff - 40 + below(80));
+    u64 mant = rnd() | 1ull << 63;
+    switch (below(12)) {
+    case 0: mant = exp = 0; break;
+    case 1: mant = 1ull << 63; exp = 0x7fff; break;
+    case 2: exp = 0x7fff; break;
+    case 3: exp = 0; mant &= ~(1ull << 63); break;
+    case 4: exp = 0; break;
+    case 5: mant = one_in(4) ? rnd() : rnd() & ~(1ull << 63); break; /* often unsupported */
+    case 6: mant = 1ull << 63; break;
+    case 7: mant = (u64)below(1000) << 54 | 1ull << 63; break;
+    case 8: exp = (u16)below(0x7fff); break;
+    default: mant &= ~0ull << below(64); break;
+    }
+    store_le(p, mant, 8);
+    store_le(p + 8, sign | exp, 2);
+}
+
+static void rnd_fpu(u8 *fx)
+{
+    u16 fcw = 0x37f, fsw = (u16)(below(8) << 11);
+    u32 mxcsr = 0x1f80;
+    memset(fx, 0, 32);
+    if (one_in(3))
+        fcw = (u16)(0x40 | (rnd() & 0xf00) | (one_in(4) ? rnd() & 0x3f : 0x3f));
+    if (one_in(3))
+        fsw |= (u16)(rnd() & 0x4700);
+    if (one_in(6))
+        fsw |= (u16)(rnd() & 0x7f);
+    if (fsw & ~fcw & 0x3f)
+        fsw = one_in(8) ? fsw | 0x8080 : (u16)(fsw & ~0x3f);
+    fx[FX_FTW] = one_in(2) ? 0xff : (u8)(rnd() | (one_in(2) ? rnd() : 0));
+    if (one_in(3))
+        mxcsr = 0x1f80 | (rnd() & 0xe07f);
+    if (one_in(12))
+        mxcsr = (u32)rnd() & 0xffc0;
+    store_le(fx + FX_FCW, fcw, 2);
+    store_le(fx + FX_FSW, fsw, 2);
+    store_le(fx + FX_MXCSR, mxcsr, 4);
+    for (unsigned i = 0; i < 8; i++) {
+        memset(fx + FX_ST + 16 * i, 0, 16);
+        rnd_extended(fx + FX_ST + 16 * i);
+    }
+}
+
+void rnd_state(struct state *s)
+{
+    for (unsigned i = 0; i < 16; i++)
+        s->gpr[i] = rnd_value();
+    s->gpr[RSP] = DATA_AT + 0x1000 + 8 * below(0x200);
+    s->flags = (rnd() & FL_ARITH) | FL_FIXED | FL_IF;
+    rnd_fpu(s->fx);
+    for (unsigned i = 0; i < 32; i++)
+        store_le(s->fx + FX_XMM + 8 * i, rnd_lane(), 8);
+    for (unsigned i = 0; i < DATA_SIZE; i += 8) {
+        u64 v = one_in(16) ? 0x1f80 | (rnd() & 0xe03f) : one_in(4) ? s->gpr[below(16)] : rnd_lane();
+        store_le(s->data + i, v, 8);
+    }
+    s->vector = 0;
+    s->error = 0;
+    s->cr2 = 0;
+}

@@ -1,0 +1,128 @@
+/* Programs: laying out items, following undefined flags, dropping items, printing. */
+#include <stdio.h>
+
+#include "fuzz.h"
+#include "translator/inspect.h"
+
+static bool fix(struct program *p, unsigned i)
+{
+    struct item *it = &p->items[i];
+    if (!it->fix_size)
+        return true;
+    s64 to = it->target >= 0 ? (s64)p->at[it->target] : /* else the field holds the address */
+                 sign_extend(load_le(it->bytes + it->fix_at, 4), 32) - (s64)(CODE_AT + p->offset);
+    s64 rel = to - (s64)(p->at[i] + it->fix_end);
+    if (it->fix_size == 1 && rel != (s8)rel)
+        return false;
+    store_le(p->code + p->at[i] + it->fix_at, (u64)rel, it->fix_size);
+    return true;
+}
+
+/* Follows the instructions of item i up to offset `upto` from undefined flags `undef`; *bad is set
+ * if one reads such a flag. */
+static u16 follow(const struct program *p, unsigned i, unsigned upto, u16 undef, bool *bad)
+{
+    for (unsigned at = p->at[i]; at < p->at[i] + p->items[i].len && at < upto;) {
+        struct insn in;
+        if (decode(&in, p->code + at, 15, 64) != DECODE_OK)
+            break;
+        u16 reads = in.row->flags_read & FL_ARITH, writes = in.row->flags_written;
+        if (undef & reads)
+            *bad = true;
+        /* Repeated comparisons that do nothing leave the flags alone. */
+        if (!(in.rep && in.row->props & ROW_REP))
+            undef &= (u16)~writes;
+        undef |= in.row->flags_undefined;
+        at += in.len;
+    }
+    return undef;
+}
+
+static bool merge(u16 *into, u16 v)
+{
+    u16 old = *into;
+    *into |= v;
+    return *into != old;
+}
+
+bool program_assemble(struct program *p, unsigned *where)
+{
+    unsigned size = 0;
+    for (unsigned i = 0; i < p->count; i++) {
+        p->at[i] = size;
+        memcpy(p->code + size, p->items[i].bytes, p->items[i].len);
+        size += p->items[i].len;
+    }
+    p->at[p->count] = size;
+    p->code[size] = 0x0f; /* UD2 */
+    p->code[size + 1] = 0x0b;
+    p->size = size + 2;
+    *where = MAX_ITEMS;
+    if (p->offset + p->size > CODE_SIZE)
+        return false;
+    for (unsigned i = 0; i < p->count; i++)
+        if (!fix(p, i))
+            return false;
+    memset(p->undef, 0, sizeof p->undef);
+    for (bool again = true; again;) {
+        again = false;
+        for (unsigned i = 0; i < p->count; i++) {
+            bool bad = false;
+            u16 out = follow(p, i, p->size, p->undef[i], &bad);
+            if (p->items[i].falls)
+                again |= merge(&p->undef[i + 1], out);
+            if (p->items[i].target >= 0)
+                again |= merge(&p->undef[p->items[i].target], out);
+        }
+    }
+    for (unsigned i = 0; i < p->count; i++) {
+        bool bad = false;
+        follow(p, i, p->size, p->undef[i], &bad);
+        if (bad) {
+            *where = i;
+            return false;
+        }
+    }
+    return true;
+}
+
+void program_drop(struct program *p, unsigned i)
+{
+    p->count--;
+    memmove(&p->items[i], &p->items[i + 1], (p->count - i) * sizeof p->items[0]);
+    for (unsigned k = 0; k < p->count; k++)
+        if (p->items[k].target > (s16)i)
+            p->items[k].target--;
+}
+
+u16 program_undefined(const struct program *p, u64 rip)
+{
+    u64 off = rip - CODE_AT - p->offset;
+    if (off > p->at[p->count])
+        return 0;
+    unsigned i = p->count;
+    while (i > 0 && p->at[i] > off)
+        i--;
+    bool bad;
+    return i == p->count ? p->undef[i] : follow(p, i, (unsigned)off, p->undef[i], &bad);
+}
+
+void program_print(const struct program *p)
+{
+    for (unsigned at = 0; at < p->size;) {
+        char text[128];
+        u64 rip = CODE_AT + p->offset + at;
+        struct insn in;
+        unsigned n = inspect_disassemble(p->code + at, p->size - at, rip, HF_LONG | HF_PE, text,
+                                         sizeof text);
+        bool ok = decode(&in, p->code + at, p->size - at, 64) == DECODE_OK;
+        if (ok)
+            n = in.len;
+        printf("  %llx:", (unsigned long long)rip);
+        for (unsigned k = 0; k < n; k++)
+            printf(" %02x", p->code[at + k]);
+        printf("%*s%s", 32 - 3 * (int)n > 1 ? 32 - 3 * (int)n : 1, "", text);
+        printf("   [%s]\n", ok ? in.row->text : "undefined");
+        at += n;
+    }
+}
