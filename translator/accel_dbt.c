@@ -391,7 +391,7 @@ static struct x64_block *find_block(struct x64_vcpu *v)
     if (cached && je->tag == tag) {
         struct x64_block *b;
         memcpy(&b, (const void *)(uintptr_t)(je->code - 8), sizeof b);
-        if (b->b.valid)
+        if (b->b.valid && b->code == je->code) /* else its record serves another block now */
             return b;
     }
     u64 la = cs_base + rip;

@@ -53,10 +53,8 @@ bool form_usable(const struct insn *in)
 {
     if (in->row->props & (ROW_SYSTEM | ROW_PRIV) || !isa_ok(in->row->isa))
         return false;
-    /* Processors differ in what an operand-size prefix does to near branches, and BSWAP at 16
-     * bits is undefined. */
-    if (in->opsize == 2 && (in->row->props & ROW_BRANCH || in->op == OP_bswap))
-        return false;
+    if (in->opsize == 2 && in->op == OP_bswap)
+        return false; /* undefined */
     /* PREFETCHW with a register is NOP or #UD, by vendor. */
     if (in->op == OP_nop && in->map == 1 && in->opcode == 0x0d)
         return false;
@@ -86,6 +84,9 @@ static void note(const struct form *f)
     unsigned n = put_opcode(p, f, f->w ? 0x48 : 0);
     p[n++] = f->modrm;
     if (decode(&in, p, sizeof p, 64) != DECODE_OK || !form_usable(&in))
+        return;
+    /* Processors differ in what an operand-size prefix does to near branches. */
+    if (f->pfx == 0x66 && in.row->props & ROW_BRANCH)
         return;
     struct row_forms *r = &forms[in.row->id];
     r->row = in.row;

@@ -241,6 +241,8 @@ int main(int argc, char **argv)
         first = number_from("DRAGOMAN_FUZZ_CASE", 0);
         cases = first + 1;
     }
+    if (getenv("FUZZ_LOGALL"))
+        free(log_parse(getenv("FUZZ_LOGALL"), &log_mask));
     rnd_seed(1);
     gen_init();
     renew();

@@ -30,14 +30,27 @@ static unsigned xdst(struct x64_sel *s, unsigned a, struct x64_rm b)
     return dst;
 }
 
+/* Opcodes whose memory form means something else: MOVLPS, loads that zero, INSERTPS from a dword. */
+static bool needs_register(const struct ir_insn *in)
+{
+    return in->op == IR_vmovhl || in->op == IR_vmovlo || in->op == IR_vinsps;
+}
+
+/* VEX gives the bits of CMPPS's predicate that the legacy form ignores a meaning. */
+static u8 immediate(const struct ir_insn *in)
+{
+    return (u8)(in->op == IR_fpcmp ? in->imm & 7 : in->imm);
+}
+
 static void emit_two(struct x64_sel *s, ir_ref r, const struct ir_insn *in, bool imm)
 {
     unsigned a = x64_xuse(s, in->arg[0]);
-    struct x64_rm b = x64_xuse_rm(s, in->arg[1]);
+    struct x64_rm b =
+        needs_register(in) ? x64_r(x64_xuse(s, in->arg[1])) : x64_xuse_rm(s, in->arg[1]);
     unsigned dst = xdst(s, a, b);
     emit_op(s, opcode(in), false, dst, a, b);
     if (imm)
-        x64_byte(&s->buf, (u8)in->imm);
+        x64_byte(&s->buf, immediate(in));
     x64_xdef(s, r, dst);
 }
 
