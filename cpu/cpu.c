@@ -336,12 +336,19 @@ void cpu_thread(struct cpu *cpu, const struct accel *accel, _Atomic bool *quit)
     }
 }
 
-void cpu_pause(struct cpu *cpu)
+void cpu_pause_soon(struct cpu *cpu)
 {
     pthread_mutex_lock(&cpu->wake_lock);
     cpu->stopping = true;
     atomic_fetch_or(&cpu->requests, REQ_EXIT);
     pthread_cond_broadcast(&cpu->wake);
+    pthread_mutex_unlock(&cpu->wake_lock);
+}
+
+void cpu_pause(struct cpu *cpu)
+{
+    cpu_pause_soon(cpu);
+    pthread_mutex_lock(&cpu->wake_lock);
     while (!cpu->parked)
         pthread_cond_wait(&cpu->wake, &cpu->wake_lock);
     pthread_mutex_unlock(&cpu->wake_lock);

@@ -85,6 +85,9 @@ void cpu_thread(struct cpu *cpu, const struct accel *accel, _Atomic bool *quit);
 /* Stops cpu_thread's guest and waits until it stands between two instructions; lets it go on.  Not
  * with the machine lock held (the vCPU may wait for it), not from the vCPU's own thread. */
 void cpu_pause(struct cpu *cpu);
+/* The first half of cpu_pause, from any thread with any lock held: the guest stops at the end of
+ * its block; cpu_pause or cpu_resume must follow. */
+void cpu_pause_soon(struct cpu *cpu);
 void cpu_resume(struct cpu *cpu);
 
 /* ---- exceptions (cpu/exception.c) ---- */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "cpu/cpu.h"
 #include "devices/board/machine.h"
 #include "devices/host/chardev.h"
 
@@ -30,6 +31,10 @@ void machine_wake(struct machine *m)
 
 void machine_event(struct machine *m, u32 events)
 {
+    /* A guest that resets the machine or ends it is not to go on until this thread has woken. */
+    if (events & (MACHINE_RESET | MACHINE_POWER_OFF | MACHINE_QUIT))
+        for (unsigned i = 0; i < m->cpu_count; i++)
+            cpu_pause_soon(m->cpu[i]);
     atomic_fetch_or(&m->events, events);
     machine_wake(m);
 }
