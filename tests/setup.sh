@@ -5,7 +5,7 @@
 set -eu
 
 build="gcc meson ninja-build pkg-config binutils libcapstone-dev check busybox-static cpio gzip"
-test="python3 qemu-system-x86 seabios gcc-multilib gdb"
+test="python3 qemu-system-x86 seabios gcc-multilib"
 
 wanted=$build
 [ "${1:-build}" = build ] || wanted="$wanted $test"
