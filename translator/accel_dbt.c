@@ -199,7 +199,8 @@ static void chain(struct cpu *cpu, struct x64_exit *x, struct x64_block *to)
         to->b.rip != x->rip || (to->b.phys ^ x->from->b.phys) & PAGE_MASK)
         return;
     pthread_mutex_lock(&e->lock);
-    if (x->from->b.valid && to->b.valid && !x->to && fate_holds(cpu, x, to)) {
+    bool ours = x->field > x->from->rw && x->field < x->from->rw + x->from->size;
+    if (ours && x->from->b.valid && to->b.valid && !x->to && fate_holds(cpu, x, to)) {
         x->to = to;
         x->next_in = to->in;
         to->in = x;

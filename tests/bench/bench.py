@@ -99,13 +99,13 @@ def geomean(values):
 
 def systems(args, kernel, initrd):
     guest = ["-m", "1024", "-kernel", kernel, "-initrd", initrd, "-append", APPEND, "-nographic",
-             "-no-reboot"]
+             "-no-reboot", *args.extra.split()]
     table = {}
     if not args.no_qemu:
         table["qemu"] = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "qemu64", "-nodefaults",
                          "-serial", "stdio", *guest]
     for accel in args.accel.split(","):
-        table[accel] = [str(TOP / "build/dragoman"), "-accel", accel, *guest]
+        table[accel] = [str(args.program or TOP / "build/dragoman"), "-accel", accel, *guest]
     return table
 
 
@@ -148,6 +148,8 @@ def main():
     ap.add_argument("--accel", default="dbt")
     ap.add_argument("--limit", type=int, default=600)
     ap.add_argument("--no-qemu", action="store_true")
+    ap.add_argument("--extra", default="", help="further options for both emulators")
+    ap.add_argument("--program", help="the emulator to measure (build/dragoman)")
     ap.add_argument("--json")
     args = ap.parse_args()
     kernel = args.kernel or subprocess.check_output(
