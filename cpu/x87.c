@@ -423,8 +423,13 @@ u64 helper_x87_fst(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
         sw = x87_host_store(kind, x->fcw, x->fsw, st(x, 0), image);
         stop = stopped(x, sw, FSW_IE | FSW_OE | FSW_UE);
     }
-    /* The store comes before any change of state, so that a fault finds the x87 as it was. */
-    if (!stop) {
+    /* The store comes before any change of state, so that a fault finds the x87 as it was.  Where
+     * there is none because the exception is unmasked, processors still check the address. */
+    if (stop) {
+        enum mmu_status status = mmu_probe(&cpu->mmu, cpu->mmu.kind, b, size, MMU_WRITE);
+        if (status != MMU_OK)
+            cpu_raise_mmu(cpu, status, false);
+    } else {
         if (likely(size == 8))
             cpu_store(cpu, b, 8, load_le(image, 8));
         else if (size == 4)

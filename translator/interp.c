@@ -335,7 +335,7 @@ static void emit_memory(struct compact *c, unsigned i)
     x->a = offset_of(c, base);
     x->imm = disp;
     x->insns = in->aux; /* an atomic's operation */
-    x->aux = (u8)((in->op == IR_atomic || in->op == IR_cmpxchg ? 0 : in->aux) |
+    x->aux = (u8)((in->op == IR_atomic || in->op == IR_cmpxchg ? in->imm : in->aux) |
                   (align ? XM_ALIGN : 0));
 }
 

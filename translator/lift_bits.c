@@ -138,7 +138,7 @@ bool lift_bittest(struct lift *l, const struct insn *in)
     if (in->lock) {
         unsigned at = in->op == OP_bts ? AT_OR : in->op == OP_btc ? AT_XOR : AT_AND;
         ir_ref b = in->op == OP_btr ? ir_1(l->ir, IR_not, w, mask) : mask;
-        old = ir_emit(l->ir, IR_atomic, w, at, 0, addr, b, 0, 0);
+        old = ir_emit(l->ir, IR_atomic, w, at, lift_mf(in), addr, b, 0, 0);
     } else {
         old = mem ? lift_ld(l, w, addr, lift_mf(in) | (store ? MF_RMW : 0)) : lift_read(l, in, 0);
     }

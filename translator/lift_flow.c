@@ -332,7 +332,10 @@ bool lift_enter(struct lift *l, const struct insn *in)
         sp = lift_sp_add(l, sp, -(s64)W_BYTES(w));
         lift_stack_st(l, w, sp, ir_trunc(l->ir, w, W64, frame));
     }
-    lift_put_sp(l, lift_sp_add(l, sp, -(s64)(u16)in->imm));
+    /* A fault where a push would come next is one of this instruction (SDM vol. 2, ENTER). */
+    sp = lift_sp_add(l, sp, -(s64)(u16)in->imm);
+    lift_ld(l, w, lift_segment(l, SEG_SS, sp, W_BYTES(w), true), MF_STACK | MF_RMW);
+    lift_put_sp(l, sp);
     lift_put(l, RBP, w, ir_trunc(l->ir, w, W64, frame));
     return true;
 }

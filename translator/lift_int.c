@@ -58,7 +58,7 @@ bool lift_alu(struct lift *l, const struct insn *in)
         ir_ref change = b;
         if (k.carry)
             change = ir_2(l->ir, IR_add, w, b, ir_zext(l->ir, w, W8, carry));
-        a = ir_emit(l->ir, IR_atomic, w, k.atomic, 0, addr, change, 0, 0);
+        a = ir_emit(l->ir, IR_atomic, w, k.atomic, lift_mf(in), addr, change, 0, 0);
         result = k.logic ? ir_2(l->ir, k.op, w, a, b) : 0;
     } else {
         struct lift_place p;
@@ -77,7 +77,8 @@ bool lift_incdec(struct lift *l, const struct insn *in)
     ir_ref one = lift_const(l, w, 1), a;
     if (in->lock) {
         ir_ref addr = lift_linear(l, in, W_BYTES(w), true);
-        a = ir_emit(l->ir, IR_atomic, w, inc ? AT_ADD : AT_SUB, 0, addr, one, 0, 0);
+        a = ir_emit(l->ir, IR_atomic, w, inc ? AT_ADD : AT_SUB, lift_mf(in), addr, one, 0,
+                    0);
     } else {
         struct lift_place p;
         a = lift_rmw_read(l, in, 0, &p);
@@ -92,7 +93,7 @@ bool lift_not(struct lift *l, const struct insn *in)
     unsigned w = lift_opnd_width(in, 0);
     if (in->lock) {
         ir_ref addr = lift_linear(l, in, W_BYTES(w), true);
-        ir_emit(l->ir, IR_atomic, w, AT_XOR, 0, addr, lift_const(l, w, ~0ull), 0, 0);
+        ir_emit(l->ir, IR_atomic, w, AT_XOR, lift_mf(in), addr, lift_const(l, w, ~0ull), 0, 0);
         return true;
     }
     struct lift_place p;
@@ -110,7 +111,7 @@ bool lift_neg(struct lift *l, const struct insn *in)
     if (in->lock) {
         /* No atomic op subtracts from a constant: try once, and begin the instruction again if
          * another processor came between. */
-        ir_ref old = ir_3(l->ir, IR_cmpxchg, w, p.addr, a, result);
+        ir_ref old = ir_emit(l->ir, IR_cmpxchg, w, 0, lift_mf(in), p.addr, a, result, 0);
         lift_exit_if(l, ir_icmp(l->ir, w, IC_NE, old, a), l->rip);
     } else {
         lift_rmw_write(l, in, 0, &p, result);
@@ -246,7 +247,8 @@ bool lift_xchg(struct lift *l, const struct insn *in)
     }
     /* With memory it is atomic whether LOCKed or not (SDM vol. 2, XCHG). */
     ir_ref addr = lift_linear(l, in, W_BYTES(w), true);
-    ir_ref old = ir_emit(l->ir, IR_atomic, w, AT_XCHG, 0, addr, lift_read(l, in, reg), 0, 0);
+    ir_ref old = ir_emit(l->ir, IR_atomic, w, AT_XCHG, lift_mf(in), addr,
+                         lift_read(l, in, reg), 0, 0);
     lift_write(l, in, reg, old);
     return true;
 }
@@ -257,7 +259,7 @@ bool lift_xadd(struct lift *l, const struct insn *in)
     ir_ref b = lift_read(l, in, 1), a;
     if (in->lock) {
         ir_ref addr = lift_linear(l, in, W_BYTES(w), true);
-        a = ir_emit(l->ir, IR_atomic, w, AT_ADD, 0, addr, b, 0, 0);
+        a = ir_emit(l->ir, IR_atomic, w, AT_ADD, lift_mf(in), addr, b, 0, 0);
         lift_write(l, in, 1, a);
     } else if (lift_is_mem(in, 0)) {
         struct lift_place p;
@@ -304,7 +306,7 @@ bool lift_cmpxchg(struct lift *l, const struct insn *in)
     }
     if (in->lock) {
         ir_ref addr = lift_linear(l, in, W_BYTES(w), true);
-        old = ir_3(l->ir, IR_cmpxchg, w, addr, acc, src);
+        old = ir_emit(l->ir, IR_cmpxchg, w, 0, lift_mf(in), addr, acc, src, 0);
         equal = ir_icmp(l->ir, w, IC_EQ, acc, old);
     } else {
         struct lift_place p;

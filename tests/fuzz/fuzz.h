@@ -115,12 +115,13 @@ void native_run(const struct program *p, const struct state *in, struct state *o
 struct guest;
 struct guest *guest_create(const struct accel *accel);
 void guest_destroy(struct guest *g);
-/* Runs on the engine `times` times, each from `in`; stops early when a run differs from `want`
- * according to the caller's `same`. */
+/* Puts the program into memory, as a device would; runs it from `in` until an exception. */
 void guest_load(struct guest *g, const struct program *p);
 void guest_run(struct guest *g, const struct program *p, const struct state *in,
                struct state *out);
 void guest_cold(struct guest *g); /* empties the TLB */
+/* Whether the model of the machines has it. */
+bool guest_has(unsigned isa);
 void guest_info(struct guest *g);
 
 #endif

@@ -42,9 +42,9 @@ static bool isa_ok(unsigned isa)
     case ISA_FXSR: case ISA_CMOV: case ISA_CLFLUSH: case ISA_LM: case ISA_486: case ISA_586:
     case ISA_LAHF64: case ISA_3DNOWPREFETCH:
         return true;
-    case ISA_LZCNT: return __builtin_cpu_supports("lzcnt");
-    case ISA_BMI1: return __builtin_cpu_supports("bmi");
-    case ISA_MOVBE: return __builtin_cpu_supports("movbe");
+    case ISA_LZCNT: return __builtin_cpu_supports("lzcnt") && guest_has(isa);
+    case ISA_BMI1: return __builtin_cpu_supports("bmi") && guest_has(isa);
+    case ISA_MOVBE: return __builtin_cpu_supports("movbe") && guest_has(isa);
     default: return false;
     }
 }
@@ -85,8 +85,9 @@ static void note(const struct form *f)
     p[n++] = f->modrm;
     if (decode(&in, p, sizeof p, 64) != DECODE_OK || !form_usable(&in))
         return;
-    /* Processors differ in what an operand-size prefix does to near branches. */
-    if (f->pfx == 0x66 && in.row->props & ROW_BRANCH)
+    /* Processors differ in what an operand-size prefix does to near branches, and some swap LOOPE
+     * and LOOPNE after a repeat prefix. */
+    if (f->pfx && f->pfx != 0x67 && in.row->props & ROW_BRANCH)
         return;
     struct row_forms *r = &forms[in.row->id];
     r->row = in.row;

@@ -106,6 +106,13 @@ static void print_line(void *opaque, const char *fmt, ...)
     va_end(ap);
 }
 
+bool guest_has(unsigned isa)
+{
+    char *error = NULL;
+    struct cpu cpu = {.model = cpu_model_find("max", 1, &error)};
+    return cpu_has(&cpu, isa);
+}
+
 void guest_info(struct guest *g)
 {
     g->accel->info(g->engine, print_line, NULL);

@@ -71,11 +71,15 @@ static const char *try_fresh(const struct program *p, const struct state *in,
 static struct program smaller;
 static struct state simpler, native_out, engine_out;
 
+static const char *wanted; /* the kind of difference that is being shrunk */
+
 static bool still_fails(void)
 {
     unsigned where;
-    return program_assemble(&smaller, &where) &&
-           try_fresh(&smaller, &simpler, &native_out, &engine_out);
+    if (!program_assemble(&smaller, &where))
+        return false;
+    const char *what = try_fresh(&smaller, &simpler, &native_out, &engine_out);
+    return what && what == wanted;
 }
 
 static void shrink_program(struct program *p)
@@ -135,6 +139,7 @@ static void report(struct program *p, struct state *in, const char *what, u64 nu
            (unsigned long long)seed, accel->name, what);
     fflush(stdout);
     struct guest *keep = guest;
+    wanted = what;
     smaller = *p;
     simpler = *in;
     if (still_fails()) {

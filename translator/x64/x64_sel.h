@@ -245,7 +245,8 @@ void x64_site_here(struct x64_sel *s);
 struct x64_stub *x64_stub(struct x64_sel *s);
 /* A new exit record of the engine and its number (accel_dbt.c). */
 struct x64_exit *x64_new_exit(struct x64_engine *e, u32 *id);
-/* Atomic operation in C (x64_slow.c): b: AT_ op, or 0xff for cmpxchg with d the new value, | w << 8. */
+/* Atomic operation in C (x64_slow.c): what: AT_ op, or 0xff for cmpxchg with c the new value,
+ * | w << 8 | MF_ flags << 16. */
 u64 x64_slow_atomic(struct cpu *cpu, u64 addr, u64 what, u64 b, u64 c);
 /* Emits the call of a C function of the helpers' type with the arguments already in call_arg. */
 void x64_call_c(struct x64_sel *s, const void *fn, u64 thunk);

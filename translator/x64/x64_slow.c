@@ -83,7 +83,7 @@ void x64_slow_div(struct cpu *cpu, u64 unused)
     if (!divisor)
         cpu_raise(cpu, EXC_DE);
     if (cpu->call_arg[0] & 8) {
-        s128 n = (s128)(((u128)(u64)sign_extend(high, bits) << bits) | low);
+        s128 n = (s128)(((u128)(s128)sign_extend(high, bits) << bits) | low);
         s64 d = sign_extend(divisor, bits);
         /* The one quotient that even 128 bits cannot hold. */
         if (d == -1 && n == (s128)((u128)1 << 127))
@@ -180,21 +180,22 @@ static u64 host_atomic(u8 *p, unsigned size, u64 what, u64 b, u64 c)
 
 u64 x64_slow_atomic(struct cpu *cpu, u64 addr, u64 what, u64 b, u64 c)
 {
-    unsigned size = W_BYTES(what >> 8);
+    unsigned w = what >> 8 & 7, size = W_BYTES(w);
+    u32 mf = (u32)(what >> 16);
     u8 *host = NULL;
     u64 old = 0;
     enum mmu_kind kind = cpu->mmu.kind;
-    check_alignment(cpu, addr, (unsigned)(what >> 8), 0);
-    check_status(cpu, mmu_host(&cpu->mmu, kind, addr, size, MMU_WRITE, &host), 0);
+    check_alignment(cpu, addr, w, mf);
+    check_status(cpu, mmu_host(&cpu->mmu, kind, addr, size, MMU_WRITE, &host), mf);
     if (host)
         return host_atomic(host, size, what, b, c);
     /* MMIO, a page border, or a page with code: a load and a store, alone under the lock. */
-    check_status(cpu, mmu_probe(&cpu->mmu, kind, addr, size, MMU_WRITE), 0);
+    check_status(cpu, mmu_probe(&cpu->mmu, kind, addr, size, MMU_WRITE), mf);
     bus_lock(cpu->bus);
     enum mmu_status status = mmu_load(&cpu->mmu, kind, addr, size, &old);
     bus_unlock(cpu->bus);
-    check_status(cpu, status, 0);
+    check_status(cpu, status, mf);
     u64 value = apply(what, old, b, c, size_mask(size));
-    check_status(cpu, mmu_store(&cpu->mmu, kind, addr, size, value), 0);
+    check_status(cpu, mmu_store(&cpu->mmu, kind, addr, size, value), mf);
     return old;
 }
