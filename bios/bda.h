@@ -1,0 +1,41 @@
+/* The BIOS data area at 40:0 (IBM PC AT Technical Reference, section 5), as linear addresses. */
+#ifndef BIOS_BDA_H
+#define BIOS_BDA_H
+
+enum {
+    BDA_COM = 0x400,         /* u16 x 4: I/O bases */
+    BDA_LPT = 0x408,         /* u16 x 3 */
+    BDA_EBDA = 0x40e,        /* u16: segment */
+    BDA_EQUIPMENT = 0x410,   /* u16 */
+    BDA_MEMORY = 0x413,      /* u16: KiB below 640K */
+    BDA_SHIFT = 0x417,       /* u8 x 2: keyboard state */
+    BDA_KEYPAD = 0x419,      /* u8: code being typed with Alt */
+    BDA_KEY_HEAD = 0x41a,    /* u16: offsets from 400h */
+    BDA_KEY_TAIL = 0x41c,
+    BDA_KEY_BUFFER = 0x41e,  /* 16 words */
+    BDA_VIDEO_MODE = 0x449,  /* u8 */
+    BDA_COLUMNS = 0x44a,     /* u16 */
+    BDA_PAGE_SIZE = 0x44c,   /* u16 */
+    BDA_CURSOR = 0x450,      /* u8 column, u8 row for eight pages */
+    BDA_CURSOR_SHAPE = 0x460,
+    BDA_PAGE = 0x462,        /* u8 */
+    BDA_CRTC = 0x463,        /* u16 */
+    BDA_TICKS = 0x46c,       /* u32 since midnight */
+    BDA_MIDNIGHT = 0x470,    /* u8 */
+    BDA_BREAK = 0x471,
+    BDA_DISKS = 0x475,       /* u8 */
+    BDA_COM_TIMEOUT = 0x47c, /* u8 x 4 */
+    BDA_KEY_START = 0x480,   /* u16: offsets of the ring from 400h */
+    BDA_KEY_END = 0x482,
+    BDA_ROWS = 0x484,        /* u8: less one */
+    BDA_FONT_HEIGHT = 0x485, /* u16 */
+    BDA_KEY_FLAGS3 = 0x496,  /* u8: E0 seen, right Alt and Ctrl, 101 keys */
+    BDA_KEY_FLAGS2 = 0x497,  /* u8: LEDs */
+
+    EQUIPMENT_FPU = 0x02,
+    EQUIPMENT_MOUSE = 0x04,
+    EQUIPMENT_VIDEO_80 = 0x20,
+    EQUIPMENT_COM_SHIFT = 9,
+};
+
+#endif

@@ -1,0 +1,120 @@
+/* INT 10h without a display adapter: a console of characters that goes to a UART, where the
+ * machine asks for one, and to the debug console.
+ *
+ * Cursor, mode and page are kept in the BIOS data area, so that programs get consistent answers; a
+ * VGA's option ROM replaces this vector.  Left out: reading the screen back, graphics, VBE.
+ */
+#include "bios/service.h"
+
+enum { UART_DATA = 0, UART_LSR = 5, UART_LSR_EMPTY = 0x20, COLUMNS = 80, ROWS = 25 };
+
+static void serial_put(u16 port, u8 c)
+{
+    /* A UART that never gets ready must not hang the machine. */
+    for (u32 tries = 0; tries < 100000 && !(inb(port + UART_LSR) & UART_LSR_EMPTY); tries++)
+        continue;
+    outb(port + UART_DATA, c);
+}
+
+static void put_raw(u8 c)
+{
+    if (shared.debug_port)
+        outb(shared.debug_port, c);
+    if (shared.serial_port)
+        serial_put(shared.serial_port, c);
+}
+
+static u16 cursor_at(u8 page)
+{
+    return (u16)(BDA_CURSOR + 2 * (page & 7));
+}
+
+static void advance(u8 c)
+{
+    u16 at = cursor_at(bda8(BDA_PAGE));
+    u16 cursor = bda16(at);
+    u8 column = (u8)cursor, row = (u8)(cursor >> 8);
+    switch (c) {
+    case 7: return;
+    case 8: column = column ? column - 1 : 0; break;
+    case 10: row++; break;
+    case 13: column = 0; break;
+    default:
+        if (++column >= COLUMNS) {
+            column = 0;
+            row++;
+        }
+    }
+    if (row >= ROWS)
+        row = ROWS - 1;
+    bda16_set(at, (u16)(row << 8 | column));
+}
+
+void console_put(u8 c)
+{
+    put_raw(c);
+    advance(c);
+}
+
+void console_print(const char *s)
+{
+    while (*s)
+        console_put((u8)*s++);
+}
+
+static void set_mode(u8 mode)
+{
+    bda8_set(BDA_VIDEO_MODE, mode & 0x7f);
+    bda16_set(BDA_COLUMNS, COLUMNS);
+    bda8_set(BDA_ROWS, ROWS - 1);
+    bda8_set(BDA_PAGE, 0);
+    for (u8 page = 0; page < 8; page++)
+        bda16_set(cursor_at(page), 0);
+}
+
+/* AH = 09h and 0Ah: the cursor stays. */
+static void write_repeated(u8 c, u16 count)
+{
+    if (c < ' ')
+        return;
+    /* Only what is a line at most: a screen is cleared with many blanks. */
+    for (; count && count <= COLUMNS; count--)
+        put_raw(c);
+}
+
+/* AH = 13h: ES:BP, CX characters; AL bit 1: attributes in between. */
+static void write_string(frame_ptr f)
+{
+    u16 at = f->bp;
+    for (u16 n = f->cx; n; n--) {
+        far_segment(f->es);
+        u8 c = FAR(u8, at);
+        at = (u16)(at + (f->al & 2 ? 2 : 1));
+        console_put(c);
+    }
+}
+
+void service_10(frame_ptr f)
+{
+    switch (f->ah) {
+    case 0x00: set_mode(f->al); break;
+    case 0x01: bda16_set(BDA_CURSOR_SHAPE, f->cx); break;
+    case 0x02: bda16_set(cursor_at(f->bh), f->dx); break;
+    case 0x03:
+        f->cx = bda16(BDA_CURSOR_SHAPE);
+        f->dx = bda16(cursor_at(f->bh));
+        break;
+    case 0x05: bda8_set(BDA_PAGE, f->al & 7); break;
+    case 0x08: f->ax = 0x0720; break;
+    case 0x09:
+    case 0x0a: write_repeated(f->al, f->cx); break;
+    case 0x0e: console_put(f->al); break;
+    case 0x0f:
+        f->al = bda8(BDA_VIDEO_MODE);
+        f->ah = (u8)bda16(BDA_COLUMNS);
+        f->bh = bda8(BDA_PAGE);
+        break;
+    case 0x13: write_string(f); break;
+    default: break; /* EGA, VGA and VBE queries: unchanged registers mean that there is none */
+    }
+}

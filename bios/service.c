@@ -1,0 +1,116 @@
+/* Support for the services, the data they share with POST, and what answers stray interrupts. */
+#include "bios/service.h"
+
+struct shared shared = {0};
+/* Stack pointer that the next service from a foreign stack starts with (services.S). */
+u16 service_stack = STACK_TOP;
+
+enum { PIC_MASTER = 0x20, PIC_SLAVE = 0xa0, PIC_EOI = 0x20, PIC_READ_ISR = 0x0b };
+
+void *memcpy16(void *to, const void *from, u32 n)
+{
+    u8 *d = to;
+    const u8 *s = from;
+    while (n--)
+        *d++ = *s++;
+    return to;
+}
+
+void *memset16(void *to, int c, u32 n)
+{
+    u8 *d = to;
+    while (n--)
+        *d++ = (u8)c;
+    return to;
+}
+
+u8 to_bcd(u8 v)
+{
+    return (u8)(v / 10 << 4 | v % 10);
+}
+
+u8 from_bcd(u8 v)
+{
+    return (u8)((v >> 4) * 10 + (v & 15));
+}
+
+/* Port 61h bit 4 changes with each refresh request, every 15.085 us. */
+void delay_us(u32 us)
+{
+    u8 last = inb(0x61) & 0x10;
+    for (u32 left = us / 15 + 1; left;) {
+        u8 now = inb(0x61) & 0x10;
+        if (now != last)
+            left--;
+        last = now;
+    }
+}
+
+void irq_end(u8 irq)
+{
+    if (irq >= 8)
+        outb(PIC_SLAVE, PIC_EOI);
+    outb(PIC_MASTER, PIC_EOI);
+}
+
+/* IRQs that nobody has taken over: acknowledged and masked, so that they cannot storm.  A spurious
+ * one is not in service and gets no EOI (8259A data sheet, "spurious interrupts"). */
+void service_irq_low(frame_ptr f)
+{
+    outb(PIC_MASTER, PIC_READ_ISR);
+    u8 isr = inb(PIC_MASTER);
+    if (!isr)
+        return;
+    outb(PIC_MASTER + 1, (u8)(inb(PIC_MASTER + 1) | (isr & ~BIT(2))));
+    outb(PIC_MASTER, PIC_EOI);
+}
+
+void service_irq_high(frame_ptr f)
+{
+    outb(PIC_SLAVE, PIC_READ_ISR);
+    u8 isr = inb(PIC_SLAVE);
+    if (isr) {
+        outb(PIC_SLAVE + 1, (u8)(inb(PIC_SLAVE + 1) | isr));
+        outb(PIC_SLAVE, PIC_EOI);
+    }
+    outb(PIC_MASTER, PIC_EOI);
+}
+
+/* INT 74h, IRQ 12: no pointing-device interface (INT 15h AH = C2h) is offered; drop the byte. */
+void service_74(frame_ptr f)
+{
+    inb(0x60);
+    irq_end(12);
+}
+
+/* INT 05h, print screen: there is no printer; byte 50:0 says that it failed. */
+void service_05(frame_ptr f)
+{
+    bda8_set(0x500, 0xff);
+}
+
+/* INT 11h: equipment. */
+void service_11(frame_ptr f)
+{
+    f->ax = bda16(BDA_EQUIPMENT);
+}
+
+/* INT 12h: KiB of RAM below the EBDA. */
+void service_12(frame_ptr f)
+{
+    f->ax = bda16(BDA_MEMORY);
+}
+
+/* INT 17h: no printer is there: time-out. */
+void service_17(frame_ptr f)
+{
+    f->ah = 0x01;
+}
+
+/* INT 18h: nothing has booted. */
+void service_18(frame_ptr f)
+{
+    console_print("No kernel given and no bootable device found: nothing to boot.\r\n");
+    for (;;)
+        wait_interrupt();
+}

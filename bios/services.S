@@ -1,0 +1,164 @@
+/* Entries of all interrupt services: from the caller's stack to the services' own and into C.
+ *
+ * C code runs with CS = CODE_SEG, DS = ES = SS = DATA_SEG and reaches the caller's registers, saved
+ * on the caller's stack, through GS (struct frame in service.h).  Virtual-8086 mode will do too.
+ */
+#include "bios/layout.h"
+
+        .section .entry.text16, "ax"
+        .code16
+
+.macro SERVICE vector
+        .globl  int_\vector
+int_\vector:
+        pushl   $service_\vector
+        jmp     service_common
+.endm
+
+        SERVICE 05
+        SERVICE 08
+        SERVICE 09
+        SERVICE 10
+        SERVICE 11
+        SERVICE 12
+        SERVICE 13
+        SERVICE 14
+        SERVICE 15
+        SERVICE 16
+        SERVICE 17
+        SERVICE 18
+        SERVICE 1a
+        SERVICE 70
+        SERVICE 74
+        SERVICE irq_low
+        SERVICE irq_high
+
+        .globl  int_ignore
+int_ignore:
+        iretw
+
+/* Offsets in struct frame. */
+#define FRAME_HANDLER 40
+
+service_common:
+        cld
+        pushal
+        pushw   %ds
+        pushw   %es
+        pushw   %fs
+        pushw   %gs
+        movl    %esp, %edx
+        movw    %ss, %ax
+        movw    %ax, %gs
+        movzwl  %sp, %esi
+        movw    $DATA_SEG, %cx
+        movw    %cx, %ds
+        movw    %cx, %es
+        cmpw    %cx, %ax
+        je      own_stack
+        movzwl  service_stack, %ebx
+        subw    $STACK_SLICE, service_stack
+        movw    %cx, %ss
+        movl    %ebx, %esp
+        pushl   %eax
+        pushl   %edx
+        movl    %esi, %eax
+        calll   *%gs:FRAME_HANDLER(%esi)
+        popl    %edx
+        popl    %eax
+        addw    $STACK_SLICE, service_stack
+        movw    %ax, %ss
+        movl    %edx, %esp
+        jmp     service_return
+own_stack:
+        pushl   %edx
+        movl    %esi, %eax
+        calll   *%gs:FRAME_HANDLER(%esi)
+        popl    %edx
+        movl    %edx, %esp
+service_return:
+        popw    %gs
+        popw    %fs
+        popw    %es
+        popw    %ds
+        popal
+        addw    $4, %sp
+        iretw
+
+/* void call_int(u8 vector): EAX; called by 16-bit C, for services that call others (1Ch, 4Ah). */
+        .globl  call_int
+call_int:
+        pushal
+        pushw   %ds
+        pushw   %es
+        pushw   %fs
+        pushw   %gs
+        movzbl  %al, %ebx
+        shll    $2, %ebx
+        xorw    %ax, %ax
+        movw    %ax, %fs
+        pushfw
+        lcallw  *%fs:(%bx)
+        cli
+        cld
+        popw    %gs
+        popw    %fs
+        popw    %es
+        popw    %ds
+        popal
+        retl
+
+/* void wait_interrupt(void): called by 16-bit C.  STI takes effect after HLT has begun. */
+        .globl  wait_interrupt
+wait_interrupt:
+        sti
+        hlt
+        cli
+        retl
+
+/* Which handler an interrupt vector gets, read by POST; ends with FFFF. */
+        .globl  vector_table
+vector_table:
+        .word   0x05, int_05
+        .word   0x08, int_08
+        .word   0x09, int_09
+        .word   0x0a, int_irq_low
+        .word   0x0b, int_irq_low
+        .word   0x0c, int_irq_low
+        .word   0x0d, int_irq_low
+        .word   0x0e, int_irq_low
+        .word   0x0f, int_irq_low
+        .word   0x10, int_10
+        .word   0x11, int_11
+        .word   0x12, int_12
+        .word   0x13, int_13
+        .word   0x14, int_14
+        .word   0x15, int_15
+        .word   0x16, int_16
+        .word   0x17, int_17
+        .word   0x18, int_18
+        .word   0x19, int_19
+        .word   0x1a, int_1a
+        .word   0x70, int_70
+        .word   0x71, int_irq_high
+        .word   0x72, int_irq_high
+        .word   0x73, int_irq_high
+        .word   0x74, int_74
+        .word   0x75, int_irq_high
+        .word   0x76, int_irq_high
+        .word   0x77, int_irq_high
+        .word   0xffff
+        .globl  vector_ignore
+vector_ignore:
+        .word   int_ignore
+
+/* INT 15h AH = C0h points here (PS/2 BIOS reference): model FC, submodel 0, revision 1; features:
+ * second 8259 (40h), RTC (20h), keyboard intercept through INT 15h AH = 4Fh (10h), EBDA (04h);
+ * second byte: INT 16h AH = 09h absent. */
+        .globl  config_table
+config_table:
+        .word   8
+        .byte   0xfc, 0, 1
+        .byte   0x74, 0, 0, 0, 0
+
+        .section .note.GNU-stack, "", @progbits

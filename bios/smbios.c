@@ -1,0 +1,278 @@
+/* SMBIOS 2.8 tables: types 0, 1, 3, 4, 16, 17, 19, 32 and 127 (DMTF DSP0134 2.8.0).
+ *
+ * Anchor and structures lie at F0000-FFFFF.  Left out: what a QEMU-compatible machine could pass in
+ * (etc/smbios), types 2 and 20.
+ */
+#include "bios/aml.h"
+#include "bios/post.h"
+
+#ifndef BIOS_VERSION
+#define BIOS_VERSION "unknown"
+#endif
+
+enum {
+    ROOM = 0x1800,
+    MAX_MODULES = 16,
+    HANDLE_CHASSIS = 0x300,
+    HANDLE_CPU = 0x400,
+    HANDLE_ARRAY = 0x1000,
+    HANDLE_MODULE = 0x1100,
+    HANDLE_MAPPED = 0x1300,
+    UNKNOWN = 2,
+    NO_HANDLE = 0xffff,
+    NO_ERROR_INFO = 0xfffe,
+};
+
+static struct aml out;
+static u8 *structures, *current;
+static u32 structure_count, largest;
+static const char *strings[8];
+static u32 string_count;
+
+/* ---- structures: a formatted area, then strings ---- */
+
+static void begin(u8 type, u16 handle)
+{
+    current = out.at;
+    string_count = 0;
+    aml_byte(&out, type);
+    aml_byte(&out, 0);
+    aml_word(&out, handle);
+}
+
+/* The number of a string, to be written where the structure refers to it. */
+static void string(const char *s)
+{
+    strings[string_count++] = s;
+    aml_byte(&out, string_count);
+}
+
+static void zeros(u32 n)
+{
+    while (n--)
+        aml_byte(&out, 0);
+}
+
+static void end(void)
+{
+    current[1] = (u8)(out.at - current);
+    for (u32 i = 0; i < string_count; i++)
+        aml_bytes(&out, strings[i], strlen(strings[i]) + 1);
+    aml_word(&out, 0);
+    if (string_count)
+        out.at--; /* the last string's own zero is the first of the two */
+    structure_count++;
+    u32 size = (u32)(out.at - current);
+    if (size > largest)
+        largest = size;
+}
+
+/* ---- types ---- */
+
+static void type_bios(void)
+{
+    begin(0, 0);
+    string("Dragoman");
+    string(BIOS_VERSION);
+    aml_word(&out, ROM_BASE >> 4);
+    string("11/21/2026");
+    aml_byte(&out, ROM_SIZE / 0x10000 - 1);
+    aml_dword(&out, 0x00000008); /* characteristics are not given */
+    aml_dword(&out, 0);
+    aml_byte(&out, 0x01); /* ACPI */
+    aml_byte(&out, 0x14); /* a virtual machine; targeted content */
+    aml_byte(&out, 0);
+    aml_byte(&out, 1);
+    aml_byte(&out, 0xff); /* no embedded controller */
+    aml_byte(&out, 0xff);
+    end();
+}
+
+static void type_system(void)
+{
+    u8 uuid[16];
+    fw_get(FW_UUID, uuid, sizeof uuid);
+    /* The first three fields are little-endian since 2.6 (section 7.2.1). */
+    static const u8 order[16] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
+    begin(1, 0x100);
+    string("Dragoman");
+    string("Dragoman PC (i440FX + PIIX)");
+    string(BIOS_VERSION);
+    aml_byte(&out, 0);
+    for (u32 i = 0; i < 16; i++)
+        aml_byte(&out, uuid[order[i]]);
+    aml_byte(&out, 6); /* power switch */
+    aml_byte(&out, 0);
+    aml_byte(&out, 0);
+    end();
+}
+
+static void type_chassis(void)
+{
+    begin(3, HANDLE_CHASSIS);
+    string("Dragoman");
+    aml_byte(&out, 1); /* other */
+    zeros(3);          /* version, serial number, asset tag */
+    for (u32 i = 0; i < 3; i++)
+        aml_byte(&out, 3); /* boot-up, power, thermal: safe */
+    aml_byte(&out, UNKNOWN);
+    aml_dword(&out, 0);
+    zeros(5); /* height, cords, elements, their size, SKU */
+    end();
+}
+
+static void type_processor(u32 n)
+{
+    u32 r[4];
+    char socket[] = "CPU 000";
+    socket[4] = (char)('0' + n / 100);
+    socket[5] = (char)('0' + n / 10 % 10);
+    socket[6] = (char)('0' + n % 10);
+    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(1));
+    begin(4, (u16)(HANDLE_CPU + n));
+    string(socket);
+    aml_byte(&out, 3); /* central processor */
+    aml_byte(&out, 1); /* family: other */
+    string("Dragoman");
+    aml_dword(&out, r[0]);
+    aml_dword(&out, r[3]);
+    aml_byte(&out, 0); /* version */
+    zeros(1 + 6);      /* voltage, clock, speeds: unknown */
+    aml_byte(&out, 0x41); /* populated, enabled */
+    aml_byte(&out, 1);    /* upgrade: other */
+    for (u32 i = 0; i < 3; i++)
+        aml_word(&out, NO_HANDLE); /* caches */
+    zeros(3);                      /* serial number, asset tag, part number */
+    aml_byte(&out, 1);             /* cores, enabled cores, threads */
+    aml_byte(&out, 1);
+    aml_byte(&out, 1);
+    aml_word(&out, UNKNOWN);
+    aml_word(&out, 1);
+    end();
+}
+
+static void type_array(u32 modules)
+{
+    u64 kib = memory.bytes >> 10;
+    begin(16, HANDLE_ARRAY);
+    aml_byte(&out, 1); /* other */
+    aml_byte(&out, 3); /* system memory */
+    aml_byte(&out, 3); /* no error correction */
+    aml_dword(&out, kib < 0x80000000 ? (u32)kib : 0x80000000);
+    aml_word(&out, NO_ERROR_INFO);
+    aml_word(&out, modules);
+    if (kib < 0x80000000)
+        zeros(8);
+    else
+        aml_bytes(&out, &memory.bytes, 8);
+    end();
+}
+
+static void type_module(u32 n, u64 bytes)
+{
+    char locator[] = "DIMM 00";
+    locator[5] = (char)('0' + n / 10);
+    locator[6] = (char)('0' + n % 10);
+    u32 mib = (u32)(bytes >> 20);
+    begin(17, (u16)(HANDLE_MODULE + n));
+    aml_word(&out, HANDLE_ARRAY);
+    aml_word(&out, NO_ERROR_INFO);
+    aml_word(&out, NO_HANDLE + 0u); /* widths are unknown */
+    aml_word(&out, NO_HANDLE + 0u);
+    aml_word(&out, mib < 0x7fff ? mib : 0x7fff);
+    aml_byte(&out, 9); /* DIMM */
+    aml_byte(&out, 0);
+    string(locator);
+    aml_byte(&out, 0);
+    aml_byte(&out, 7); /* RAM */
+    aml_word(&out, BIT(1)); /* other */
+    aml_word(&out, 0);
+    string("Dragoman");
+    zeros(3 + 1); /* serial number, asset tag, part number; attributes */
+    aml_dword(&out, mib < 0x7fff ? 0 : mib);
+    zeros(2 + 3 * 2); /* speed, voltages */
+    end();
+}
+
+/* Addresses in KiB up to 4 TiB. */
+static void type_mapped(u32 n, u64 base, u64 end_at)
+{
+    begin(19, (u16)(HANDLE_MAPPED + n));
+    aml_dword(&out, (u32)(base >> 10));
+    aml_dword(&out, (u32)((end_at >> 10) - 1));
+    aml_word(&out, HANDLE_ARRAY);
+    aml_byte(&out, 1);
+    zeros(16);
+    end();
+}
+
+static void type_boot(void)
+{
+    begin(32, 0x2000);
+    zeros(6);
+    aml_byte(&out, 0); /* no errors */
+    end();
+}
+
+/* ---- the anchor: section 5.2.1 ---- */
+
+static void sum(u8 *p, u32 n, u32 at)
+{
+    u8 total = 0;
+    p[at] = 0;
+    for (u32 i = 0; i < n; i++)
+        total = (u8)(total + p[i]);
+    p[at] = (u8)-total;
+}
+
+static void anchor(u8 *p)
+{
+    struct aml a = {.at = p, .end = p + 31};
+    aml_bytes(&a, "_SM_", 4);
+    aml_byte(&a, 0);
+    aml_byte(&a, 31);
+    aml_word(&a, 0x0802);
+    aml_word(&a, largest);
+    for (u32 i = 0; i < 6; i++)
+        aml_byte(&a, 0);
+    aml_bytes(&a, "_DMI_", 5);
+    aml_byte(&a, 0);
+    aml_word(&a, (u32)(out.at - structures));
+    aml_dword(&a, (u32)structures);
+    aml_word(&a, structure_count);
+    aml_byte(&a, 0x28);
+    sum(p + 16, 15, 5);
+    sum(p, 31, 4);
+}
+
+void smbios_init(void)
+{
+    u8 *entry = f_segment_alloc(32, 16);
+    structures = f_segment_alloc(ROOM, 16);
+    if (!entry || !structures)
+        return;
+    out = (struct aml){.at = structures, .end = structures + ROOM};
+    type_bios();
+    type_system();
+    type_chassis();
+    /* As many processors as leave room for the rest. */
+    for (u32 i = 0; i < cpus.count && i < 64; i++)
+        type_processor(i);
+    const u64 module = 16ull << 30;
+    u32 modules = 0;
+    while (modules < MAX_MODULES && modules * module < memory.bytes)
+        modules++;
+    type_array(modules);
+    for (u32 i = 0; i < modules; i++) {
+        u64 left = memory.bytes - i * module;
+        type_module(i, left > module && i + 1 < MAX_MODULES ? module : left);
+    }
+    type_mapped(0, 0, memory.low_top);
+    if (memory.high_top > 1ull << 32)
+        type_mapped(1, 1ull << 32, memory.high_top);
+    type_boot();
+    begin(127, 0x7f00);
+    end();
+    if (!out.full)
+        anchor(entry);
+}
