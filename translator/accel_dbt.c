@@ -298,7 +298,8 @@ static void flush_all(struct x64_engine *e)
 static bool nearly_full(const struct x64_engine *e)
 {
     return e->code.size - e->used < 2 * MAX_BLOCK_CODE ||
-           ARENA_BYTES - e->arena_used < (1u << 20) || MAX_BLOCKS - e->index_count < 2 || MAX_EXITS - e->exit_count < 2 * MAX_STUBS;
+           ARENA_BYTES - e->arena_used < (1u << 20) || MAX_BLOCKS - e->index_count < 2 ||
+           MAX_EXITS - e->exit_count < 2 * MAX_STUBS;
 }
 
 static void log_host_code(const struct x64_block *b)
@@ -551,7 +552,8 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     struct block_hooks bh = {.drop = drop_block, .free = free_block, .current_hit = current_hit,
                              .current = current_block, .opaque = e};
     e->cache = block_cache_create(bus, &bh);
-    if (!e->arena || !e->exits || !e->index || !e->pool || !e->cache || !codebuf_init(&e->code, size)) {
+    if (!e->arena || !e->exits || !e->index || !e->pool || !e->cache ||
+        !codebuf_init(&e->code, size)) {
         dbt_destroy(e);
         return NULL;
     }

@@ -334,7 +334,8 @@ static void emit_atomic_slow(struct x64_sel *s, ir_ref r, const struct ir_insn *
         struct x64_rm rm = x64_m(X_RSP, CPU_OFF(call_arg) + 8 * (s32)i);
         s->pinned = 0;
         if (i == 1)
-            x64_store_imm(&s->buf, W64, rm, (xchg ? 0xff : in->aux) | in->w << 8 | (s32)in->imm << 16);
+            x64_store_imm(&s->buf, W64, rm,
+                          (xchg ? 0xff : in->aux) | in->w << 8 | (s32)in->imm << 16);
         else if (args[i])
             x64_store(&s->buf, W64, rm, i ? x64_use(s, args[i]) : x64_use_addr(s, args[i]));
     }

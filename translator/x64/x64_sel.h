@@ -213,8 +213,8 @@ void x64_movups_store(struct x64_sel *s, struct x64_rm dst, unsigned src);
 /* ---- flags (x64_flags.c) ---- */
 /* To be called before emitting anything that changes the host's flags. */
 void x64_clobber(struct x64_sel *s);
-/* The host's flags have just been put to use by the op whose flags are f and are changed next: saves
- * them only if somebody wants them later. */
+/* The host's flags have just been put to use by the op whose flags are f and are changed next:
+ * saves them only if somebody wants them later. */
 void x64_consume(struct x64_sel *s, ir_ref f);
 /* Makes the host's flags those of f. */
 void x64_need_flags(struct x64_sel *s, ir_ref f);

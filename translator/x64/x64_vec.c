@@ -30,7 +30,8 @@ static unsigned xdst(struct x64_sel *s, unsigned a, struct x64_rm b)
     return dst;
 }
 
-/* Opcodes whose memory form means something else: MOVLPS, loads that zero, INSERTPS from a dword. */
+/* Opcodes whose memory form means something else: MOVLPS, loads that zero, INSERTPS from a dword.
+ */
 static bool needs_register(const struct ir_insn *in)
 {
     return in->op == IR_vmovhl || in->op == IR_vmovlo || in->op == IR_vinsps;
