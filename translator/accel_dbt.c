@@ -404,6 +404,8 @@ static struct x64_block *find_block(struct x64_vcpu *v)
     if (mmu_fetch_page(&cpu->mmu, cpu->mmu.kind, la, &page) == MMU_OK)
         found = block_find(v->engine->cache, page.phys | (la & (PAGE_SIZE - 1)), rip, cs_base,
                            cpu->hflags);
+    if (found && !front_usable(cpu, found, la))
+        found = NULL;
     struct x64_block *b =
         found ? container_of(found, struct x64_block, b) : translate(v);
     if (b && cached && b->b.valid && b->b.phys2 == ~0ull) {

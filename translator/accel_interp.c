@@ -153,12 +153,6 @@ static bool store_code(struct interp *e, struct vcpu *v, struct tblock *t, struc
 /* ---- finding blocks ---- */
 
 /* Blocks are not keyed by the CS limit: it is checked again where it is not flat. */
-static bool within_limit(const struct cpu *cpu, const struct block *b)
-{
-    return (cpu->hflags & (HF_LONG | HF_CSFLAT)) ||
-           b->rip + b->guest_bytes - 1 <= cpu->seg[SEG_CS].limit;
-}
-
 static struct tblock *probe(struct cpu *cpu)
 {
     struct jump_entry *j = &cpu->mmu.context->jumps[jump_index(cpu->rip)];
@@ -167,7 +161,7 @@ static struct tblock *probe(struct cpu *cpu)
     if (tag >= jump_empty(0) || !t || t->serial != tag)
         return NULL;
     return t->b.rip == cpu->rip && t->b.hflags == cpu->hflags &&
-                   t->b.cs_base == front_cs_base(cpu) && within_limit(cpu, &t->b)
+                   t->b.cs_base == front_cs_base(cpu) && block_within_limit(cpu, &t->b)
                ? t
                : NULL;
 }
@@ -214,18 +208,6 @@ static struct tblock *translate(struct vcpu *v)
     return t;
 }
 
-/* Whether the second page of a block that has one is still where it was translated from. */
-static bool second_page_ok(struct cpu *cpu, const struct block *b, u64 la)
-{
-    struct mmu_code_page page;
-    if (b->phys2 == ~0ull)
-        return true;
-    u64 next = (la & PAGE_MASK) + PAGE_SIZE;
-    return mmu_fetch_page(&cpu->mmu, cpu->mmu.kind, cpu->hflags & HF_LONG ? next : (u32)next,
-                          &page) == MMU_OK &&
-           page.phys == b->phys2;
-}
-
 /* The block at cpu->rip; NULL when fetching it raised an exception. */
 static struct tblock *find_block(struct vcpu *v)
 {
@@ -240,7 +222,7 @@ static struct tblock *find_block(struct vcpu *v)
     if (mmu_fetch_page(&cpu->mmu, cpu->mmu.kind, la, &page) == MMU_OK) {
         struct block *b = block_find(v->engine->cache, page.phys | (la & ~PAGE_MASK), cpu->rip,
                                      front_cs_base(cpu), cpu->hflags);
-        t = b && within_limit(cpu, b) && second_page_ok(cpu, b, la) ? b->engine : NULL;
+        t = b && front_usable(cpu, b, la) ? b->engine : NULL;
     }
     if (!t)
         t = translate(v);

@@ -119,6 +119,17 @@ static inline u64 front_cs_base(const struct cpu *cpu)
     return cpu->hflags & HF_LONG ? 0 : cpu->seg[SEG_CS].base;
 }
 
+/* Whether the code segment's limit still covers the block. */
+static inline bool block_within_limit(const struct cpu *cpu, const struct block *b)
+{
+    return (cpu->hflags & (HF_LONG | HF_CSFLAT)) ||
+           b->rip + b->guest_bytes - 1 <= cpu->seg[SEG_CS].limit;
+}
+
+/* Whether a block that block_find gave for linear address la may be executed now: the limit covers
+ * it, and its second page, if it has one, is still mapped to where it was translated from. */
+bool front_usable(struct cpu *cpu, const struct block *b, u64 la);
+
 /* ---- lifter (translator/lift.c) ---- */
 
 /* Source of guest bytes for the lifter: up to `avail` bytes at p belong to rip onwards. */

@@ -220,3 +220,16 @@ bool front_translate(struct cpu *cpu, struct ir *ir, struct block *b, struct fro
     n->ns += host_ns() - start;
     return true;
 }
+
+bool front_usable(struct cpu *cpu, const struct block *b, u64 la)
+{
+    struct mmu_code_page page;
+    if (!block_within_limit(cpu, b))
+        return false;
+    if (b->phys2 == ~0ull)
+        return true;
+    u64 next = (la & PAGE_MASK) + PAGE_SIZE;
+    return mmu_fetch_page(&cpu->mmu, cpu->mmu.kind, cpu->hflags & HF_LONG ? next : (u32)next,
+                          &page) == MMU_OK &&
+           page.phys == b->phys2;
+}
