@@ -348,6 +348,7 @@ u64 helper_sti(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     if (!(cpu->eflags & FL_IF)) {
         cpu->eflags |= FL_IF;
         cpu->irq_shadow = true;
+        cpu->shadow_rip = a;
         cpu_unmask(cpu);
     }
     cpu->rip = a;

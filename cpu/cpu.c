@@ -290,7 +290,7 @@ bool cpu_service(struct cpu *cpu)
     if (!cpu->wait_sipi && !(atomic_load(&cpu->pins) & REQ_INIT))
         atomic_fetch_and(&cpu->pins, ~(u32)REQ_SIPI);
     u32 events = deliverable(cpu);
-    if (events && cpu->irq_shadow) {
+    if (events && cpu->irq_shadow && cpu->rip == cpu->shadow_rip) {
         cpu->irq_shadow = false;
         cpu->hflags |= HF_ONE;
         return true;

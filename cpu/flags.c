@@ -170,7 +170,8 @@ void cpu_update_hflags(struct cpu *cpu)
         f |= HF_ALIGN;
     if ((cpu->cr4 & CR4_OSXSAVE) && (cpu->xcr0 & 6) == 6)
         f |= HF_AVX;
-    cpu->hflags = f;
+    /* An instruction that runs alone stays alone to its end (cpu_one_done). */
+    cpu->hflags = f | (cpu->hflags & HF_ONE);
     enum mmu_kind kind = cpu_mmu_kind(cpu);
     if (kind != cpu->mmu.kind)
         mmu_set_kind(&cpu->mmu, kind);

@@ -213,7 +213,8 @@ struct cpu {
     bool halted;         /* HLT until an interrupt */
     bool wait_sipi;      /* after INIT, an AP waits for SIPI */
     bool nmi_blocked, in_smm;
-    bool irq_shadow;     /* STI, MOV SS, POP SS: no interrupt before the next instruction ends */
+    bool irq_shadow;     /* STI, MOV SS, POP SS: no interrupt before the next instruction ends... */
+    u64 shadow_rip;      /* ...which is the one here: elsewhere the shadow is over */
     u8 sipi_vector;
 
     /* ---- exception being built or delivered ---- */
