@@ -70,6 +70,10 @@ u64 helper_segaddr(struct cpu *c, u64 a, u64 b, u64 size, u64 store)
     return (u32)(c->seg[a].base + b);
 }
 
+void cpu_check_io(struct cpu *c, u16 port, unsigned size)
+{
+}
+
 u64 helper_in(struct cpu *c, u64 a, u64 b, u64 x, u64 y)
 {
     return 0x40 + port_count++;
