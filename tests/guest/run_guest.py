@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Runs one bare-metal guest test on both engines and, as a check of the test itself, on QEMU.
+
+usage: run_guest.py DRAGOMAN IMAGE [ENGINE...]      (engines: dbt interp qemu; all by default)
+
+The image says what failed, one line "FAIL name..." each, and leaves through isa-debug-exit.  On
+Dragoman nothing may fail.  On QEMU exactly the names in QEMU_WRONG may, each with the reason why
+the manual disagrees with QEMU 7.2; other versions of QEMU may get some of them right.
+"""
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+GOOD, BAD = 33, 35
+TIMEOUT = 110
+
+RMW = ("a read-modify-write that faults reports W/R = 1 on processors, since it asks for write access "
+       "at once (SDM vol. 3A 4.7); TCG loads first and reports a read")
+RSVD = ("bit 3 of the error code can be set only if bit 0 is (SDM vol. 3A 4.7); QEMU leaves P clear")
+STACK = ("a non-canonical address through RSP or RBP is #SS(0) (SDM vol. 2, exceptions of each "
+         "instruction in 64-bit mode); TCG raises #GP")
+MSR = "reserved bits, bad values and unknown MSRs are #GP(0) (SDM vol. 2B RDMSR, WRMSR); TCG ignores"
+IDT16 = ("error codes hold the vector * 8 (SDM vol. 3A 6.13); TCG puts in vector * 16 in long mode")
+RF = "faults push RF = 1 (SDM vol. 3B 17.3.1.1); TCG does not"
+SIMD = "unmasked SIMD exceptions (SDM vol. 1 11.5) are not in TCG"
+
+# image -> (name or pattern with * -> reason)
+QEMU_WRONG = {
+    "paging64": {
+        "4K/modify": RMW, "2M/modify": RMW, "modify across, second absent": RMW,
+        "locked modify across, second absent": RMW, "bts in an absent page": RMW,
+        "physical address bit in a *": RSVD, "PS in a PML4E": RSVD, "NX in a * without NXE": RSVD,
+        "bit * of a * page": RSVD,
+        "not canonical, RBP": STACK, "not canonical, RSP": STACK, "push, not canonical": STACK,
+        "CR4.PCIDE where there is none": "a reserved bit of CR4 is #GP(0) (SDM vol. 3A 2.5); "
+                                         "QEMU drops it silently",
+    },
+    "except64": {
+        "#UD LOCK MOV": "MOV cannot be locked (SDM vol. 2A LOCK); TCG ignores the prefix",
+        "#UD before #PF": "the same",
+        "#GP RDMSR of none": MSR, "#GP WRMSR EFER reserved": MSR,
+        "#GP WRMSR LSTAR not canonical": MSR,
+        "INT 20 at ring 3, DPL 0": IDT16, "INT3 at ring 3, DPL 0": IDT16,
+        "#UD, gate not present": IDT16 + "; EXT is missing, too", "INT n, gate not present": IDT16,
+        "INT n, task gate in long mode": IDT16, "INT n beyond the IDT": IDT16,
+        "INT n, DPL before presence": IDT16,
+        "ICEBP at ring 3 is not held up by DPL": "INT1 is not subject to the gate's DPL (SDM vol. 2A "
+                                                 "INT); TCG raises #UD",
+        "DR7.GD": "a MOV of a debug register with DR7.GD is #DB (SDM vol. 3B 17.2.4); not in TCG",
+        "DR6.BD": "the same",
+        "#UD pushes RF": RF, "#PF pushes RF": RF,
+        "SS stays in ring 0": "SS is made null only by a change of CPL (SDM vol. 3A 6.14.2); TCG does "
+                              "it for IST, too",
+        "INT n, target not canonical": "#GP(0) belongs to the INT (SDM vol. 2A INT); TCG enters the "
+                                       "handler and faults there",
+        "#UD with a stack that is not canonical: #SS": STACK,
+        "MMX, EM, TS": "#UD of CR0.EM comes before #NM (SDM vol. 3A table 12-1)",
+        "MMX waits": "MMX instructions report pending x87 exceptions (SDM vol. 3A 12.5); not in TCG",
+        "#XM": SIMD, "SIMD exception without OSXMMEXCPT": SIMD, "RIP of it": SIMD,
+        "#AC *": "alignment checks (SDM vol. 3A 6.15, interrupt 17) are not in TCG",
+        "its RIP is that of the #UD": "the same instruction is restarted (SDM vol. 3A 6.5)",
+    },
+    "precise": {
+        "* m": RMW,
+    },
+    "interrupt": {
+        "interrupt, gate not present": IDT16 + "; EXT is missing, too",
+    },
+}
+
+# Options that an image needs beyond the common ones.
+OPTIONS = {
+    "reset": {"reboot": True},
+}
+
+
+def command(engine, dragoman, image):
+    common = ["-cpu", "max", "-m", "128", "-display", "none", "-serial", "stdio", "-monitor", "none",
+              "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-kernel", str(image)]
+    if not OPTIONS.get(image.stem, {}).get("reboot"):
+        common.append("-no-reboot")
+    if engine == "qemu":
+        return ["qemu-system-x86_64", "-accel", "tcg", "-net", "none", *common]
+    return [str(dragoman), "-accel", engine, *common]
+
+
+def known(image, name):
+    for pattern in QEMU_WRONG.get(image.stem, {}):
+        if re.fullmatch(".*".join(re.escape(p) for p in pattern.split("*")), name):
+            return True
+    return False
+
+
+def run(engine, dragoman, image):
+    """Runs one leg; returns what is wrong with it, None if nothing."""
+    try:
+        done = subprocess.run(command(engine, dragoman, image), stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired as late:
+        out = (late.stdout or b"").decode(errors="replace")
+        return f"no end within {TIMEOUT} seconds\n{out[-3000:]}"
+    out = done.stdout.decode(errors="replace").replace("\r", "")
+    result = re.search(r"^RESULT checks ([0-9a-f]+) failed ([0-9a-f]+)$", out, re.M)
+    if not result or done.returncode not in (GOOD, BAD) or int(result.group(1), 16) == 0:
+        return f"did not finish: status {done.returncode}\n{out[-3000:]}{done.stderr.decode()[-3000:]}"
+    lines = re.findall(r"^FAIL (.*)$", out, re.M)
+    failed = int(result.group(2), 16)
+    if (done.returncode == GOOD) != (failed == 0) or bool(lines) != (failed != 0):
+        return f"contradicts itself: status {done.returncode}, {failed} failed\n{out[-3000:]}"
+    if engine == "qemu":
+        lines = [x for x in lines if not known(image, re.split(r": (?=vector|[0-9a-f]+, not)", x)[0])]
+    if lines:
+        return "\n".join(lines)
+    print(f"{image.stem}: {engine}: {int(result.group(1), 16)} checks"
+          + (f" ({failed} times QEMU differs from the manual, as listed)" if failed else ""))
+    for line in re.findall(r"^.*left out.*$", out, re.M):
+        print("    " + line)
+    return None
+
+
+def main():
+    dragoman, image = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2])
+    engines = sys.argv[3:] or ["dbt", "interp", "qemu"]
+    status = 0
+    if "dbt" in engines:
+        offered = subprocess.run([str(dragoman), "-accel", "help"], capture_output=True, text=True)
+        if not re.search(r"\bdbt\b", offered.stdout + offered.stderr):
+            print("dbt: this build has no back-end for the host; left out")
+            engines.remove("dbt")
+    if "qemu" in engines and not shutil.which("qemu-system-x86_64"):
+        print("qemu: qemu-system-x86_64 is not installed; the cross-check of the test is left out")
+        engines.remove("qemu")
+    for engine in engines:
+        wrong = run(engine, dragoman, image)
+        if wrong:
+            print(f"{image.stem}: {engine}: FAILED\n{wrong}")
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
