@@ -272,10 +272,15 @@ static void clear_home(struct x64_sel *s, unsigned guest, ir_ref except, bool to
     drop_home(s, guest);
 }
 
+/* The recipe of the call itself counts: the helper may change the register before it raises. */
 void x64_flush_homes(struct x64_sel *s)
 {
-    for (unsigned g = 0; g < 16; g++)
-        clear_home(s, g, 0, false);
+    for (unsigned g = 0; g < 16; g++) {
+        for (ir_ref r = s->home_head[g]; r; r = s->val[r].alias_next)
+            if (s->val[r].last_use >= s->cur)
+                move_away(s, g, r, false);
+        drop_home(s, g);
+    }
 }
 
 void x64_put(struct x64_sel *s, unsigned guest, ir_ref r)

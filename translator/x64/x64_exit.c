@@ -33,7 +33,7 @@ static struct x64_recipe exit_recipe(struct x64_sel *s, unsigned fate)
     return x64_recipe(s);
 }
 
-static bool same_page(const struct x64_sel *s, u64 rip)
+bool x64_same_page(const struct x64_sel *s, u64 rip)
 {
     u64 page = (s->ir->cs_base + s->ir->rip) & PAGE_MASK;
     return s->chain && ((s->ir->cs_base + rip) & PAGE_MASK) == page && s->block->b.phys2 == ~0ull;
@@ -61,7 +61,7 @@ static void emit_leave(struct x64_sel *s, struct x64_stub *stub, bool backward, 
         x64_alu_imm(&s->buf, ALU_CMP, W32, RM_CPU(requests), 0);
         stub->from2 = x64_jcc_later(&s->buf, CC_NE);
     }
-    if (same_page(s, e->rip)) {
+    if (x64_same_page(s, e->rip)) {
         x64_align(&s->buf, 4, 1);
         stub->from = e->field = x64_jmp_later(&s->buf);
         return;
@@ -80,7 +80,7 @@ static void emit_leave(struct x64_sel *s, struct x64_stub *stub, bool backward, 
 static unsigned load_tag(struct x64_sel *s, u64 rip)
 {
     u64 tag = jump_tag(rip, s->ir->hflags);
-    if (!s->chain || same_page(s, rip) || (s64)tag == (s32)tag)
+    if (!s->chain || x64_same_page(s, rip) || (s64)tag == (s32)tag)
         return X_NONE;
     unsigned t = x64_scratch(s);
     x64_mov_imm(&s->buf, t, tag);
@@ -90,7 +90,7 @@ static unsigned load_tag(struct x64_sel *s, u64 rip)
 /* XF_ as this exit can use it: only a chained exit on the page can leave flags behind. */
 static unsigned usable_fate(const struct x64_sel *s, const struct ir_insn *in)
 {
-    return same_page(s, in->imm) ? in->aux : in->aux == XF_DEAD ? XF_FAULT : in->aux;
+    return x64_same_page(s, in->imm) ? in->aux : in->aux == XF_DEAD ? XF_FAULT : in->aux;
 }
 
 static void emit_exit_if(struct x64_sel *s, const struct ir_insn *in)
@@ -107,7 +107,7 @@ static void emit_exit_if(struct x64_sel *s, const struct ir_insn *in)
     struct x64_stub *stub = exit_stub(s, e, id);
     if (!s->chain) {
         stub->from = x64_jcc_later(&s->buf, cc);
-    } else if (!backward && same_page(s, in->imm)) {
+    } else if (!backward && x64_same_page(s, in->imm)) {
         x64_align(&s->buf, 4, 2);
         stub->from = e->field = x64_jcc_later(&s->buf, cc);
     } else {

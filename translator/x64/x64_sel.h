@@ -240,6 +240,8 @@ void x64_emit_call(struct x64_sel *s, const struct ir_insn *in);
 void x64_emit_stubs(struct x64_sel *s);
 void x64_emit_retired(struct x64_sel *s);
 
+/* Whether rip is on the block's page, so that an exit there can be chained. */
+bool x64_same_page(const struct x64_sel *s, u64 rip);
 /* Records a site whose call has just been emitted. */
 void x64_site_here(struct x64_sel *s);
 struct x64_stub *x64_stub(struct x64_sel *s);

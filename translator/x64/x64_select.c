@@ -247,11 +247,11 @@ static void fold_operands(struct x64_sel *s, unsigned i, bool visible)
 }
 
 /* Whether the guest's flags can be seen at this op. */
-static bool sees_flags(const struct ir_insn *in)
+static bool sees_flags(const struct x64_sel *s, const struct ir_insn *in)
 {
     u32 e = ir_effects(in);
-    if (in->op == IR_exit || in->op == IR_exit_if)
-        return in->aux != XF_DEAD;
+    if (in->op == IR_exit || in->op == IR_exit_if) /* only a chained exit can leave them dead */
+        return in->aux != XF_DEAD || !x64_same_page(s, in->imm);
     return e & (E_FAULT | E_CALL | E_EXIT | E_END | E_RFL);
 }
 
@@ -262,7 +262,7 @@ static void find_visibility(struct x64_sel *s, u16 *visible)
     memset(visible, 0, s->ir->count * sizeof *visible);
     for (unsigned i = 1; i < s->ir->count; i++) {
         const struct ir_insn *in = &s->ir->insns[i];
-        if (cur && sees_flags(in))
+        if (cur && sees_flags(s, in))
             visible[cur] = (u16)i;
         if (in->op == IR_putf)
             cur = in->arg[0];
