@@ -17,7 +17,7 @@
 #include "frontends/monitor.h"
 #include "frontends/options.h"
 
-#define DEFAULT_FIRMWARE "dragoman.bin"
+#define DEFAULT_FIRMWARE "bios.bin"
 #define LINUX_ROM "/usr/share/qemu/linuxboot_dma.bin"
 #define MONITORS (OPTIONS_SERIALS + 1)
 

@@ -14,7 +14,7 @@ def firmware():
     named = os.environ.get("DRAGOMAN_BIOS")
     if named:
         return ["-bios", named]
-    own = pathlib.Path(DRAGOMAN).parent / "bios/dragoman.bin"
+    own = pathlib.Path(DRAGOMAN).parent / "bios/bios.bin"
     return [] if own.exists() else ["-bios", SEABIOS]
 
 
