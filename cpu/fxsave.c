@@ -95,8 +95,11 @@ static void load_xmm(struct cpu *cpu, const u8 *image)
 
 static void check_aligned(struct cpu *cpu, u64 la, unsigned align)
 {
-    if (la & (align - 1))
-        cpu_raise_error(cpu, EXC_GP, 0);
+    if (!(la & (align - 1)))
+        return;
+    if (cpu->hflags & HF_LONG && (s64)la >> 47 != 0 && (s64)la >> 47 != -1)
+        cpu_raise_mmu(cpu, MMU_NONCANONICAL, false); /* #SS comes before #GP */
+    cpu_raise_error(cpu, EXC_GP, 0);
 }
 
 static void check_mxcsr(struct cpu *cpu, u64 v)

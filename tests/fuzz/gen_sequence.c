@@ -335,7 +335,7 @@ static void close_loop(struct builder *b)
         put(it, sub, sizeof sub);
     else
         put(it, test, sizeof test);
-    put(it, (u8[]){0x0f, kind == 1 ? 0x87 : 0x8f, 0, 0, 0, 0}, 6); /* JA, JG */
+    put(it, (u8[]){0x0f, 0x8f, 0, 0, 0, 0}, 6); /* JG */
     it->fix_size = 4;
     it->fix_at = it->len - 4;
     it->fix_end = it->len;

@@ -203,6 +203,11 @@ static bool try_single(struct program *p, struct state *in, unsigned row)
         i.opnd[1].reg != m.base && i.opnd[1].reg != m.index && !one_in(8))
         in->gpr[i.opnd[1].reg] = (u64)((s64)below(8192) - 4096);
     arrange(in, &i, a);
+    if ((i.op == OP_shld || i.op == OP_shrd) && i.opsize == 2) { /* undefined beyond 16 */
+        if (i.opnd[2].kind == OPND_IMM && (i.imm & 31) > 16)
+            return false;
+        in->gpr[RCX] &= ~(u64)0xf0;
+    }
     if (branch && has_rel(&i)) {
         direct_branch(p, &i);
     } else if (branch) {

@@ -112,6 +112,11 @@ bool native_init(void)
         mprotect((void *)(uintptr_t)(DATA_AT + DATA_RW), DATA_SIZE - DATA_RW, PROT_READ) != 0 ||
         syscall(SYS_arch_prctl, ARCH_SET_GS, (unsigned long)GS_BASE) != 0)
         return false;
+    /* So that the pages are there, and faults say "protection" where the guest's do. */
+    for (u64 la = CODE_AT; la < CODE_AT + CODE_SIZE; la += 0x1000)
+        (void)*(volatile u8 *)(uintptr_t)la;
+    for (u64 la = DATA_AT; la < DATA_AT + DATA_SIZE; la += 0x1000)
+        (void)*(volatile u8 *)(uintptr_t)la;
     stack_t alt = {.ss_sp = malloc(256 << 10), .ss_size = 256 << 10};
     sigaltstack(&alt, NULL);
     struct sigaction sa = {.sa_sigaction = on_signal,

@@ -556,6 +556,13 @@ static void ignore_differences(const struct insn *in, const struct silicon_state
     memset(got.data + IMG_OUT + 28, 0, 4);
     memset(want.data + IMG_OUT + 416, 0, 96);
     memset(got.data + IMG_OUT + 416, 0, 96);
+    if (silicon.mode == 32) { /* a task switch of the host, which runs in 64 bits, loses FCS, FDS */
+        static const u8 at[] = {12, 20};
+        for (unsigned i = 0; i < sizeof at; i++) {
+            memset(want.data + IMG_OUT + at[i], 0, 2);
+            memset(got.data + IMG_OUT + at[i], 0, 2);
+        }
+    }
     if (!has_mem(in))
         return;
     u64 off = operand_offset(in, st);
