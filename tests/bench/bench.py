@@ -132,8 +132,8 @@ def report(median, names):
                 text += f" {gains[-1]:11.2f}x"
             print(text)
         if len(members) > 1:
-            print(f"  {group}: {geomean(slower):.2f} times native, "
-                  f"{geomean(gains):.2f} times as fast as {first}")
+            faster = f", {geomean(gains):.2f} times as fast as {first}" if gains else ""
+            print(f"  {group}: {geomean(slower):.2f} times native{faster}")
     both = [w for g in GROUPS.values() for w in g if median[first].get(w) and median[ours].get(w)]
     if first != ours and both:
         total = geomean(median[first][w] / median[ours][w] for w in both)
