@@ -204,7 +204,7 @@ static void configure(const struct options *o, struct pc_config *c)
         .initrd = o->initrd,
         .cmdline = o->append,
     };
-    c->machine.model = cpu_model_find(o->cpu ? o->cpu : "qemu64", o->cpus, &error);
+    c->machine.model = cpu_model_find(o->cpu ? o->cpu : "max", o->cpus, &error);
     if (!c->machine.model)
         fail(error);
     if (o->kernel && pc_firmware_is_seabios(c->firmware) && access(LINUX_ROM, R_OK) == 0)

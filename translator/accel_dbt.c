@@ -51,8 +51,6 @@ struct x64_engine {
     struct x64_counters counters;
     struct front_counters front;
     pthread_mutex_t lock;
-    pthread_cond_t resume;
-    _Atomic bool stop;       /* a flush waits for vCPUs to leave emitted code */
     struct x64_vcpu *vcpus[MAX_CPUS];
     bool verify, avx, lzcnt;
 };
@@ -192,22 +190,53 @@ static bool fate_holds(struct cpu *cpu, const struct x64_exit *x, const struct x
     return lift_flags_fate(cpu, page.read + off, PAGE_SIZE - off, to->b.hflags) == XF_DEAD;
 }
 
-static void chain(struct cpu *cpu, struct x64_exit *x, struct x64_block *to)
+/* A vCPU is in the code from before it looks for a block until it has left it, so that what it
+ * found cannot be thrown away under it.  It steps out around whatever may wait for another vCPU:
+ * that one may be waiting for this one, in order to throw the code away. */
+static void step_out(struct x64_vcpu *v)
 {
-    struct x64_engine *e = vcpu_of(cpu)->engine;
+    atomic_store(&v->in_code, false);
+}
+
+static void step_in(struct x64_vcpu *v)
+{
+    step_out(v);
+    pthread_mutex_lock(&v->engine->lock);
+    atomic_store(&v->in_code, true);
+    pthread_mutex_unlock(&v->engine->lock);
+}
+
+/* Takes the engine's lock; the vCPU is outside meanwhile. */
+static void lock_engine(struct x64_vcpu *v)
+{
+    step_out(v);
+    pthread_mutex_lock(&v->engine->lock);
+}
+
+static void unlock_engine(struct x64_vcpu *v)
+{
+    atomic_store(&v->in_code, true);
+    pthread_mutex_unlock(&v->engine->lock);
+}
+
+static void chain(struct x64_vcpu *v, struct x64_exit *x, struct x64_block *to)
+{
+    struct x64_engine *e = v->engine;
+    u64 flushes = e->counters.flushes;
     if (!x->field || x->to || to->b.phys2 != ~0ull || to->b.hflags != x->from->b.hflags ||
         to->b.rip != x->rip || (to->b.phys ^ x->from->b.phys) & PAGE_MASK)
         return;
-    pthread_mutex_lock(&e->lock);
+    lock_engine(v);
     bool ours = x->field > x->from->rw && x->field < x->from->rw + x->from->size;
-    if (ours && x->from->b.valid && to->b.valid && !x->to && fate_holds(cpu, x, to)) {
+    if (flushes == e->counters.flushes && ours && x->from->b.valid && to->b.valid && !x->to &&
+        fate_holds(v->cpu, x, to)) {
         x->to = to;
         x->next_in = to->in;
         to->in = x;
         aim(x, to->code);
         e->counters.chains++;
     }
-    pthread_mutex_unlock(&e->lock);
+    unlock_engine(v);
 }
 
 /* block_hooks.drop: nothing may enter the block any more. */
@@ -275,7 +304,6 @@ static void current_hit(void *opaque, struct cpu *cpu, struct block *block)
 /* Throws all code away.  Called with the lock held, by a vCPU that is not in emitted code. */
 static void flush_all(struct x64_engine *e)
 {
-    atomic_store(&e->stop, true);
     for (unsigned i = 0; i < MAX_CPUS; i++) {
         if (!e->vcpus[i])
             continue;
@@ -291,8 +319,6 @@ static void flush_all(struct x64_engine *e)
     e->arena_used = 0;
     e->exit_count = e->index_count = 0;
     e->counters.flushes++;
-    atomic_store(&e->stop, false);
-    pthread_cond_broadcast(&e->resume);
 }
 
 static bool nearly_full(const struct x64_engine *e)
@@ -346,7 +372,7 @@ static struct x64_block *translate(struct x64_vcpu *v)
 {
     struct x64_engine *e = v->engine;
     struct cpu *cpu = v->cpu;
-    pthread_mutex_lock(&e->lock);
+    lock_engine(v);
     if (nearly_full(e))
         flush_all(e);
     u64 start = now_ns();
@@ -377,7 +403,7 @@ static struct x64_block *translate(struct x64_vcpu *v)
     } else {
         free_block(e, &b->b);
     }
-    pthread_mutex_unlock(&e->lock);
+    unlock_engine(v);
     return ok ? b : NULL;
 }
 
@@ -416,19 +442,6 @@ static struct x64_block *find_block(struct x64_vcpu *v)
     return b;
 }
 
-/* Waits while another vCPU throws the code away. */
-static void enter_code(struct x64_vcpu *v)
-{
-    struct x64_engine *e = v->engine;
-    atomic_store(&v->in_code, true);
-    while (unlikely(atomic_load(&e->stop))) {
-        atomic_store(&v->in_code, false);
-        pthread_mutex_lock(&e->lock);
-        pthread_mutex_unlock(&e->lock);
-        atomic_store(&v->in_code, true);
-    }
-}
-
 /* Executes b; returns the exit it took. */
 static struct x64_exit *execute(struct x64_vcpu *v, struct x64_block *b)
 {
@@ -457,31 +470,32 @@ static void dbt_run(struct cpu *cpu)
     if (_setjmp(v->unwind)) { /* an exception, or an instruction to be done alone */
         cpu->mxcsr |= _mm_getcsr() & 0x3f;
         _mm_setcsr(cpu->host_mxcsr);
-        atomic_store(&v->in_code, false);
         cpu->host_ret = 0;
         if (cpu->exc_vector >= 0)
             cpu_one_done(cpu);
     }
     struct x64_exit *last = NULL;
+    step_in(v);
     for (;;) {
         block_safe_point(e->cache, cpu->index);
         if (cpu_needs_service(cpu)) {
             last = NULL;
+            step_out(v);
             if (!cpu_service(cpu))
                 break;
+            step_in(v);
         }
         v->stepping = cpu->hflags & HF_TF;
-        u64 flushes = e->counters.flushes;
+        u64 before = e->counters.flushes;
         struct x64_block *b = find_block(v);
+        u64 flushes = e->counters.flushes;
         if (!b) {
             last = NULL;
             continue;
         }
-        if (last && flushes == e->counters.flushes)
-            chain(cpu, last, b);
-        enter_code(v);
-        last = b->b.valid ? execute(v, b) : NULL;
-        atomic_store(&v->in_code, false);
+        if (last && flushes == before)
+            chain(v, last, b);
+        last = flushes == e->counters.flushes && b->b.valid ? execute(v, b) : NULL;
         if (last)
             cpu_one_done(cpu);
         if (last && v->stepping)
@@ -521,7 +535,6 @@ static void dbt_destroy(void *engine)
         munmap(e->pool, MAX_BLOCKS * sizeof *e->pool);
     pthread_mutex_destroy(&e->pool_lock);
     pthread_mutex_destroy(&e->lock);
-    pthread_cond_destroy(&e->resume);
     free(e);
 }
 
@@ -546,7 +559,6 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     e->lzcnt = host_has_lzcnt();
     pthread_mutex_init(&e->lock, NULL);
     pthread_mutex_init(&e->pool_lock, NULL);
-    pthread_cond_init(&e->resume, NULL);
     e->arena = reserve(ARENA_BYTES);
     e->exits = reserve(MAX_EXITS * sizeof *e->exits);
     e->index = reserve(MAX_BLOCKS * sizeof *e->index);

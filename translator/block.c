@@ -12,7 +12,7 @@
 
 #include "base/log.h"
 
-#define HASH_BITS 15u
+#define HASH_BITS 18u
 #define HASH_SIZE (1u << HASH_BITS)
 #define MAX_CPUS 256u
 #define OFFLINE (~0ull)

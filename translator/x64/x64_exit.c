@@ -164,15 +164,18 @@ static void emit_exit_ind(struct x64_sel *s, const struct ir_insn *in)
     x64_jmp_rm(&s->buf, x64_mx(X_RBP, t, 1, JUMPS_OFF + 8));
 }
 
-/* A helper has set rip: back to the run loop at once. */
+/* A helper has set rip: to the block there, or back to the run loop. */
 static void emit_exit_lookup(struct x64_sel *s)
 {
     u32 id;
+    bool stay = !(s->ir->hflags & (HF_ONE | HF_TF));
+    if (stay)
+        x64_store_flags(s);
     struct x64_exit *e = new_exit(s, 0, XF_LIVE, &id);
     e->dynamic = 1;
     e->flags = exit_recipe(s, XF_LIVE);
     x64_store_imm(&s->buf, W32, RM_CPU(exit_id), (s32)id);
-    x64_jmp(&s->buf, s->thunks->leave);
+    x64_jmp(&s->buf, stay ? s->thunks->lookup : s->thunks->leave);
 }
 
 static void emit_raise(struct x64_sel *s, const struct ir_insn *in)

@@ -76,6 +76,7 @@ struct x64_block {
 struct x64_thunks {
     u64 enter;      /* void enter(struct cpu *, u64 code) */
     u64 leave;      /* jumped to with cpu.exit_id set */
+    u64 lookup;     /* likewise: on to the block at cpu.rip if the jump cache has it */
     u64 load[2][5], store[2][5]; /* by width, [1]: keeps XMM registers too */
     u64 seg;        /* segment slow_addr checked as exit_id says (segment, size, store) */
     u64 host[2];    /* host address for slow_value[0] bytes at slow_addr, to slow_value[0] */

@@ -155,10 +155,45 @@ static u64 make_call(struct x64_buf *b, bool flags, bool vec)
     return at;
 }
 
+/* After a helper has set rip and maybe the mode: the jump cache once more, without the run loop.
+ * Anything that the run loop must see (requests, a pending exception, HLT, one instruction at a time,
+ * a CS that is not flat) leaves. */
+static u64 make_lookup(struct x64_buf *b, u64 leave)
+{
+    x64_align(b, 16, 0);
+    u64 at = x64_here(b);
+    x64_alu_imm(b, ALU_CMP, W32, RM_CPU(requests), 0);
+    x64_jcc(b, CC_NE, leave);
+    x64_alu_imm(b, ALU_CMP, W32, RM_CPU(exc_vector), 0);
+    x64_jcc(b, CC_GE, leave);
+    x64_alu_imm(b, ALU_CMP, W8, RM_CPU(halted), 0);
+    x64_jcc(b, CC_NE, leave);
+    x64_load(b, W32, X_RAX, RM_CPU(hflags));
+    x64_mov(b, W32, X_RCX, X_RAX);
+    x64_alu_imm(b, ALU_AND, W32, x64_r(X_RCX), HF_CSFLAT | HF_ONE | HF_TF);
+    x64_alu_imm(b, ALU_CMP, W32, x64_r(X_RCX), HF_CSFLAT);
+    x64_jcc(b, CC_NE, leave);
+    x64_alu_imm(b, ALU_AND, W32, x64_r(X_RAX), ~HF_USER);
+    x64_alu_imm(b, ALU_XOR, W32, x64_r(X_RAX), HF_TAG_DEFAULT);
+    x64_shift_imm(b, SH_SHL, W64, x64_r(X_RAX), 48);
+    x64_load(b, W64, X_RCX, RM_CPU(rip));
+    x64_alu(b, ALU_XOR, W64, X_RAX, x64_r(X_RCX));
+    x64_mov(b, W32, X_RDX, X_RCX);
+    x64_shift_imm(b, SH_SHR, W32, x64_r(X_RDX), 12);
+    x64_alu(b, ALU_XOR, W32, X_RDX, x64_r(X_RCX));
+    x64_alu_imm(b, ALU_AND, W32, x64_r(X_RDX), JUMP_ENTRIES - 1);
+    x64_shift_imm(b, SH_SHL, W32, x64_r(X_RDX), 4);
+    x64_alu_store(b, ALU_CMP, W64, x64_mx(X_RBP, X_RDX, 1, JUMPS_OFF), X_RAX);
+    x64_jcc(b, CC_NE, leave);
+    x64_jmp_rm(b, x64_mx(X_RBP, X_RDX, 1, JUMPS_OFF + 8));
+    return at;
+}
+
 void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t)
 {
     t->enter = make_enter(b);
     t->leave = make_leave(b);
+    t->lookup = make_lookup(b, t->leave);
     for (unsigned v = 0; v < 2; v++) {
         for (unsigned w = W8; w <= W128; w++) {
             t->load[v][w] = make_slow(b, x64_slow_load, w, v);
