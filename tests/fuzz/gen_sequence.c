@@ -10,6 +10,8 @@ struct builder {
     struct state *in;
     u8 ptr[3];      /* registers that point into the data and keep doing so */
     unsigned style; /* STYLE_ */
+    bool straight;  /* no branches: long blocks */
+    bool faulty;    /* one of its accesses will probably fault */
     int loop;       /* item behind the head of the open loop, or -1 */
 };
 
@@ -190,8 +192,10 @@ static void choose_memory(struct builder *b, struct mem *m, bool aligned)
     case 3: *m = (struct mem){.base = REG_RIP, .index = REG_NONE, .disp = (s32)at}; break;
     case 4: *m = (struct mem){.base = REG_NONE, .index = REG_NONE, .disp = (s32)at}; break;
     case 5:
-        if (one_in(8))
+        if (one_in(8) || (b->faulty && one_in(2)))
             m->base = (u8)below(15);
+        else if (b->faulty && one_in(2))
+            m->disp += DATA_RW - 0x800 - (s32)below(16);
         else if (one_in(4))
             *m = (struct mem){.base = REG_NONE, .index = REG_NONE, .gs = true, .disp = disp};
         break;
@@ -345,7 +349,7 @@ static void close_loop(struct builder *b)
 
 static void add_next(struct builder *b, unsigned want)
 {
-    unsigned r = below(100), n = b->p->count;
+    unsigned r = b->straight ? 50 : below(100), n = b->p->count;
     if (r < 11)
         add_branch(b);
     else if (r < 13)
@@ -381,6 +385,8 @@ static bool try_sequence(struct program *p, struct state *in)
     struct builder b = {.p = p, .in = in, .loop = -1};
     unsigned want = 5 + below(40), style = below(10), where;
     b.style = style < 5 ? STYLE_INT : style < 7 ? STYLE_SSE : style < 8 ? STYLE_X87 : STYLE_ANY;
+    b.straight = one_in(5);
+    b.faulty = one_in(3);
     for (unsigned i = 0; i < 3; i++)
         b.ptr[i] = ptrs[below(ARRAY_SIZE(ptrs))];
     p->single = false;

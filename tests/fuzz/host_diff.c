@@ -21,7 +21,7 @@
 static struct guest *guest;
 static const struct accel *accel;
 static bool seen[4096];
-static u64 native_runs, engine_runs, skipped, insns;
+static u64 engine_runs, skipped, insns, ends[32];
 
 static void run_guest(const struct program *p, const struct state *in, struct state *out)
 {
@@ -39,7 +39,6 @@ static const char *try_case(const struct program *p, const struct state *in, str
     native_alarm(2000);
     native_run(p, in, native);
     native_alarm(0);
-    native_runs++;
     if (native->vector == END_TIMEOUT)
         return NULL;
     guest_load(guest, p);
@@ -204,6 +203,8 @@ static const char *one_case(struct program *p, struct state *in, u64 number)
     if (single ? native_out.rip != in->rip : native_out.rip >= in->rip + p->at[p->count])
         gen_count(p, seen);
     insns += p->count;
+    if (!single)
+        ends[native_out.vector & 31]++;
     return what;
 }
 
@@ -265,9 +266,15 @@ int main(int argc, char **argv)
         if (what && ++failures == MAX_FAILURES)
             break;
     }
-    printf("%s: %llu cases of seed %llu, %llu items, %llu engine runs, %u failed\n", accel->name,
+    printf("%s: %llu cases of seed %llu, %llu items, %llu engine runs, %llu not made, %u failed\n",
+           accel->name,
            (unsigned long long)(n - first), (unsigned long long)seed, (unsigned long long)insns,
-           (unsigned long long)engine_runs, failures);
+           (unsigned long long)engine_runs, (unsigned long long)skipped, failures);
+    printf("sequences end with");
+    for (unsigned v = 0; v < 32; v++)
+        if (ends[v])
+            printf(" %u: %llu", v, (unsigned long long)ends[v]);
+    printf("\n");
     unsigned missing = n - first > 20000 ? print_coverage() : 0;
     return failures || missing ? 1 : 0;
 }
