@@ -21,12 +21,12 @@ HALT = b"\xfa\xf4\xeb\xfd"  # cli; hlt; jmp to the hlt
 
 
 class Terminal:
-    """dragoman on a pseudo terminal."""
+    """dragoman, or another program, on a pseudo terminal."""
 
-    def __init__(self, *args):
+    def __init__(self, *args, program=DRAGOMAN):
         self.master, self.slave = pty.openpty()
         self.found = termios.tcgetattr(self.slave)
-        self.process = subprocess.Popen([DRAGOMAN, *map(str, args)], stdin=self.slave,
+        self.process = subprocess.Popen([program, *map(str, args)], stdin=self.slave,
                                         stdout=self.slave, stderr=self.slave,
                                         start_new_session=True)
         self.text = ""

@@ -1,0 +1,78 @@
+"""A Debian kernel with a busybox shell on a terminal: boot it, ask it things, leave it."""
+import pathlib
+import re
+import subprocess
+import sys
+
+from common import DRAGOMAN, TOP, firmware
+from test_terminal import Terminal
+
+LIMIT = 300
+# Ends what a command printed, and does not look so in the echo of the typed line.
+MARK, TYPED_MARK = "-=end=-", "-=e'nd='-"
+
+
+def get(what):
+    """Path of a kernel ("cloud", "full") or of the initramfs; skips the test without one."""
+    got = subprocess.run([TOP / "tests/guest/get-kernel.sh", what], capture_output=True, text=True)
+    if got.returncode:
+        print(got.stderr)
+        sys.exit(77)
+    return got.stdout.strip()
+
+
+def machine(kernel, append="", extra=(), initrd=None):
+    """Options that both emulators understand."""
+    size = [] if "-m" in extra else ["-m", "512"]
+    return [*size, "-kernel", kernel, "-initrd", initrd or get("initrd"), "-no-reboot",
+            "-append", f"console=ttyS0 quiet panic=-1 {append}".strip(), "-nographic", *extra]
+
+
+class Guest(Terminal):
+    """A booted guest at its prompt.  accel "qemu" is QEMU's TCG, the machine to compare with."""
+
+    def __init__(self, accel, options):
+        if accel == "qemu":
+            cpu = [] if "-cpu" in options else ["-cpu", "qemu64"]
+            super().__init__("-accel", "tcg", "-nodefaults", "-serial", "mon:stdio", *cpu,
+                             *options, program="qemu-system-x86_64")
+        else:
+            super().__init__(*firmware(), "-accel", accel, *options, program=DRAGOMAN)
+        try:
+            self.expect("BOOTED", LIMIT)
+            self.expect("# ", LIMIT)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def ask(self, command, seconds=LIMIT):
+        """Types a command; returns what it printed."""
+        self.send(f"{command}; echo {TYPED_MARK}\r")
+        self.expect(TYPED_MARK, seconds)
+        text = self.expect(MARK, seconds)
+        self.expect("# ", seconds)
+        return text.replace("\r", "").strip("\n")
+
+    def power_off(self):
+        """The process must end by itself, with status 0."""
+        self.send("poweroff -f\r")
+        status = self.wait(LIMIT)
+        assert status == 0, f"status {status} after poweroff -f"
+
+    def warnings(self):
+        """The kernel log's lines of level 'warning' and worse, with numbers as N."""
+        text = self.ask("dmesg -r -s 400000 | grep '^<[0-4]>'")
+        lines = re.findall(r"^<[0-4]>\[ *[0-9.]+\] (.*)$", text, re.M)
+        return {re.sub(r"0x[0-9a-f]+|\d+", "N", line) for line in lines}
+
+    def processor_seconds(self):
+        """Host processor time that the process has used."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1]
+        ticks = fields.split()
+        return (int(ticks[11]) + int(ticks[12])) / 100
