@@ -9,14 +9,17 @@
 #include <stdio.h>
 
 const struct ir_op_info ir_ops[IR_OP_COUNT] = {
-    [IR_NONE] = {"none", ".", ".", 0, "a hole that a pass left"},
-#define IR(name, out, in, effects, meaning) [IR_##name] = {#name, out, in, effects, meaning},
+#define ARGS(in) (u8)((in)[0] == '.' ? 0 : sizeof(in) - 1)
+    [IR_NONE] = {"none", ".", ".", 0, "a hole that a pass left", 0},
+#define IR(name, out, in, effects, meaning) \
+    [IR_##name] = {#name, out, in, effects, meaning, ARGS(in)},
 #include "translator/ir.def"
 #undef IR
 #define VEC(name, out, in, effects, meaning, ...) \
-    [IR_##name] = {#name, out, in, effects, meaning},
+    [IR_##name] = {#name, out, in, effects, meaning, ARGS(in)},
 #include "translator/ir_vec.def"
 #undef VEC
+#undef ARGS
 };
 
 /* Expanded here too, so that the translator's passes link without the helpers themselves. */
@@ -71,11 +74,9 @@ u32 ir_helper_effects(unsigned helper)
     return helper < HELPER_COUNT ? helper_rows[helper].effects : 0;
 }
 
-u32 ir_effects(const struct ir_insn *in)
+u32 ir_call_effects(const struct ir_insn *in)
 {
     u32 e = ir_ops[in->op].effects;
-    if (!(e & E_CALL))
-        return e;
     static const u32 of_bit[] = {
         E_FAULT, E_RGPR, E_WGPR, E_RFL, E_WFL, E_RVEC | E_WVEC | E_RENV | E_WENV,
         E_RENV | E_WENV, E_RENV | E_WENV, E_LOAD | E_STORE, 0};
@@ -84,14 +85,6 @@ u32 ir_effects(const struct ir_insn *in)
         if (h & BIT(i))
             e |= of_bit[i];
     return e;
-}
-
-unsigned ir_args(const struct ir_insn *in)
-{
-    if (ir_ops[in->op].effects & E_CALL)
-        return ir_helper_args((unsigned)in->imm);
-    const char *letters = ir_ops[in->op].in;
-    return letters[0] == '.' ? 0 : (unsigned)strlen(letters);
 }
 
 /* ---- printer ---- */

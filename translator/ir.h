@@ -103,6 +103,7 @@ struct ir_op_info {
     const char *name, *out, *in;
     u32 effects;
     const char *meaning;
+    u8 args; /* letters of in */
 };
 extern const struct ir_op_info ir_ops[IR_OP_COUNT];
 
@@ -118,13 +119,23 @@ static inline unsigned ir_room(const struct ir *ir)
     return IR_MAX - ir->count;
 }
 
-/* Effects of this op, with those of the helper for calls. */
-u32 ir_effects(const struct ir_insn *in);
-/* How many of arg[] the op uses: for calls as many as the helper takes. */
-unsigned ir_args(const struct ir_insn *in);
 /* Columns of helpers.def, without linking the helpers. */
 unsigned ir_helper_args(unsigned helper);
 u32 ir_helper_effects(unsigned helper);
+/* Effects of a call, with those of its helper. */
+u32 ir_call_effects(const struct ir_insn *in);
+/* Effects of any op. */
+static inline u32 ir_effects(const struct ir_insn *in)
+{
+    u32 e = ir_ops[in->op].effects;
+    return unlikely(e & E_CALL) ? ir_call_effects(in) : e;
+}
+/* How many of arg[] the op uses: for calls as many as the helper takes. */
+static inline unsigned ir_args(const struct ir_insn *in)
+{
+    const struct ir_op_info *row = &ir_ops[in->op];
+    return unlikely(row->effects & E_CALL) ? ir_helper_args((unsigned)in->imm) : row->args;
+}
 
 /* Writes op i as one line of text without newline; IR_MAX_LINE bytes always suffice. */
 #define IR_MAX_LINE 160

@@ -49,17 +49,17 @@ bool x64_live_after(const struct x64_sel *s, ir_ref r)
     return s->val[r].last_use > s->cur;
 }
 
-static int new_spill(struct x64_sel *s, ir_ref r)
+int x64_new_spill(struct x64_sel *s, ir_ref r)
 {
-    for (int i = 0; i < (int)ARRAY_SIZE(s->spill_val); i++) {
-        if (!s->spill_val[i]) {
-            s->spill_val[i] = r;
-            s->counters->spills++;
-            return i;
-        }
+    if (s->spill_used == ~0ull) {
+        s->failed = "spill slots";
+        return 0;
     }
-    s->failed = "spill slots";
-    return 0;
+    int i = __builtin_ctzll(~s->spill_used);
+    s->spill_used |= BIT64(i);
+    s->spill_val[i] = r;
+    s->counters->spills++;
+    return i;
 }
 
 static void evict(struct x64_sel *s, unsigned reg)
@@ -69,7 +69,7 @@ static void evict(struct x64_sel *s, unsigned reg)
     if (!r)
         return;
     if (v->last_use >= s->cur && v->home < 0 && v->spill < 0) {
-        v->spill = (s16)new_spill(s, r);
+        v->spill = (s16)x64_new_spill(s, r);
         x64_store(&s->buf, W64, spill_slot(v->spill), reg);
     }
     v->reg = -1;
@@ -258,7 +258,7 @@ static void move_away(struct x64_sel *s, unsigned guest, ir_ref r, bool to_regis
         x64_store(&s->buf, W64, RM_CPU(scratch), X_RAX);
         x64_load(&s->buf, W64, X_RAX, gpr_slot(guest));
     }
-    v->spill = (s16)new_spill(s, r);
+    v->spill = (s16)x64_new_spill(s, r);
     x64_store(&s->buf, W64, spill_slot(v->spill), from);
     if (x64_home_reg[guest] == X_NONE)
         x64_load(&s->buf, W64, X_RAX, RM_CPU(scratch));
@@ -342,11 +342,12 @@ void x64_release_dead(struct x64_sel *s)
             s->reg_val[reg] = 0;
         }
     }
-    for (unsigned i = 0; i < ARRAY_SIZE(s->spill_val); i++) {
+    for (u64 used = s->spill_used; used; used &= used - 1) {
+        int i = __builtin_ctzll(used);
         ir_ref r = s->spill_val[i];
-        if (r && !x64_live_after(s, r) && s->val[r].need <= s->cur) {
+        if (!x64_live_after(s, r) && s->val[r].need <= s->cur) {
             s->val[r].spill = -1;
-            s->spill_val[i] = 0;
+            s->spill_used &= ~BIT64(i);
         }
     }
     if (s->vec) {

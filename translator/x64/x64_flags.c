@@ -15,14 +15,7 @@ static int flags_slot(struct x64_sel *s, ir_ref f)
     struct x64_val *v = &s->val[f];
     if (v->spill >= 0)
         return v->spill;
-    for (int i = 0; i < (int)ARRAY_SIZE(s->spill_val); i++) {
-        if (!s->spill_val[i]) {
-            s->spill_val[i] = f;
-            return v->spill = (s16)i;
-        }
-    }
-    s->failed = "spill slots";
-    return v->spill = 0;
+    return v->spill = (s16)x64_new_spill(s, f);
 }
 
 /* RAX for a moment, whoever has it: false if it need not be given back. */

@@ -151,6 +151,7 @@ struct x64_sel {
     ir_ref reg_val[16], xreg_val[16];
     ir_ref home_head[16], xhome_head[16];
     ir_ref spill_val[64], vspill_val[16]; /* value in each slot */
+    u64 spill_used;    /* bit per spill slot */
     ir_ref f_stored;   /* flags value that struct cpu holds besides f_cur */
     ir_ref fl_ref;     /* flags value that the host's flags hold */
     ir_ref f_cur;      /* flags value that is the guest's; 0: in struct cpu */
@@ -176,6 +177,8 @@ bool x64_is_const(const struct x64_sel *s, ir_ref r, u64 *v);
 bool x64_is_imm(const struct x64_sel *s, ir_ref r, unsigned w, s32 *imm);
 /* Whether the value is needed after the current op. */
 bool x64_live_after(const struct x64_sel *s, ir_ref r);
+/* A spill slot for value r. */
+int x64_new_spill(struct x64_sel *s, ir_ref r);
 /* A free scratch register, pinned; something may be spilled for it. */
 unsigned x64_scratch(struct x64_sel *s);
 /* That very scratch register, emptied and pinned. */

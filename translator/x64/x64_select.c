@@ -397,7 +397,7 @@ bool x64_select(struct x64_sel *s)
     memset(s->xreg_val, 0, sizeof s->xreg_val);
     memset(s->home_head, 0, sizeof s->home_head);
     memset(s->xhome_head, 0, sizeof s->xhome_head);
-    memset(s->spill_val, 0, sizeof s->spill_val);
+    s->spill_used = 0;
     memset(s->vspill_val, 0, sizeof s->vspill_val);
     s->val[0] = (struct x64_val){.reg = -1, .home = -1, .spill = -1};
     s->fl_ref = s->f_cur = s->f_stored = 0;
