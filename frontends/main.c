@@ -191,7 +191,7 @@ static void configure(const struct options *o, struct pc_config *c)
     char *error = NULL;
     *c = (struct pc_config){
         .machine = {.accel = pick_accel(o),
-                    .accel_options = {.code_bytes = o->code_bytes},
+                    .accel_options = {.code_bytes = o->code_bytes, .perf_map = o->perf_map},
                     .cpus = o->cpus,
                     .no_reboot = o->no_reboot,
                     .no_shutdown = o->no_shutdown,

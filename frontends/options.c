@@ -165,6 +165,10 @@ static int set_accel(struct options *o, const char *name, const char *value, cha
             if (!number(i.value, i.value + i.value_len, &n) || n > 4096)
                 return bad(error, "-accel: tb-size takes a number of MiB up to 4096");
             o->code_bytes = n << 20;
+        } else if (key_is(&i, "perfmap")) {
+            o->perf_map = value_is(&i, "on");
+            if (!o->perf_map && !value_is(&i, "off"))
+                return bad(error, "-accel: perfmap takes on or off");
         } else if (!key_is(&i, "thread") && !key_is(&i, "one-insn-per-tb")) {
             return bad(error, "-accel: unknown parameter '%.*s'", (int)i.key_len, i.key);
         }
@@ -327,7 +331,7 @@ static const struct option table[] = {
     CALL("m", "[size=]N[KMGT]", set_ram, "guest memory, in MiB without a suffix (default 128)"),
     CALL("smp", "[cpus=]N", set_cpus, "number of processors (default 1)"),
     CALL("cpu", "MODEL[,+FEATURE,-FEATURE]", set_cpu, "processor model; 'help' lists them"),
-    CALL("accel", "NAME[,tb-size=MiB]", set_accel, "how guest code runs; 'help' lists them"),
+    CALL("accel", "NAME[,tb-size=MiB][,perfmap=on]", set_accel, "how guest code runs; 'help' lists them"),
     CALL("machine", "pc", set_machine, "machine type; there is one"),
     CALL("M", "pc", set_machine, NULL),
     TEXT("kernel", "FILE", kernel, "Linux bzImage or multiboot image to start"),

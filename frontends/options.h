@@ -31,6 +31,7 @@ struct options {
     const char *cpu;
     char *accel; /* owned; NULL: the best there is */
     u64 code_bytes;
+    bool perf_map;
     const char *kernel, *initrd, *append;
     const char *bios;
     const char *name;

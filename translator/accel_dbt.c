@@ -1,74 +1,21 @@
-/* The dynamic binary translator: run loop, making blocks with the x86-64 selector, chaining,
- * precise exceptions, eviction.
+/* The dynamic binary translator: run loop, making blocks with the x86-64 selector, precise
+ * exceptions, counters.
  *
  * One engine serves all vCPUs of a machine.  Blocks are translated under the engine's lock and
- * executed without any; memory for code, sites and exits is bump-allocated and given back all at
- * once when the code buffer is full (no vCPU is in emitted code then).  Block records outlive that
- * until the block cache frees them, so they have a pool of their own.
+ * executed without any.  Left to others: the memory of blocks and the jumps between them
+ * (x64_link.c), showing code (x64_inspect.c), any emission (x64_select.c and its neighbours).
  */
 #include <cpuid.h>
-#include <setjmp.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 #include <xmmintrin.h>
 
 #include "base/log.h"
-#include "cpu/cpu.h"
-#include "translator/codebuf.h"
-#include "translator/inspect.h"
 #include "translator/ir_eval_vec.h"
-#include "translator/x64/x64_sel.h"
+#include "translator/x64/x64_engine.h"
 
 #define DEFAULT_CODE_BYTES (256ull << 20)
-#define MAX_BLOCK_CODE (64u << 10)
-#define MAX_EXITS (8u << 20)
-#define MAX_BLOCKS (2u << 20)
-#define ARENA_BYTES (1ull << 30) /* of address space; committed on touch */
-#define MAX_CPUS 256u
-
-/* Records are reused while their old code stays where it was, hence the address. */
-struct code_index {
-    u64 code;
-    struct x64_block *block;
-};
-
-struct x64_engine {
-    struct bus *bus;
-    struct block_cache *cache;
-    struct codebuf code;
-    u64 used, thunk_end;     /* bytes of code */
-    struct x64_thunks thunks;
-    u8 *arena;
-    u64 arena_used;
-    struct x64_exit *exits;
-    u32 exit_count;
-    struct x64_block *pool, *free_blocks; /* records never used yet; freed ones */
-    u32 pool_used;
-    pthread_mutex_t pool_lock;
-    struct code_index *index; /* blocks in the order of their code */
-    u32 index_count;
-    struct x64_counters counters;
-    struct front_counters front;
-    pthread_mutex_t lock;
-    struct x64_vcpu *vcpus[MAX_CPUS];
-    bool verify, avx, lzcnt;
-};
-
-struct x64_vcpu {
-    struct x64_engine *engine;
-    struct cpu *cpu;
-    jmp_buf unwind;
-    _Atomic bool in_code;
-    bool stepping;
-    struct ir ir;
-    struct x64_sel sel;
-};
-
-static struct x64_vcpu *vcpu_of(struct cpu *cpu)
-{
-    return cpu->engine_data;
-}
 
 static u64 now_ns(void)
 {
@@ -77,37 +24,7 @@ static u64 now_ns(void)
     return (u64)ts.tv_sec * NS_PER_SEC + (u64)ts.tv_nsec;
 }
 
-static void *arena_alloc(struct x64_engine *e, u64 bytes)
-{
-    void *p = e->arena + e->arena_used;
-    e->arena_used += align_up(bytes, 16);
-    return p;
-}
-
-struct x64_exit *x64_new_exit(struct x64_engine *e, u32 *id)
-{
-    if (e->exit_count == MAX_EXITS)
-        return NULL;
-    *id = e->exit_count;
-    return &e->exits[e->exit_count++];
-}
-
 /* ---- state at a site ---- */
-
-/* The block whose code holds this executable address. */
-static struct x64_block *block_at(struct x64_engine *e, u64 address)
-{
-    u32 lo = 0, hi = e->index_count;
-    while (lo < hi) {
-        u32 mid = (lo + hi) / 2;
-        if (e->index[mid].code <= address)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    struct x64_block *b = lo ? e->index[lo - 1].block : NULL;
-    return b && address <= b->code + b->size ? b : NULL;
-}
 
 static u64 loc_value(const struct cpu *cpu, const struct x64_loc *l)
 {
@@ -136,7 +53,7 @@ static void dbt_sync(struct cpu *cpu)
     struct x64_engine *e = vcpu_of(cpu)->engine;
     if (!cpu->host_ret)
         return;
-    struct x64_block *b = block_at(e, cpu->host_ret);
+    struct x64_block *b = x64_block_at(e, cpu->host_ret);
     u32 off = b ? (u32)(cpu->host_ret - b->code) : 0;
     u32 lo = 0, hi = b ? b->site_count : 0;
     while (lo < hi) {
@@ -169,182 +86,13 @@ void x64_retry_alone(struct cpu *cpu)
     dbt_unwind(cpu);
 }
 
-/* ---- linking ---- */
-
-static void aim(struct x64_exit *x, u64 target)
-{
-    u64 field = x->from->code + (u64)(x->field - x->from->rw);
-    codebuf_patch4(x->field, (u32)(target - (field + 4)));
-}
-
-/* Whether the flags that exit x leaves behind are really dead in the block it would go to: the
- * bytes there may have changed since x was translated. */
-static bool fate_holds(struct cpu *cpu, const struct x64_exit *x, const struct x64_block *to)
-{
-    if (x->fate != XF_DEAD)
-        return true;
-    struct bus_page page = bus_page(cpu->bus, to->b.phys & PAGE_MASK);
-    if (!page.read)
-        return false;
-    unsigned off = to->b.phys & (PAGE_SIZE - 1);
-    return lift_flags_fate(cpu, page.read + off, PAGE_SIZE - off, to->b.hflags) == XF_DEAD;
-}
-
-/* A vCPU is in the code from before it looks for a block until it has left it, so that what it
- * found cannot be thrown away under it.  It steps out around whatever may wait for another vCPU:
- * that one may be waiting for this one, in order to throw the code away. */
-static void step_out(struct x64_vcpu *v)
-{
-    atomic_store(&v->in_code, false);
-}
-
-static void step_in(struct x64_vcpu *v)
-{
-    step_out(v);
-    pthread_mutex_lock(&v->engine->lock);
-    atomic_store(&v->in_code, true);
-    pthread_mutex_unlock(&v->engine->lock);
-}
-
-/* Takes the engine's lock; the vCPU is outside meanwhile. */
-static void lock_engine(struct x64_vcpu *v)
-{
-    step_out(v);
-    pthread_mutex_lock(&v->engine->lock);
-}
-
-static void unlock_engine(struct x64_vcpu *v)
-{
-    atomic_store(&v->in_code, true);
-    pthread_mutex_unlock(&v->engine->lock);
-}
-
-static void chain(struct x64_vcpu *v, struct x64_exit *x, struct x64_block *to)
-{
-    struct x64_engine *e = v->engine;
-    u64 flushes = e->counters.flushes;
-    if (!x->field || x->to || to->b.phys2 != ~0ull || to->b.hflags != x->from->b.hflags ||
-        to->b.rip != x->rip || (to->b.phys ^ x->from->b.phys) & PAGE_MASK)
-        return;
-    lock_engine(v);
-    bool ours = x->field > x->from->rw && x->field < x->from->rw + x->from->size;
-    if (flushes == e->counters.flushes && ours && x->from->b.valid && to->b.valid && !x->to &&
-        fate_holds(v->cpu, x, to)) {
-        x->to = to;
-        x->next_in = to->in;
-        to->in = x;
-        aim(x, to->code);
-        e->counters.chains++;
-    }
-    unlock_engine(v);
-}
-
-/* block_hooks.drop: nothing may enter the block any more. */
-static void drop_block(void *opaque, struct block *block)
-{
-    struct x64_engine *e = opaque;
-    struct x64_block *b = container_of(block, struct x64_block, b);
-    if (!b->code)
-        return;
-    for (struct x64_exit *x = b->in; x; x = x->next_in) {
-        aim(x, x->stub);
-        x->to = NULL;
-        e->counters.unchains++;
-    }
-    b->in = NULL;
-    u64 jmp = 0xe9 | (u64)(u32)(b->retired - (b->code + 5)) << 8;
-    codebuf_patch8(b->rw, jmp);
-    e->counters.retired++;
-}
-
-/* block_hooks.free */
-static void free_block(void *opaque, struct block *block)
-{
-    struct x64_engine *e = opaque;
-    struct x64_block *b = container_of(block, struct x64_block, b);
-    pthread_mutex_lock(&e->pool_lock);
-    b->next_free = e->free_blocks;
-    e->free_blocks = b;
-    pthread_mutex_unlock(&e->pool_lock);
-}
-
-/* A zeroed block record, or NULL when all are in use. */
-static struct x64_block *new_block(struct x64_engine *e)
-{
-    pthread_mutex_lock(&e->pool_lock);
-    struct x64_block *b = e->free_blocks;
-    if (b)
-        e->free_blocks = b->next_free;
-    else if (e->pool_used < MAX_BLOCKS)
-        b = &e->pool[e->pool_used++];
-    pthread_mutex_unlock(&e->pool_lock);
-    if (b)
-        memset(b, 0, sizeof *b);
-    return b;
-}
-
-static struct block *current_block(void *opaque, struct cpu *cpu)
-{
-    struct x64_engine *e = opaque;
-    struct x64_block *b = cpu->host_ret ? block_at(e, cpu->host_ret) : NULL;
-    return b ? &b->b : NULL;
-}
-
-/* The running block changes itself: do the store's instruction again in a block of its own, which
- * ends before the changed bytes could matter. */
-static void current_hit(void *opaque, struct cpu *cpu, struct block *block)
-{
-    (void)opaque;
-    if (!(block->hflags & HF_ONE))
-        x64_retry_alone(cpu);
-}
-
 /* ---- making blocks ---- */
-
-/* Throws all code away.  Called with the lock held, by a vCPU that is not in emitted code. */
-static void flush_all(struct x64_engine *e)
-{
-    for (unsigned i = 0; i < MAX_CPUS; i++) {
-        if (!e->vcpus[i])
-            continue;
-        cpu_request(e->vcpus[i]->cpu, REQ_WORK);
-        while (atomic_load(&e->vcpus[i]->in_code))
-            sched_yield();
-    }
-    block_flush_all(e->cache);
-    for (unsigned i = 0; i < MAX_CPUS; i++)
-        if (e->vcpus[i])
-            mmu_flush_jumps(&e->vcpus[i]->cpu->mmu);
-    e->used = e->thunk_end;
-    e->arena_used = 0;
-    e->exit_count = e->index_count = 0;
-    e->counters.flushes++;
-}
-
-static bool nearly_full(const struct x64_engine *e)
-{
-    return e->code.size - e->used < 2 * MAX_BLOCK_CODE ||
-           ARENA_BYTES - e->arena_used < (1u << 20) || MAX_BLOCKS - e->index_count < 2 ||
-           MAX_EXITS - e->exit_count < 2 * MAX_STUBS;
-}
-
-static void log_host_code(const struct x64_block *b)
-{
-    char text[128];
-    log_print("OUT: %u bytes at %#llx\n", b->size, (unsigned long long)b->code);
-    for (u32 at = 0; at < b->size;) {
-        unsigned n = inspect_disassemble(b->rw + at, b->size - at, b->code + at, HF_LONG | HF_PE,
-                                         text, sizeof text);
-        log_print("  %#llx  %s\n", (unsigned long long)(b->code + at), text);
-        at += n;
-    }
-}
 
 static bool select_block(struct x64_vcpu *v, struct x64_block *b)
 {
     struct x64_engine *e = v->engine;
     struct x64_sel *s = &v->sel;
-    u8 *rw = e->code.rw + align_up(e->used + 8, 16);
+    u8 *rw = e->code.rw + align_up(e->used + X64_HEADER, 16);
     s->engine = e;
     s->thunks = &e->thunks;
     s->counters = &e->counters;
@@ -359,8 +107,7 @@ static bool select_block(struct x64_vcpu *v, struct x64_block *b)
     if (!x64_select(s))
         return false;
     b->size = (u32)(s->buf.p - rw);
-    store_le(rw - 8, (u64)(uintptr_t)b, 8);
-    b->sites = arena_alloc(e, s->site_count * sizeof *b->sites);
+    b->sites = x64_arena_alloc(e, s->site_count * sizeof *b->sites);
     b->site_count = s->site_count;
     memcpy(b->sites, s->sites, s->site_count * sizeof *b->sites);
     e->used = (u64)(s->buf.p - e->code.rw);
@@ -372,13 +119,11 @@ static struct x64_block *translate(struct x64_vcpu *v)
 {
     struct x64_engine *e = v->engine;
     struct cpu *cpu = v->cpu;
-    lock_engine(v);
-    if (nearly_full(e))
-        flush_all(e);
+    x64_lock_engine(v);
+    if (x64_nearly_full(e))
+        x64_flush_all(e);
     u64 start = now_ns();
-    struct x64_block *b = new_block(e);
-    if (!b)
-        fatal("dbt: out of block records; use a smaller code cache (-accel dbt,tb-size=N)");
+    struct x64_block *b = x64_new_block(e);
     bool ok = front_translate(cpu, &v->ir, &b->b, &e->front, e->verify);
     if (ok && !select_block(v, b)) {
         log_event(unimp, "dbt: block at %#llx does not fit (%s): one instruction at a time\n",
@@ -392,18 +137,20 @@ static struct x64_block *translate(struct x64_vcpu *v)
                   (unsigned long long)cpu->rip, v->sel.failed ? v->sel.failed : "code");
     }
     if (ok) {
-        e->index[e->index_count++] = (struct code_index){b->code, b};
+        x64_index_add(e, b);
         e->counters.blocks++;
         e->counters.guest_insns += v->ir.guest_insns;
         e->counters.host_bytes += b->size;
         if (log_enabled(out_asm))
-            log_host_code(b);
+            x64_inspect(&v->sel);
+        if (e->perf_map)
+            x64_perf_map(e->perf_map, b);
         block_insert(e->cache, &b->b);
         e->counters.compile_ns += now_ns() - start;
     } else {
-        free_block(e, &b->b);
+        x64_free_block(e, &b->b);
     }
-    unlock_engine(v);
+    x64_unlock_engine(v);
     return ok ? b : NULL;
 }
 
@@ -475,27 +222,26 @@ static void dbt_run(struct cpu *cpu)
             cpu_one_done(cpu);
     }
     struct x64_exit *last = NULL;
-    step_in(v);
+    x64_step_in(v);
     for (;;) {
         block_safe_point(e->cache, cpu->index);
         if (cpu_needs_service(cpu)) {
             last = NULL;
-            step_out(v);
+            x64_step_out(v);
             if (!cpu_service(cpu))
                 break;
-            step_in(v);
+            x64_step_in(v);
         }
         v->stepping = cpu->hflags & HF_TF;
         u64 before = e->counters.flushes;
         struct x64_block *b = find_block(v);
-        u64 flushes = e->counters.flushes;
         if (!b) {
             last = NULL;
             continue;
         }
-        if (last && flushes == before)
-            chain(v, last, b);
-        last = flushes == e->counters.flushes && b->b.valid ? execute(v, b) : NULL;
+        if (last && before == e->counters.flushes)
+            x64_chain(cpu, last, b);
+        last = b->b.valid ? execute(v, b) : NULL;
         if (last)
             cpu_one_done(cpu);
         if (last && v->stepping)
@@ -522,28 +268,22 @@ static bool host_has_lzcnt(void)
 static void dbt_destroy(void *engine)
 {
     struct x64_engine *e = engine;
-    if (e->cache)
-        block_cache_destroy(e->cache);
+    x64_link_free(e);
     codebuf_free(&e->code);
-    if (e->arena)
-        munmap(e->arena, ARENA_BYTES);
-    if (e->exits)
-        munmap(e->exits, MAX_EXITS * sizeof *e->exits);
-    if (e->index)
-        munmap(e->index, MAX_BLOCKS * sizeof *e->index);
-    if (e->pool)
-        munmap(e->pool, MAX_BLOCKS * sizeof *e->pool);
-    pthread_mutex_destroy(&e->pool_lock);
-    pthread_mutex_destroy(&e->lock);
+    if (e->perf_map)
+        fclose(e->perf_map);
     free(e);
 }
 
-/* Address space that is committed on touch; NULL when there is none. */
-static void *reserve(u64 bytes)
+/* The file that Linux's perf looks for. */
+static FILE *open_perf_map(void)
 {
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
+    char name[64];
+    snprintf(name, sizeof name, "/tmp/perf-%d.map", (int)getpid());
+    FILE *f = fopen(name, "w");
+    if (!f)
+        log_print("dbt: no %s, so no names for perf\n", name);
+    return f;
 }
 
 static void *dbt_create(struct bus *bus, const struct accel_options *options)
@@ -557,20 +297,12 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     e->verify = options->verify_ir;
     e->avx = __builtin_cpu_supports("avx");
     e->lzcnt = host_has_lzcnt();
-    pthread_mutex_init(&e->lock, NULL);
-    pthread_mutex_init(&e->pool_lock, NULL);
-    e->arena = reserve(ARENA_BYTES);
-    e->exits = reserve(MAX_EXITS * sizeof *e->exits);
-    e->index = reserve(MAX_BLOCKS * sizeof *e->index);
-    e->pool = reserve(MAX_BLOCKS * sizeof *e->pool);
-    struct block_hooks bh = {.drop = drop_block, .free = free_block, .current_hit = current_hit,
-                             .current = current_block, .opaque = e};
-    e->cache = block_cache_create(bus, &bh);
-    if (!e->arena || !e->exits || !e->index || !e->pool || !e->cache ||
-        !codebuf_init(&e->code, size)) {
+    if (!x64_link_init(e) || !codebuf_init(&e->code, size)) {
         dbt_destroy(e);
         return NULL;
     }
+    if (options->perf_map)
+        e->perf_map = open_perf_map();
     struct x64_buf buf = {e->code.rw, e->code.rw + (64 << 10), (s64)(e->code.rx - e->code.rw)};
     x64_make_thunks(&buf, &e->thunks);
     e->used = e->thunk_end = (u64)(buf.p - e->code.rw);

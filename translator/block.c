@@ -313,6 +313,13 @@ void block_flush_all(struct block_cache *c)
     pthread_mutex_unlock(&c->lock);
 }
 
+void block_free_dropped(struct block_cache *c)
+{
+    pthread_mutex_lock(&c->lock);
+    free_dead(c, OFFLINE);
+    pthread_mutex_unlock(&c->lock);
+}
+
 void block_cache_destroy(struct block_cache *c)
 {
     if (!c)

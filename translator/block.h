@@ -74,6 +74,9 @@ void block_insert(struct block_cache *c, struct block *b);
 /* Drops everything (code cache full, monitor). */
 void block_flush_all(struct block_cache *c);
 
+/* Frees every dropped block at once.  Only while no vCPU executes or holds a pointer to any. */
+void block_free_dropped(struct block_cache *c);
+
 /* Checksum of a block's bytes in their one or two pages, for block.sum. */
 u64 block_sum(const u8 *first, unsigned first_len, const u8 *second, unsigned second_len);
 

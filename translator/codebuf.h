@@ -14,14 +14,14 @@ struct codebuf {
 bool codebuf_init(struct codebuf *c, u64 size);
 void codebuf_free(struct codebuf *c);
 
-/* Changes 4 or 8 naturally aligned bytes of code that other threads may execute (writable view). */
+/* Changes 2 or 4 naturally aligned bytes of code that other threads may execute (writable view). */
+static inline void codebuf_patch2(u8 *rw, u16 v)
+{
+    __atomic_store_n((u16 *)rw, v, __ATOMIC_RELEASE);
+}
 static inline void codebuf_patch4(u8 *rw, u32 v)
 {
     __atomic_store_n((u32 *)rw, v, __ATOMIC_RELEASE);
-}
-static inline void codebuf_patch8(u8 *rw, u64 v)
-{
-    __atomic_store_n((u64 *)rw, v, __ATOMIC_RELEASE);
 }
 
 #endif

@@ -286,7 +286,8 @@ static void emit_slow(struct x64_sel *s, const struct x64_stub *stub)
 void x64_emit_stubs(struct x64_sel *s)
 {
     for (unsigned i = 0; i < s->stub_count; i++) {
-        const struct x64_stub *stub = &s->stubs[i];
+        struct x64_stub *stub = &s->stubs[i];
+        stub->at = (u32)(s->buf.p - s->start);
         if (stub->from)
             x64_bind(&s->buf, stub->from);
         if (stub->from2)
@@ -303,13 +304,20 @@ void x64_emit_stubs(struct x64_sel *s)
     }
 }
 
-/* Where the entry of a dropped block jumps: to the run loop, at the block's RIP. */
-void x64_emit_retired(struct x64_sel *s)
+/* Where the entry of a dropped block jumps: to the run loop, at the block's RIP.  Then, right
+ * before the entry, the address of the block's record. */
+void x64_emit_header(struct x64_sel *s)
 {
     u32 id;
     struct x64_exit *e = new_exit(s, s->ir->rip, XF_LIVE, &id);
+    u8 *entry = s->buf.p;
+    s->buf.p -= X64_HEADER;
     s->block->retired = x64_here(&s->buf);
     e->flags.kind = RECIPE_ENV;
     x64_store_imm(&s->buf, W32, RM_CPU(exit_id), (s32)id);
     x64_jmp(&s->buf, s->thunks->leave);
+    if (s->buf.p > entry - 8)
+        s->failed = "header";
+    s->buf.p = entry - 8;
+    x64_bytes(&s->buf, (u64)(uintptr_t)s->block, 8);
 }

@@ -133,6 +133,8 @@ void x64_carry(struct x64_sel *s, ir_ref r)
     u64 c;
     if (x64_is_const(s, r, &c)) {
         x64_clobber(s);
+        if (s->buf.p == s->start) /* an empty prefix: the entry must have room for two bytes */
+            x64_byte(&s->buf, 0x66);
         x64_byte(&s->buf, c & 1 ? 0xf9 : 0xf8);
         return;
     }

@@ -12,6 +12,7 @@ struct x64_stub *x64_stub(struct x64_sel *s)
     struct x64_stub *stub = &s->stubs[s->stub_count++];
     memset(stub, 0, sizeof *stub);
     stub->areg = X_NONE;
+    stub->op = (u16)s->cur;
     return stub;
 }
 

@@ -64,7 +64,7 @@ struct x64_block {
     u64 code;  /* executable address of the entry */
     u8 *rw;    /* the same in the writable view */
     u32 size;
-    u64 retired; /* executable address of the stub that the entry jumps to when dropped */
+    u64 retired; /* executable address of the stub that the entry jumps to when dropped; near it */
     struct x64_site *sites;
     u32 site_count;
     struct x64_exit *in; /* exits chained to this block */
@@ -131,6 +131,8 @@ struct x64_stub {
     u8 *back;         /* where to go on (writable view) */
     struct x64_exit *exit;
     struct x64_site site;
+    u16 op;           /* that it belongs to */
+    u32 at;           /* offset from the block's start */
 };
 
 struct x64_engine;
@@ -161,6 +163,7 @@ struct x64_sel {
     unsigned site_count;
     struct x64_stub stubs[MAX_STUBS];
     unsigned stub_count;
+    u32 op_at[IR_MAX + 1]; /* where each op's code begins, from the block's start */
     const char *failed; /* out of some table: the block must be made smaller */
 };
 
@@ -242,7 +245,9 @@ void x64_emit_vec(struct x64_sel *s, const struct ir_insn *in);
 void x64_emit_exit(struct x64_sel *s, const struct ir_insn *in);
 void x64_emit_call(struct x64_sel *s, const struct ir_insn *in);
 void x64_emit_stubs(struct x64_sel *s);
-void x64_emit_retired(struct x64_sel *s);
+/* Emits the X64_HEADER bytes before the block's entry, at which the buffer stands. */
+void x64_emit_header(struct x64_sel *s);
+#define X64_HEADER 24
 
 /* Whether rip is on the block's page, so that an exit there can be chained. */
 bool x64_same_page(const struct x64_sel *s, u64 rip);

@@ -406,15 +406,17 @@ bool x64_select(struct x64_sel *s)
     s->failed = NULL;
     s->vec = false;
     s->insn_rip = s->ir->rip;
+    x64_emit_header(s);
     s->start = s->buf.p;
     look_over(s);
     for (s->cur = 1; s->cur < s->ir->count && !s->failed; s->cur++) {
+        s->op_at[s->cur] = (u32)(s->buf.p - s->start);
         if (s->val[s->cur].flags & (VAL_DEFERRED | VAL_DONE))
             continue;
         emit_one(s, &s->ir->insns[s->cur]);
         x64_release_dead(s);
     }
+    s->op_at[s->cur] = (u32)(s->buf.p - s->start);
     x64_emit_stubs(s);
-    x64_emit_retired(s);
     return !s->failed && !x64_full(&s->buf);
 }

@@ -1,0 +1,109 @@
+/* The x86-64 engine as its own files see it: accel_dbt.c (run loop, making blocks), x64_link.c
+ * (block records, chaining, throwing code away), x64_inspect.c (showing host code).
+ *
+ * Locks, in the order in which they nest: lock (translating, flushing), the block cache's own,
+ * link_lock (chains) and pool_lock (records).
+ *
+ * A vCPU is "in the code" from before it looks for a block until it has left it, so that what it
+ * found cannot be thrown away under it: x64_flush_all waits until all others are outside.  It steps
+ * out around whatever may wait for another vCPU, `lock` above all.
+ */
+#ifndef DRAGOMAN_TRANSLATOR_X64_ENGINE_H
+#define DRAGOMAN_TRANSLATOR_X64_ENGINE_H
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdio.h>
+
+#include "cpu/cpu.h"
+#include "translator/codebuf.h"
+#include "translator/x64/x64_sel.h"
+
+#define MAX_BLOCK_CODE (64u << 10)
+#define MAX_EXITS (8u << 20)
+#define MAX_BLOCKS (2u << 20)
+#define ARENA_BYTES (1ull << 30) /* of address space; committed on touch */
+#define MAX_CPUS 256u
+
+/* Records are reused while their old code stays where it was, hence the address. */
+struct code_index {
+    u64 code;
+    struct x64_block *block;
+};
+
+struct x64_engine {
+    struct bus *bus;
+    struct block_cache *cache;
+    struct codebuf code;
+    u64 used, thunk_end;     /* bytes of code */
+    struct x64_thunks thunks;
+    u8 *arena;               /* sites */
+    u64 arena_used;
+    struct x64_exit *exits;
+    u32 exit_count;
+    struct x64_block *pool, *free_blocks; /* records never used yet; freed ones */
+    u32 pool_used;
+    pthread_mutex_t pool_lock;
+    struct code_index *index; /* blocks in the order of their code */
+    u32 index_count;
+    struct x64_counters counters;
+    struct front_counters front;
+    pthread_mutex_t lock;
+    pthread_mutex_t link_lock; /* exits' to and next_in, blocks' in, and the jumps they stand for */
+    struct x64_vcpu *vcpus[MAX_CPUS];
+    FILE *perf_map;
+    bool verify, avx, lzcnt;
+};
+
+struct x64_vcpu {
+    struct x64_engine *engine;
+    struct cpu *cpu;
+    jmp_buf unwind;
+    _Atomic bool in_code;    /* set under `lock` only */
+    bool stepping;
+    struct ir ir;
+    struct x64_sel sel;
+};
+
+static inline struct x64_vcpu *vcpu_of(struct cpu *cpu)
+{
+    return cpu->engine_data;
+}
+
+/* ---- x64_link.c ---- */
+
+/* Reserves the tables and makes the block cache; false when the host has no memory (x64_link_free
+ * is still due). */
+bool x64_link_init(struct x64_engine *e);
+void x64_link_free(struct x64_engine *e);
+/* `bytes` of memory that live until the next flush; x64_nearly_full says when it runs out. */
+void *x64_arena_alloc(struct x64_engine *e, u64 bytes);
+/* A zeroed block record, or NULL when all are in use.  Given back by x64_free_block (a
+ * block_hooks.free). */
+struct x64_block *x64_new_block(struct x64_engine *e);
+void x64_free_block(void *opaque, struct block *block);
+/* Makes the block's code findable by x64_block_at.  Under `lock`. */
+void x64_index_add(struct x64_engine *e, struct x64_block *b);
+/* The block whose code holds this executable address, or NULL; only for code that runs. */
+struct x64_block *x64_block_at(struct x64_engine *e, u64 address);
+/* Aims exit x straight at the block `to`, if that may be done.  The vCPU is in the code. */
+void x64_chain(struct cpu *cpu, struct x64_exit *x, struct x64_block *to);
+/* Whether a block more might not fit somewhere. */
+bool x64_nearly_full(struct x64_engine *e);
+/* Throws all code and all block records away.  Under `lock`, by a vCPU that is outside. */
+void x64_flush_all(struct x64_engine *e);
+/* Into the code (waits while a flush is going on; already inside is fine), and out of it. */
+void x64_step_in(struct x64_vcpu *v);
+void x64_step_out(struct x64_vcpu *v);
+/* Takes `lock`, outside; gives it back, inside. */
+void x64_lock_engine(struct x64_vcpu *v);
+void x64_unlock_engine(struct x64_vcpu *v);
+
+/* ---- x64_inspect.c ---- */
+
+/* -d out_asm: logs the host code that s has just made, under the IR and guest code it came from. */
+void x64_inspect(const struct x64_sel *s);
+/* Adds the block to the map that Linux's perf reads. */
+void x64_perf_map(FILE *map, const struct x64_block *b);
+
+#endif

@@ -1,0 +1,255 @@
+/* Block records of the x86-64 engine, chaining, and throwing code away.
+ *
+ * Memory for code, sites and exits is bump-allocated and given back all at once when something is
+ * full (no vCPU is in emitted code then).  Block records outlive the drop of their block until the
+ * block cache frees them, so they have a pool of their own.  Emits nothing but jumps into code that
+ * is there already.
+ */
+#include <sched.h>
+#include <sys/mman.h>
+
+#include "translator/x64/x64_engine.h"
+
+void *x64_arena_alloc(struct x64_engine *e, u64 bytes)
+{
+    void *p = e->arena + e->arena_used;
+    e->arena_used += align_up(bytes, 16);
+    return p;
+}
+
+struct x64_exit *x64_new_exit(struct x64_engine *e, u32 *id)
+{
+    if (e->exit_count == MAX_EXITS)
+        return NULL;
+    *id = e->exit_count;
+    return &e->exits[e->exit_count++];
+}
+
+/* ---- records ---- */
+
+void x64_free_block(void *opaque, struct block *block)
+{
+    struct x64_engine *e = opaque;
+    struct x64_block *b = container_of(block, struct x64_block, b);
+    pthread_mutex_lock(&e->pool_lock);
+    b->next_free = e->free_blocks;
+    e->free_blocks = b;
+    pthread_mutex_unlock(&e->pool_lock);
+}
+
+struct x64_block *x64_new_block(struct x64_engine *e)
+{
+    pthread_mutex_lock(&e->pool_lock);
+    struct x64_block *b = e->free_blocks;
+    if (b)
+        e->free_blocks = b->next_free;
+    else if (e->pool_used < MAX_BLOCKS)
+        b = &e->pool[e->pool_used++];
+    pthread_mutex_unlock(&e->pool_lock);
+    if (b)
+        memset(b, 0, sizeof *b);
+    return b;
+}
+
+void x64_index_add(struct x64_engine *e, struct x64_block *b)
+{
+    e->index[e->index_count] = (struct code_index){b->code, b};
+    /* Other vCPUs search while they run. */
+    __atomic_store_n(&e->index_count, e->index_count + 1, __ATOMIC_RELEASE);
+}
+
+struct x64_block *x64_block_at(struct x64_engine *e, u64 address)
+{
+    u32 lo = 0, hi = __atomic_load_n(&e->index_count, __ATOMIC_ACQUIRE);
+    while (lo < hi) {
+        u32 mid = (lo + hi) / 2;
+        if (e->index[mid].code <= address)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    struct x64_block *b = lo ? e->index[lo - 1].block : NULL;
+    return b && b->code <= address && address <= b->code + b->size ? b : NULL;
+}
+
+/* ---- chains ---- */
+
+static void aim(const struct x64_engine *e, struct x64_exit *x, u64 target)
+{
+    u64 field = (u64)(uintptr_t)(e->code.rx + (x->field - e->code.rw));
+    codebuf_patch4(x->field, (u32)(target - (field + 4)));
+}
+
+/* Whether the flags that exit x leaves behind are really dead in the block it would go to: the
+ * bytes there may have changed since x was translated. */
+static bool fate_holds(struct cpu *cpu, const struct x64_exit *x, const struct x64_block *to)
+{
+    if (x->fate != XF_DEAD)
+        return true;
+    struct bus_page page = bus_page(cpu->bus, to->b.phys & PAGE_MASK);
+    if (!page.read)
+        return false;
+    unsigned off = to->b.phys & (PAGE_SIZE - 1);
+    return lift_flags_fate(cpu, page.read + off, PAGE_SIZE - off, to->b.hflags) == XF_DEAD;
+}
+
+void x64_chain(struct cpu *cpu, struct x64_exit *x, struct x64_block *to)
+{
+    struct x64_engine *e = vcpu_of(cpu)->engine;
+    if (!x->field || x->to || to->b.phys2 != ~0ull || to->b.rip != x->rip ||
+        !fate_holds(cpu, x, to))
+        return;
+    pthread_mutex_lock(&e->link_lock);
+    /* The record of the block that x belongs to may serve another one by now.  Blocks become
+     * invalid before drop_block asks for the lock, so a chain to a valid block will be undone. */
+    const struct x64_block *from = x->from;
+    bool ours = x->field > from->rw && x->field < from->rw + from->size;
+    if (ours && from->b.valid && to->b.valid && !x->to && to->b.hflags == from->b.hflags &&
+        !((to->b.phys ^ from->b.phys) & PAGE_MASK)) {
+        x->to = to;
+        x->next_in = to->in;
+        to->in = x;
+        aim(e, x, to->code);
+        e->counters.chains++;
+    }
+    pthread_mutex_unlock(&e->link_lock);
+}
+
+/* block_hooks.drop: nothing may enter the block any more. */
+static void drop_block(void *opaque, struct block *block)
+{
+    struct x64_engine *e = opaque;
+    struct x64_block *b = container_of(block, struct x64_block, b);
+    if (!b->code)
+        return;
+    pthread_mutex_lock(&e->link_lock);
+    for (struct x64_exit *x = b->in; x; x = x->next_in) {
+        aim(e, x, x->stub);
+        x->to = NULL;
+        e->counters.unchains++;
+    }
+    b->in = NULL;
+    /* A short jump to the stub before the entry (x64_emit_header).  Two bytes, for the first
+     * instruction has at least as many, and some vCPU may stand right behind it. */
+    codebuf_patch2(b->rw, (u16)(0xeb | (u8)(b->retired - (b->code + 2)) << 8));
+    e->counters.retired++;
+    pthread_mutex_unlock(&e->link_lock);
+}
+
+static struct block *current_block(void *opaque, struct cpu *cpu)
+{
+    struct x64_block *b = cpu->host_ret ? x64_block_at(opaque, cpu->host_ret) : NULL;
+    return b ? &b->b : NULL;
+}
+
+/* The running block changes itself: do the store's instruction again in a block of its own, which
+ * ends before the changed bytes could matter. */
+static void current_hit(void *opaque, struct cpu *cpu, struct block *block)
+{
+    (void)opaque;
+    if (!(block->hflags & HF_ONE))
+        x64_retry_alone(cpu);
+}
+
+/* ---- flushing ---- */
+
+bool x64_nearly_full(struct x64_engine *e)
+{
+    pthread_mutex_lock(&e->pool_lock);
+    bool no_record = !e->free_blocks && e->pool_used == MAX_BLOCKS;
+    pthread_mutex_unlock(&e->pool_lock);
+    return no_record || e->code.size - e->used < 2 * MAX_BLOCK_CODE ||
+           ARENA_BYTES - e->arena_used < (1u << 20) || MAX_BLOCKS - e->index_count < 2 ||
+           MAX_EXITS - e->exit_count < 4 * MAX_STUBS;
+}
+
+void x64_flush_all(struct x64_engine *e)
+{
+    for (unsigned i = 0; i < MAX_CPUS; i++) {
+        struct x64_vcpu *v = e->vcpus[i];
+        if (!v || !atomic_load(&v->in_code))
+            continue;
+        cpu_request(v->cpu, REQ_WORK);
+        while (atomic_load(&v->in_code))
+            sched_yield();
+    }
+    /* Nobody knows a block outside the code: safe points need not be waited for. */
+    block_flush_all(e->cache);
+    block_free_dropped(e->cache);
+    for (unsigned i = 0; i < MAX_CPUS; i++)
+        if (e->vcpus[i])
+            mmu_flush_jumps(&e->vcpus[i]->cpu->mmu);
+    e->used = e->thunk_end;
+    e->arena_used = 0;
+    e->exit_count = e->index_count = 0;
+    e->counters.flushes++;
+}
+
+void x64_step_out(struct x64_vcpu *v)
+{
+    atomic_store(&v->in_code, false);
+}
+
+void x64_step_in(struct x64_vcpu *v)
+{
+    if (atomic_load(&v->in_code))
+        return;
+    pthread_mutex_lock(&v->engine->lock);
+    x64_unlock_engine(v);
+}
+
+void x64_lock_engine(struct x64_vcpu *v)
+{
+    x64_step_out(v);
+    pthread_mutex_lock(&v->engine->lock);
+}
+
+void x64_unlock_engine(struct x64_vcpu *v)
+{
+    atomic_store(&v->in_code, true);
+    pthread_mutex_unlock(&v->engine->lock);
+}
+
+/* ---- life ---- */
+
+/* Address space that is committed on touch; NULL when there is none. */
+static void *reserve(u64 bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void release(void *p, u64 bytes)
+{
+    if (p)
+        munmap(p, bytes);
+}
+
+bool x64_link_init(struct x64_engine *e)
+{
+    pthread_mutex_init(&e->lock, NULL);
+    pthread_mutex_init(&e->link_lock, NULL);
+    pthread_mutex_init(&e->pool_lock, NULL);
+    e->arena = reserve(ARENA_BYTES);
+    e->exits = reserve(MAX_EXITS * sizeof *e->exits);
+    e->index = reserve(MAX_BLOCKS * sizeof *e->index);
+    e->pool = reserve(MAX_BLOCKS * sizeof *e->pool);
+    struct block_hooks bh = {.drop = drop_block, .free = x64_free_block,
+                             .current_hit = current_hit, .current = current_block, .opaque = e};
+    e->cache = block_cache_create(e->bus, &bh);
+    return e->arena && e->exits && e->index && e->pool && e->cache;
+}
+
+void x64_link_free(struct x64_engine *e)
+{
+    if (e->cache)
+        block_cache_destroy(e->cache);
+    release(e->arena, ARENA_BYTES);
+    release(e->exits, MAX_EXITS * sizeof *e->exits);
+    release(e->index, MAX_BLOCKS * sizeof *e->index);
+    release(e->pool, MAX_BLOCKS * sizeof *e->pool);
+    pthread_mutex_destroy(&e->pool_lock);
+    pthread_mutex_destroy(&e->link_lock);
+    pthread_mutex_destroy(&e->lock);
+}
