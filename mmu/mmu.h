@@ -20,7 +20,7 @@
 #define TLB_INVALID (~0ull) /* never equals a page-aligned address */
 #define TLB_MIN_ENTRIES 256u
 #define TLB_MAX_ENTRIES 16384u
-#define JUMP_ENTRIES 1024u
+#define JUMP_ENTRIES 4096u
 #define MMU_ASIDS 8u
 
 struct tlb_entry {
