@@ -1,0 +1,487 @@
+/* Calls the firmware's services from real mode and prints what they answer, for test_bios.py.
+ *
+ * Packed as the set-up code of a Linux image: 32 sectors after the boot sector, loaded at 10000h.
+ * Prints on COM1, one "name values..." line each, numbers in hexadecimal; ends by isa-debug-exit.
+ */
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+
+enum { COM1 = 0x3f8, EXIT_PORT = 0xf4, SETUP_SECTORS = 32, CARRY = 1, ZERO = 0x40 };
+
+/* Boot sector and header: Documentation/arch/x86/boot.rst. */
+__asm__(".section .header, \"ax\"\n"
+        ".code16\n"
+        ".globl header\n"
+        "header:\n"
+        ".org 0x1f1\n"
+        ".byte 32\n"            /* set-up sectors */
+        ".word 0\n"
+        ".long 0x20\n"          /* 16-byte units of protected-mode code */
+        ".word 0, 0xffff, 0, 0xaa55\n"
+        "jmp 1f\n"
+        ".org 0x202\n"
+        ".ascii \"HdrS\"\n"
+        ".word 0x204\n"
+        ".org 0x211\n"
+        ".byte 1\n"             /* loaded high */
+        ".org 0x214\n"
+        ".long 0x100000\n"
+        ".org 0x22c\n"
+        ".long 0x7fffffff\n"
+        ".org 0x240\n"
+        "1:\n"
+        "pushfl\n"
+        "pushal\n"
+        "pushw %ss\n"
+        "pushw %gs\n"
+        "pushw %fs\n"
+        "pushw %es\n"
+        "pushw %ds\n"
+        "pushw %cs\n"
+        "movl %esp, %eax\n"
+        "cld\n"
+        "pushw %ds\n"
+        "pushw $2f\n"
+        "lretw\n"
+        "2: calll probe\n"
+        "3: hlt\n"
+        "jmp 3b\n"
+        ".text\n"
+        ".code16gcc\n"); /* the compiler's dialect */
+
+struct entry {
+    u16 cs, ds, es, fs, gs, ss;
+    u32 edi, esi, ebp, esp, ebx, edx, ecx, eax, eflags;
+} __attribute__((packed));
+
+struct regs {
+    u32 eax, ebx, ecx, edx, esi, edi, ebp, eflags;
+    u16 es;
+};
+
+void intcall(u8 vector, struct regs *r);
+void probe(const struct entry *e);
+
+/* void intcall(u8 vector, struct regs *r): EAX, EDX. */
+__asm__(".code16\n"
+        "intcall:\n"
+        "pushal\n"
+        "pushw %es\n"
+        "pushw %fs\n"
+        "movzbl %al, %ebx\n"
+        "xorw %ax, %ax\n"
+        "movw %ax, %fs\n"
+        "movl %fs:(,%ebx,4), %ebx\n"
+        "movl %ebx, call_target\n"
+        "movl %edx, call_regs\n"
+        "movl 0(%edx), %eax\n"
+        "movl 4(%edx), %ebx\n"
+        "movl 8(%edx), %ecx\n"
+        "movl 16(%edx), %esi\n"
+        "movl 20(%edx), %edi\n"
+        "movl 24(%edx), %ebp\n"
+        "movw 32(%edx), %es\n"
+        "movl 12(%edx), %edx\n"
+        "sti\n"
+        "pushfw\n"
+        "lcallw *call_target\n"
+        "pushl %edx\n"
+        "movl call_regs, %edx\n"
+        "popl 12(%edx)\n"
+        "pushfl\n"
+        "popl 28(%edx)\n"
+        "movl %eax, 0(%edx)\n"
+        "movl %ebx, 4(%edx)\n"
+        "movl %ecx, 8(%edx)\n"
+        "movl %esi, 16(%edx)\n"
+        "movl %edi, 20(%edx)\n"
+        "movl %ebp, 24(%edx)\n"
+        "movw %es, 32(%edx)\n"
+        "cld\n"
+        "popw %fs\n"
+        "popw %es\n"
+        "popal\n"
+        "retl\n"
+        ".code16gcc\n");
+
+static u32 call_target __attribute__((used)), call_regs __attribute__((used));
+
+static inline void outb(u16 port, u8 v)
+{
+    __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port));
+}
+
+static inline u8 inb(u16 port)
+{
+    u8 v;
+    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+
+static inline void far_segment(u16 seg)
+{
+    __asm__ volatile("movw %0, %%fs" : : "r"(seg) : "memory");
+}
+
+#define FAR(type, at) (*(volatile type __seg_fs *)(u32)(at))
+
+static void put(char c)
+{
+    while (!(inb(COM1 + 5) & 0x20))
+        continue;
+    outb(COM1, (u8)c);
+}
+
+static void text(const char *s)
+{
+    while (*s)
+        put(*s++);
+}
+
+static void hex(u32 v)
+{
+    put(' ');
+    for (int shift = 28; shift >= 0; shift -= 4)
+        if (!shift || v >> shift)
+            put("0123456789abcdef"[v >> shift & 15]);
+}
+
+static void end(void)
+{
+    text("\r\n");
+}
+
+static struct regs blank(u32 eax)
+{
+    struct regs r = {.eax = eax};
+    return r;
+}
+
+/* name carry zero eax ebx ecx edx es edi */
+static void show(const char *name, const struct regs *r)
+{
+    text(name);
+    hex((r->eflags & CARRY) != 0);
+    hex((r->eflags & ZERO) != 0);
+    hex(r->eax);
+    hex(r->ebx);
+    hex(r->ecx);
+    hex(r->edx);
+    hex(r->es);
+    hex(r->edi);
+    end();
+}
+
+static struct regs call(const char *name, u8 vector, struct regs r)
+{
+    intcall(vector, &r);
+    if (name)
+        show(name, &r);
+    return r;
+}
+
+static void entry_state(const struct entry *e)
+{
+    text("entry");
+    const u16 segments[] = {e->cs, e->ds, e->es, e->fs, e->gs, e->ss};
+    for (unsigned i = 0; i < 6; i++)
+        hex(segments[i]);
+    hex(e->esp + 4); /* before PUSHFL */
+    hex(e->eflags);
+    hex(e->eax | e->ebx | e->ecx | e->edx | e->esi | e->edi | e->ebp);
+    end();
+}
+
+static u16 own_segment(void)
+{
+    u16 ds;
+    __asm__("movw %%ds, %0" : "=r"(ds));
+    return ds;
+}
+
+/* ---- INT 15h ---- */
+
+static void memory_map(void)
+{
+    static u32 entry[5];
+    u32 next = 0;
+    for (int i = 0; i < 64; i++) {
+        struct regs r = {.eax = 0xe820, .ebx = next, .ecx = 20, .edx = 0x534d4150,
+                         .edi = (u32)entry, .es = own_segment()};
+        intcall(0x15, &r);
+        if (r.eflags & CARRY || r.eax != 0x534d4150 || r.ecx != 20)
+            break;
+        text("e820");
+        for (int j = 0; j < 5; j++)
+            hex(entry[j]);
+        end();
+        next = r.ebx;
+        if (!next)
+            break;
+    }
+    struct regs r = {.eax = 0xe820, .ecx = 19, .edx = 0x534d4150, .es = own_segment()};
+    call("e820-short", 0x15, r);
+    r.ecx = 20;
+    r.edx = 0;
+    call("e820-unsigned", 0x15, r);
+    call("e801", 0x15, blank(0xe801));
+    call("e881", 0x15, blank(0xe881));
+    call("88", 0x15, blank(0x8800));
+    call("c1", 0x15, blank(0xc100));
+    call("4f", 0x15, blank(0x4f1e));
+    call("unknown", 0x15, blank(0x7700));
+    r = call("c0", 0x15, blank(0xc000));
+    text("c0-table");
+    far_segment(r.es);
+    for (u16 i = 0; i < 10; i++)
+        hex(FAR(u8, (u16)(r.ebx + i)));
+    end();
+}
+
+/* Do 0:500 and FFFF:510 differ? */
+static int a20_open(void)
+{
+    far_segment(0);
+    FAR(u8, 0x500) = 0x5a;
+    far_segment(0xffff);
+    u8 old = FAR(u8, 0x510);
+    FAR(u8, 0x510) = 0xa5;
+    far_segment(0);
+    int open = FAR(u8, 0x500) == 0x5a;
+    far_segment(0xffff);
+    FAR(u8, 0x510) = old;
+    return open;
+}
+
+static void a20(void)
+{
+    text("a20");
+    hex((u32)a20_open());
+    call(0, 0x15, blank(0x2400));
+    hex((u32)a20_open());
+    hex(call(0, 0x15, blank(0x2402)).eax & 0xffff);
+    call(0, 0x15, blank(0x2401));
+    hex((u32)a20_open());
+    hex(call(0, 0x15, blank(0x2402)).eax & 0xffff);
+    end();
+    call("a20-ways", 0x15, blank(0x2403));
+}
+
+static void block_move(void)
+{
+    static const u8 pattern[] = "a block that goes up beyond one megabyte and back";
+    static u8 back[sizeof pattern + 1];
+    static u8 gdt[48];
+    u32 here = (u32)own_segment() << 4;
+    u32 places[3] = {here + (u32)pattern, 0x123457, here + (u32)back};
+    u8 status = 0;
+    for (int i = 0; i < 2; i++) {
+        for (int j = 0; j < 2; j++) {
+            u8 *d = gdt + 16 + 8 * j;
+            d[0] = d[1] = 0xff;
+            d[2] = (u8)places[i + j];
+            d[3] = (u8)(places[i + j] >> 8);
+            d[4] = (u8)(places[i + j] >> 16);
+            d[5] = 0x93;
+            d[6] = 0;
+            d[7] = (u8)(places[i + j] >> 24);
+        }
+        struct regs r = {.eax = 0x8700, .ecx = (sizeof pattern + 1) / 2, .esi = (u32)gdt,
+                         .es = own_segment()};
+        intcall(0x15, &r);
+        status |= (u8)(r.eax >> 8) | (u8)(r.eflags & CARRY);
+    }
+    u32 same = 1;
+    for (unsigned i = 0; i < sizeof pattern; i++)
+        same &= back[i] == pattern[i];
+    text("87");
+    hex(status);
+    hex(same);
+    end();
+}
+
+/* ---- INT 10h, 13h and the small ones ---- */
+
+static void others(void)
+{
+    call("10-mode", 0x10, blank(0x0f00));
+    struct regs r = blank(0x0200);
+    r.edx = 0x0305;
+    call(0, 0x10, r);
+    call("10-cursor", 0x10, blank(0x0300));
+    r = blank(0x1200);
+    r.ebx = 0x10;
+    call("10-ega", 0x10, r);
+    call("10-vga", 0x10, blank(0x1a00));
+    static const char message[] = "teletype says so\r\n";
+    for (const char *s = message; *s; s++)
+        call(0, 0x10, blank(0x0e00 | (u8)*s));
+    call("11", 0x11, blank(0));
+    call("12", 0x12, blank(0));
+    r = blank(0x0800);
+    r.edx = 0x80;
+    call("13-08", 0x13, r);
+    r.eax = 0x4100;
+    r.ebx = 0x55aa;
+    call("13-41", 0x13, r);
+    r.eax = 0x1500;
+    call("13-15", 0x13, r);
+    r.eax = 0x0201;
+    r.ecx = 1;
+    call("13-02", 0x13, r);
+    call("14-status", 0x14, blank(0x0300));
+}
+
+/* ---- keyboard ---- */
+
+/* The 8042 takes a byte as if it came from the keyboard (command D2h). */
+static void type(u8 code)
+{
+    while (inb(0x64) & 3)
+        continue;
+    outb(0x64, 0xd2);
+    while (inb(0x64) & 2)
+        continue;
+    outb(0x60, code);
+    for (u32 i = 0; i < 1000000 && inb(0x64) & 1; i++)
+        __asm__ volatile("sti; nop; nop; cli");
+}
+
+static void keys(const char *name, const u8 *codes, u8 function)
+{
+    for (; *codes; codes++)
+        type(*codes);
+    text(name);
+    for (int i = 0; i < 16; i++) {
+        struct regs r = call(0, 0x16, blank((function + 1u) << 8));
+        if (r.eflags & ZERO)
+            break;
+        hex(call(0, 0x16, blank((u32)function << 8)).eax & 0xffff);
+    }
+    end();
+}
+
+static void keyboard(void)
+{
+    static const u8 plain[] = {0x1e, 0x9e, 0x1c, 0x9c, 0x39, 0xb9, 0};
+    static const u8 shifted[] = {0x2a, 0x1e, 0x9e, 0x03, 0x83, 0xaa, 0x1e, 0x9e, 0};
+    static const u8 control[] = {0x1d, 0x2e, 0xae, 0x9d, 0x38, 0x10, 0x90, 0xb8, 0};
+    static const u8 grey[] = {0xe0, 0x48, 0xe0, 0xc8, 0x3b, 0xbb, 0x48, 0xc8, 0x45, 0xc5,
+                              0x48, 0xc8, 0x45, 0xc5, 0};
+    call("16-empty", 0x16, blank(0x0100));
+    keys("16-plain", plain, 0x00);
+    keys("16-shift", shifted, 0x00);
+    keys("16-control", control, 0x00);
+    keys("16-grey", grey, 0x10);
+    keys("16-grey-old", grey, 0x00);
+    struct regs r = blank(0x0500);
+    r.ecx = 0x1234;
+    call("16-stuff", 0x16, r);
+    keys("16-stuffed", (const u8 *)"", 0x10);
+}
+
+/* ---- time ---- */
+
+/* On the third tick, INT 1Ch puts a key into the buffer, from a stack of its own, while INT 16h
+ * waits for one. */
+__asm__(".code16\n"
+        "tick_hook:\n"
+        "pushal\n"
+        "pushw %ds\n"
+        "movw %cs, %ax\n"
+        "movw %ax, %ds\n"
+        "incl tick_count\n"
+        "cmpl $3, tick_count\n"
+        "jne 1f\n"
+        "movw %ss, tick_ss\n"
+        "movl %esp, tick_esp\n"
+        "movw %ax, %ss\n"
+        "movl $tick_stack + 512, %esp\n"
+        "movw $0x0500, %ax\n"
+        "movw $0x5678, %cx\n"
+        "int $0x16\n"
+        "int $0x12\n"
+        "movw %ax, tick_memory\n"
+        "movw tick_ss, %ss\n"
+        "movl tick_esp, %esp\n"
+        "1: popw %ds\n"
+        "popal\n"
+        "iretw\n"
+        ".code16gcc\n");
+
+static volatile u32 tick_count __attribute__((used));
+static u32 tick_esp __attribute__((used));
+static volatile u16 tick_ss __attribute__((used)), tick_memory __attribute__((used));
+static u8 tick_stack[512] __attribute__((used));
+extern const u8 tick_hook[];
+
+static void time(void)
+{
+    far_segment(0);
+    u32 old = FAR(u32, 0x1c * 4);
+    struct regs before = call(0, 0x1a, blank(0x0000));
+    FAR(u32, 0x1c * 4) = (u32)own_segment() << 16 | (u16)(u32)tick_hook;
+    u32 key = call(0, 0x16, blank(0x0000)).eax & 0xffff;
+    far_segment(0);
+    FAR(u32, 0x1c * 4) = old;
+    struct regs after = call(0, 0x1a, blank(0x0000));
+    text("tick");
+    hex(key);
+    hex(tick_memory);
+    hex((after.ecx << 16 | (u16)after.edx) - (before.ecx << 16 | (u16)before.edx));
+    end();
+    call("1a-time", 0x1a, blank(0x0200));
+    call("1a-date", 0x1a, blank(0x0400));
+    call("1a-ticks", 0x1a, blank(0x0000));
+}
+
+static void pci(void)
+{
+    call("pci-present", 0x1a, blank(0xb101));
+    struct regs r = {.eax = 0xb102, .ecx = 0x7000, .edx = 0x8086};
+    r = call("pci-find", 0x1a, r);
+    r.eax = 0xb10a;
+    r.edi = 0;
+    call("pci-id", 0x1a, r);
+    r.eax = 0xb108;
+    r.edi = 0x60;
+    call("pci-pirqa", 0x1a, r);
+    r.eax = 0xb109;
+    r.edi = 0x61;
+    call("pci-odd", 0x1a, r);
+    struct regs c = {.eax = 0xb103, .ecx = 0x060000};
+    call("pci-class", 0x1a, c);
+    struct regs n = {.eax = 0xb102, .ecx = 0x1234, .edx = 0x5678};
+    call("pci-none", 0x1a, n);
+}
+
+/* Do writes to the firmware's code get through? */
+static void shadow(void)
+{
+    static const u16 segments[] = {0xe000, 0xf000, 0xfff0};
+    text("shadow");
+    for (unsigned i = 0; i < 3; i++) {
+        far_segment(segments[i]);
+        u8 old = FAR(u8, 0);
+        FAR(u8, 0) = (u8)~old;
+        hex(FAR(u8, 0) != old);
+        FAR(u8, 0) = old;
+    }
+    end();
+}
+
+void probe(const struct entry *e)
+{
+    entry_state(e);
+    memory_map();
+    a20();
+    block_move();
+    others();
+    keyboard();
+    time();
+    pci();
+    shadow();
+    text("END\r\n");
+    outb(EXIT_PORT, 0);
+}

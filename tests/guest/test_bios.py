@@ -1,0 +1,376 @@
+#!/usr/bin/env python3
+"""The firmware as a black box, on both engines and QEMU: real-mode services, tables, PCI, resets.
+
+usage: test_bios.py PROBE BIOS [LEG...]
+
+PROBE (bios_probe.c) boots as a Linux image and prints what each service answers; what is expected
+comes from the manuals named in bios/, and SeaBIOS in QEMU has to agree where it says the same.  A
+Debian kernel prints the tables, where one can be had; without one those legs are left out.
+"""
+import base64
+import datetime
+import pathlib
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+from common import DRAGOMAN, TOP
+
+PROBE = sys.argv[1] if len(sys.argv) > 2 else str(TOP / "build/tests/guest/bios_probe.img")
+BIOS = sys.argv[2] if len(sys.argv) > 2 else str(TOP / "build/bios/bios.bin")
+QEMU = shutil.which("qemu-system-x86_64")
+LIMIT = 150
+MIB = 1 << 20
+BANNER = "Dragoman BIOS "
+
+failures = []
+
+
+def check(name, got, wanted):
+    if got != wanted:
+        failures.append(name)
+        print(f"FAIL {name}: got {got!r}, wanted {wanted!r}")
+
+
+def check_that(name, good, what):
+    check(name, what if not good else None, None)
+
+
+class Machine:
+    """One of the machines that the firmware runs on; its command line."""
+
+    def __init__(self, name, *start, own=True):
+        self.name, self.start, self.own = name, list(start), own
+
+    def command(self, *args):
+        bios = ["-bios", BIOS] if self.own else []
+        return [*self.start, *bios, "-display", "none", "-monitor", "none",
+                *[str(a) for a in args]]
+
+    def run(self, *args):
+        """Runs to the end: status, serial output, debug console."""
+        with tempfile.TemporaryDirectory() as d:
+            debug = pathlib.Path(d) / "debug"
+            done = subprocess.run(self.command("-serial", "stdio", "-debugcon", f"file:{debug}",
+                                               "-no-reboot", *args),
+                                  stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT)
+            said = debug.read_text(errors="replace") if debug.exists() else ""
+        return done.returncode, done.stdout.decode(errors="replace").replace("\r", ""), said
+
+    def run_until(self, found, *args):
+        """Runs until found(debug console) or the limit; then kills the machine."""
+        with tempfile.TemporaryDirectory() as d:
+            debug = pathlib.Path(d) / "debug"
+            machine = subprocess.Popen(self.command("-serial", "none", "-debugcon",
+                                                    f"file:{debug}", *args),
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            said = ""
+            try:
+                end = time.monotonic() + LIMIT
+                while time.monotonic() < end and machine.poll() is None and not found(said):
+                    time.sleep(0.05)
+                    said = debug.read_text(errors="replace") if debug.exists() else ""
+            finally:
+                machine.kill()
+                machine.wait()
+        return said
+
+
+def machines():
+    offered = subprocess.run([DRAGOMAN, "-accel", "help"], capture_output=True, text=True)
+    found = [Machine(engine, DRAGOMAN, "-accel", engine) for engine in ("interp", "dbt")
+             if re.search(rf"\b{engine}\b", offered.stdout + offered.stderr)]
+    if QEMU:
+        found.append(Machine("qemu", QEMU, "-accel", "tcg", "-M", "pc", "-vga", "none", "-nic",
+                             "none"))
+    return found
+
+
+# ---- services ----
+
+def probe(machine, size):
+    """What the probe says: name -> list of lists of numbers."""
+    status, out, debug = machine.run("-kernel", PROBE, "-m", size, "-device",
+                                     "isa-debug-exit,iobase=0xf4,iosize=4")
+    check(f"{machine.name}: the probe ends", (status, out.endswith("END\n")), (1, True))
+    answers = {}
+    for line in out.splitlines():
+        name, *numbers = line.split()
+        answers.setdefault(name, []).append([int(n, 16) for n in numbers])
+    return answers, debug
+
+
+def check_map(name, entries, size):
+    ranges = [(lo | lo_high << 32, n | n_high << 32, kind)
+              for lo, lo_high, n, n_high, kind in entries]
+    in_low = min(size, 0xc0000000 if size > 0xc0000000 else size)
+    check(f"{name} is sorted and disjoint",
+          all(a[0] + a[1] <= b[0] for a, b in zip(ranges, ranges[1:])
+              if b[0] < 0xfd00000000), True)
+    ram = sum(n for _, n, kind in ranges if kind == 1)
+    check_that(f"{name} has the RAM", size - ram <= 0x60000 + 0x400 + 0x20000,
+               f"{ram:#x} of {size:#x}")
+    check(f"{name} starts", ranges[0], (0, 0x9fc00, 1))
+    check(f"{name}: the end of low RAM",
+          max(base + n for base, n, kind in ranges if base < 0xf0000000 and kind in (1, 2, 3, 4)),
+          in_low)
+    if size > in_low:
+        check(f"{name}: high RAM", (1 << 32, size - in_low, 1) in ranges, True)
+    firmware = [r for r in ranges if r[0] <= 0xf0000 < r[0] + r[1]]
+    check(f"{name}: the firmware is reserved", [r[2] for r in firmware], [2])
+
+
+# carry, then register: value & mask; own: only the project's firmware says so.
+EAX, EBX, ECX, EDX, ES, EDI = range(2, 8)
+EXPECTED = {
+    "e820-short": (1, {}),
+    "e820-unsigned": (1, {}),
+    "c1": (0, {ES: 0x9fc0}),
+    "4f": (1, {EAX: 0x4f1e}),
+    "unknown": (1, {EAX: 0x8600}),
+    "c0": (0, {ES: 0xf000}),
+    "a20-ways": (0, {EBX: 3}),
+    "10-ega": (0, {EBX: 0x10}),
+    "10-vga": (0, {EAX: 0x1a00}),
+    "12": (0, {EAX: 639}),
+    "13-08": (1, {}),
+    "13-41": (1, {EBX: 0x55aa}),
+    "13-02": (1, {}),
+    "16-stuff": (0, {EAX: 0x500}),
+    "pci-find": (0, {EBX: 0x0008}),
+    "pci-id": (0, {ECX: 0x70008086}),
+    "pci-class": (0, {EBX: 0}),
+    "pci-none": (1, {EAX: 0x8602}),
+}
+OWN = {
+    "e881": (0, {}),
+    "10-cursor": (0, {EDX: 0x0305}),
+    "10-mode": (0, {EAX: 0x5003}),
+    "13-15": (0, {EAX: 0}),
+    "pci-odd": (1, {EAX: 0x8709}),
+    "pci-pirqa": (0, {ECX: 0x700a}),
+}
+LINES = {
+    "a20": [1, 0, 0, 1, 1],
+    "87": [0, 1],
+    "16-plain": [0x1e61, 0x1c0d, 0x3920],
+    "16-shift": [0x1e41, 0x0340, 0x1e61],
+    "16-control": [0x2e03, 0x1000],
+    "16-grey": [0x48e0, 0x3b00, 0x4800, 0x4838],
+    "16-grey-old": [0x4800, 0x3b00, 0x4800, 0x4838],
+    "16-stuffed": [0x1234],
+    "tick": [0x5678, 639, 3],
+}
+
+
+def bcd(n):
+    return (n >> 4) * 10 + (n & 15)
+
+
+def check_clock(name, answers):
+    t, d = answers["1a-time"][0], answers["1a-date"][0]
+    said = datetime.datetime(bcd(d[ECX] >> 8) * 100 + bcd(d[ECX] & 255), bcd(d[EDX] >> 8),
+                             bcd(d[EDX] & 255), bcd(t[ECX] >> 8), bcd(t[ECX] & 255),
+                             bcd(t[EDX] >> 8))
+    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+    check_that(f"{name}: time of day", abs((said - now).total_seconds()) < LIMIT, f"{said}")
+    ticks = answers["1a-ticks"][0]
+    seconds = (ticks[ECX] << 16 | ticks[EDX]) * 65536 / 1193182
+    told = said.hour * 3600 + said.minute * 60 + said.second
+    check_that(f"{name}: ticks since midnight", abs(seconds - told) < 4, f"{seconds} at {said}")
+
+
+def services(machine, size=128):
+    name = f"{machine.name}, {size} MiB"
+    answers, debug = probe(machine, size)
+    for key, (carry, registers) in {**EXPECTED, **(OWN if machine.own else {})}.items():
+        got = answers.get(key, [[None] * 8])[0]
+        check(f"{name}: {key}", (got[0], {r: got[r] for r in registers}), (carry, registers))
+    for key, numbers in LINES.items():
+        check(f"{name}: {key}", answers.get(key), [numbers])
+    check_map(f"{name}: e820", answers["e820"], size * MIB)
+    e801 = answers["e801"][0]
+    check(f"{name}: e801", e801[EAX:ES], [0x3c00, (min(size, 3072) - 16) * 16 - 2] * 2)
+    entry = answers["entry"][0]
+    check(f"{name}: CS:IP and segments", entry[:6], [0x1020] + [0x1000] * 5)
+    check(f"{name}: interrupts are off", entry[7] & 0x200, 0)
+    check_clock(name, answers)
+    if machine.own:
+        check(f"{name}: shadow RAM is read-only", answers.get("shadow"), [[0, 0, 0]])
+        check(f"{name}: other registers are 0", entry[8], 0)
+        check_that(f"{name}: banner", debug.startswith(BANNER) and f" {size} MiB" in debug, debug)
+        check_that(f"{name}: teletype", "teletype says so" in debug, debug)
+
+
+def leg_services(machine):
+    services(machine)
+    services(machine, 6144)
+
+
+def leg_nothing(machine):
+    said = machine.run_until(lambda s: "nothing to boot" in s)
+    check_that(f"{machine.name}: nothing to boot", "nothing to boot" in said, said)
+
+
+# ---- Linux ----
+
+def get(what):
+    done = subprocess.run([TOP / "tests/guest/get-kernel.sh", what], capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def linux(machine, commands, *args):
+    return machine.run("-kernel", get("cloud"), "-initrd", get("initrd"), "-append",
+                       f"console=ttyS0 quiet panic=-1 run={commands.replace(' ', '~')}", *args)
+
+
+SHOW_TABLES = ("for t in DSDT FACP APIC HPET;do echo TABLE $t;base64 /sys/firmware/acpi/tables/$t;"
+               "done;echo TABLE DMI;base64 /sys/firmware/dmi/tables/DMI;echo TABLES-END;nproc;"
+               "dmesg")
+# The MADT's entries for the machine's interrupt lines, ACPI 6.3, 5.2.12.5: source, GSI, flags.
+OVERRIDES = [(0, 2, 0), (5, 5, 13), (9, 9, 13), (10, 10, 13), (11, 11, 13)]
+
+
+def check_tables(name, out, cpus, size):
+    text = re.search(r"TABLE DSDT\n(.*)TABLES-END", out, re.S)
+    check(f"{name}: the tables are printed", bool(text), True)
+    if not text:
+        return
+    found = [part.split("\n", 1) for part in ("DSDT\n" + text.group(1)).split("TABLE ")]
+    tables = {t: base64.b64decode(data) for t, data in found}
+    for t in ("DSDT", "FACP", "APIC", "HPET"):
+        check(f"{name}: checksum of {t}", (sum(tables[t]) & 255, tables[t][:4].decode()), (0, t))
+        check(f"{name}: length of {t}", struct.unpack_from("<I", tables[t], 4)[0], len(tables[t]))
+    fadt = tables["FACP"]
+    check_that(f"{name}: FADT revision", fadt[8] >= 3, f"{fadt[8]}")
+    check(f"{name}: SCI", struct.unpack_from("<H", fadt, 46)[0], 9)
+    check(f"{name}: SMI command", struct.unpack_from("<IBB", fadt, 48), (0xb2, 0xf1, 0xf0))
+    check(f"{name}: PM blocks", [struct.unpack_from("<I", fadt, at)[0] for at in (56, 64, 76)],
+          [0x600, 0x604, 0x608])
+    check(f"{name}: reset register", (struct.unpack_from("<BBBBQ", fadt, 116)[0::4],
+                                      fadt[112 + 1] & 4), ((1, 0xcf9), 4))
+    check_madt(name, tables["APIC"], cpus)
+    check_dmi(name, tables["DMI"], cpus, size)
+    check_aml(name, tables["DSDT"])
+
+
+def check_madt(name, madt, cpus):
+    at, lapics, overrides = 44, [], []
+    while at < len(madt):
+        kind, length = madt[at], madt[at + 1]
+        if kind == 0:
+            lapics.append((madt[at + 3], struct.unpack_from("<I", madt, at + 4)[0] & 1))
+        elif kind == 2:
+            overrides.append(struct.unpack_from("<BIH", madt, at + 3))
+        at += length
+    check(f"{name}: local APICs", lapics, [(n, 1) for n in range(cpus)])
+    check(f"{name}: overrides", overrides, OVERRIDES)
+
+
+def check_dmi(name, dmi, cpus, size):
+    at, kinds, memory = 0, [], 0
+    while at < len(dmi):
+        kind, length = dmi[at], dmi[at + 1]
+        kinds.append(kind)
+        if kind == 17:
+            mib = struct.unpack_from("<H", dmi, at + 12)[0]
+            memory += mib if mib != 0x7fff else struct.unpack_from("<I", dmi, at + 28)[0]
+        at = dmi.index(b"\0\0", at + length) + 2
+    check(f"{name}: SMBIOS types", sorted(set(kinds)), [0, 1, 3, 4, 16, 17, 19, 32, 127])
+    check(f"{name}: SMBIOS processors", kinds.count(4), cpus)
+    check(f"{name}: SMBIOS memory", memory, size)
+
+
+def check_aml(name, dsdt):
+    """Through Intel's disassembler and back, where there is one."""
+    iasl = shutil.which("iasl")
+    if not iasl:
+        return
+    with tempfile.TemporaryDirectory() as d:
+        (pathlib.Path(d) / "dsdt.aml").write_bytes(dsdt)
+        subprocess.run([iasl, "-d", "dsdt.aml"], cwd=d, capture_output=True, timeout=60)
+        done = subprocess.run([iasl, "-p", "again", "dsdt.dsl"], cwd=d, capture_output=True,
+                              text=True, timeout=60)
+    check_that(f"{name}: iasl takes the DSDT", "0 Errors" in done.stdout, done.stdout[-2000:])
+
+
+COMPLAINTS = re.compile(r"ACPI.*(error|warning|exception)|ACPI bug|firmware bug|can't assign|"
+                        r"no space|can't find IRQ|no GSI|invalid.*(BAR|bridge)|"
+                        r"MTRR.*(wrong|disabled)", re.I)
+
+
+def leg_tables(machine):
+    for size, cpus in ((128, 1), (6144, 2)):
+        name = f"{machine.name}, {size} MiB, {cpus} processors"
+        status, out, _ = linux(machine, SHOW_TABLES, "-m", size, "-smp", cpus)
+        check(f"{name}: S5 ends the machine", (status, "DMI:" in out), (0, True))
+        check(f"{name}: processors", re.findall(r"TABLES-END\n(\d+)", out), [str(cpus)])
+        bad = [line for line in out.splitlines() if COMPLAINTS.search(line)]
+        check(f"{name}: the kernel's complaints", bad, [])
+        check_tables(name, out, cpus, size)
+
+
+def leg_reboot(machine):
+    """A reset leads through POST again, also after an operating system has used everything."""
+    said = machine.run_until(lambda s: s.count(BANNER) >= 3, "-kernel", get("cloud"), "-initrd",
+                             get("initrd"), "-append", "console=ttyS0 run=reboot~-f", "-m", 256)
+    check_that(f"{machine.name}: three boots", said.count(BANNER) >= 3, said)
+
+
+def leg_pci(machine):
+    """Devices behind a bridge, and one that fits only above 4 GiB (QEMU has such devices)."""
+    status, out, _ = linux(
+        machine, "cd /sys/bus/pci/devices;for d in *;do echo DEVICE $d $(cat $d/irq);"
+        "sed s/^/RESOURCE_/ $d/resource;done;dmesg", "-m", 256, "-device",
+        "pci-bridge,chassis_nr=1,id=b,addr=5", "-device", "e1000,bus=b,addr=3,romfile=", "-device",
+        "pci-bridge,chassis_nr=2,id=c,bus=b,addr=4", "-device", "pci-testdev,bus=c,addr=1",
+        "-device", "pci-testdev,membar=1G,addr=6", "-device", "piix3-usb-uhci,addr=7")
+    check(f"{machine.name}: PCI status", status, 0)
+    bad = [line for line in out.splitlines() if COMPLAINTS.search(line)]
+    check(f"{machine.name}: PCI complaints", bad, [])
+    moved = re.findall(r"^.*BAR \d+: assigned.*$", out, re.M)
+    check(f"{machine.name}: the kernel moves nothing", moved, [])
+    irqs = {d: int(irq) for d, irq in re.findall(r"DEVICE (\S+) (\d+)", out)}
+    for device in ("0000:00:07.0", "0000:01:03.0", "0000:02:01.0"):
+        check_that(f"{machine.name}: IRQ of {device}",
+                   device in irqs and (irqs[device] in (10, 11) or device == "0000:02:01.0"),
+                   f"{irqs}")
+    big = re.findall(r"RESOURCE_(0x\w+) (0x\w+)", out)
+    sizes = [(int(a, 16), int(b, 16) - int(a, 16) + 1) for a, b in big]
+    check(f"{machine.name}: 1 GiB above 4 GiB",
+          [base >= 1 << 32 and base % size == 0 for base, size in sizes if size == 1 << 30], [True])
+
+
+def main():
+    wanted = sys.argv[3:]
+    found = machines()
+    legs = [(leg_services, found), (leg_nothing, found)]
+    if get("cloud") and get("initrd"):
+        qemu = [m for m in found if m.name == "qemu"]
+        fastest = [m for m in found if m.name != "qemu"][-1:]
+        legs += [(leg_tables, fastest + qemu), (leg_reboot, fastest + qemu), (leg_pci, qemu)]
+    else:
+        print("no kernel to be had: the legs with Linux are left out")
+    for leg, on in legs:
+        name = leg.__name__.removeprefix("leg_")
+        if wanted and name not in wanted:
+            continue
+        for machine in on:
+            start, before = time.monotonic(), len(failures)
+            leg(machine)
+            print(f"{name} on {machine.name}: {'ok' if len(failures) == before else 'FAILED'}, "
+                  f"{time.monotonic() - start:.1f} s", flush=True)
+    if QEMU and (not wanted or "seabios" in wanted):
+        services(Machine("seabios in qemu", QEMU, "-accel", "tcg", "-M", "pc", "-vga", "none",
+                         "-nic", "none", own=False))
+        print("the probe on SeaBIOS: done")
+    print(f"{len(failures)} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
