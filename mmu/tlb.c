@@ -298,6 +298,16 @@ static bool drop_large(struct tlb_context *c, struct tlb_state *s, u64 la)
     return fetched;
 }
 
+/* Drops the jump entries of one page; tags have the mode in their top 16 bits. */
+static void drop_jumps(struct tlb_context *c, const struct tlb_state *s, u64 la)
+{
+    if (!s->jumps_used)
+        return;
+    for (unsigned i = 0; i < JUMP_ENTRIES; i++)
+        if (!((c->jumps[i].tag ^ la) << 16 >> (16 + PAGE_SHIFT)))
+            set_tag(&c->jumps[i].tag, jump_empty(i));
+}
+
 void mmu_flush_page(struct mmu *m, u64 la)
 {
     struct mmu_private *v = m->priv;
@@ -313,10 +323,10 @@ void mmu_flush_page(struct mmu *m, u64 la)
         bool fetched = s->fetch_lost;
         if (tlb_entry_is(&c->entries[n], la & PAGE_MASK))
             fetched |= drop_in_page(c, s, n, la, PAGE_SHIFT);
-        if (s->large >> (la >> 30 & 63) & 1)
-            fetched |= drop_large(c, s, la);
-        if (fetched)
+        if (s->large >> (la >> 30 & 63) & 1 && drop_large(c, s, la))
             flush_jumps(c, s, true);
+        else if (fetched)
+            drop_jumps(c, s, la);
     }
     unlock_tlb(v);
 }
