@@ -24,6 +24,7 @@ STACK = ("a non-canonical address through RSP or RBP is #SS(0) (SDM vol. 2, exce
 MSR = "reserved bits, bad values and unknown MSRs are #GP(0) (SDM vol. 2B RDMSR, WRMSR); TCG ignores"
 IDT16 = ("error codes hold the vector * 8 (SDM vol. 3A 6.13); TCG puts in vector * 16 in long mode")
 RF = "faults push RF = 1 (SDM vol. 3B 17.3.1.1); TCG does not"
+LIMITS = "segment limits and types (SDM vol. 3A 5.3, 5.5) are not checked by TCG"
 SIMD = "unmasked SIMD exceptions (SDM vol. 1 11.5) are not in TCG"
 
 # image -> (name or pattern with * -> reason)
@@ -67,6 +68,42 @@ QEMU_WRONG = {
     },
     "interrupt": {
         "interrupt, gate not present": IDT16 + "; EXT is missing, too",
+    },
+    "paging32": {
+        "*/modify": RMW, "PAE/bit *": RSVD, "PAE/NX without NXE": RSVD,
+        "PAE/PDPTEs are cached": "PDPTEs are loaded with CR3 (SDM vol. 3A 4.4.1); TCG reads them at "
+                                 "each walk",
+    },
+    "real": {
+        "word at FFFF": LIMITS, "dword at FFFD": LIMITS, "word at SS:FFFF": LIMITS,
+        "offset 10000": LIMITS, "and without": LIMITS,
+    },
+    "segment32": {
+        "limit/*": LIMITS, "#SS beyond the limit": LIMITS, "#SS store across the limit": LIMITS,
+        "null DS": LIMITS, "null ES, STOS": LIMITS, "store through CS": LIMITS,
+        "load from execute-only code": LIMITS, "REP MOVS to the limit": LIMITS,
+        "its registers": "of that REP MOVS", "push across the segment's end": LIMITS,
+        "16-bit code up to the end": LIMITS, "code across the limit": LIMITS,
+        "word at the * segment's end": LIMITS, "word at the segment's end": LIMITS,
+        "DS without LDT": "a selector of a null LDT is #GP (SDM vol. 2B MOV); TCG takes the LDT of "
+                          "limit 64 KiB at 0 that a reset leaves",
+        "far beyond the limit": "the error code is 0, it is the offset that is wrong (SDM vol. 2A JMP); "
+                                "TCG gives the selector",
+        "16-bit jump wraps": "with a 16-bit operand size IP is cut to 16 bits (SDM vol. 2A JMP)",
+    },
+    "segment64": {
+        "SFMASK": "SYSCALL clears what SFMASK says and nothing else (SDM vol. 2B); TCG loses the "
+                  "arithmetic flags",
+        "SYSRET to 64 bits": "RF and VM of R11 are ignored (SDM vol. 2B SYSRET); TCG loads VM",
+        "its flags": "the same",
+        "INTO in compatibility mode": IDT16,
+        "SYSCALL from compatibility mode": "AMD APM vol. 3: valid there; TCG raises #UD for the vendor",
+        "DS is null after IRET to ring 3": "a DS of an inner ring becomes null (SDM vol. 2A IRET); TCG "
+                                           "does not check limits nor nulls",
+        "far jump to L and D": "L and D together are #GP (SDM vol. 2A JMP)",
+        "call gate to an address that is not canonical": "#GP(0) belongs to the JMP or CALL (SDM vol. "
+                                                         "2A)",
+        "IRETQ, SS absent": "#SS for an absent stack segment (SDM vol. 2A IRET); TCG raises #NP",
     },
 }
 

@@ -5,6 +5,10 @@
     .balign 4
     .long 0x1badb002, 0, -0x1badb002
 
+    /* Never used; but an empty segment would be at address 0, and QEMU load over the BIOS's data. */
+    .section .low, "aw"
+    .long 0
+
     .section .text.start, "ax"
     .code32
     .globl start
