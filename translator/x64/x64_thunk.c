@@ -156,8 +156,8 @@ static u64 make_call(struct x64_buf *b, bool flags, bool vec)
 }
 
 /* After a helper has set rip and maybe the mode: the jump cache once more, without the run loop.
- * Anything that the run loop must see (requests, a pending exception, HLT, one instruction at a time,
- * a CS that is not flat) leaves. */
+ * Whatever the run loop must see (requests, a pending exception, HLT, one instruction at a time, a
+ * CS that is not flat) leaves. */
 static u64 make_lookup(struct x64_buf *b, u64 leave)
 {
     x64_align(b, 16, 0);
