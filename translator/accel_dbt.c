@@ -328,40 +328,95 @@ static bool dbt_attach(void *engine, struct cpu *cpu)
 static void dbt_detach(struct cpu *cpu)
 {
     struct x64_vcpu *v = vcpu_of(cpu);
+    mmu_flush_jumps(&cpu->mmu); /* they name this engine's blocks */
     v->engine->vcpus[cpu->index] = NULL;
     cpu->engine_data = NULL;
     free(v);
 }
 
-/* Name and value of every counter. */
-#define COUNTERS(X)                                                                                \
-    X(blocks) X(guest_insns) X(host_bytes) X(compile_ns) X(coalesced) X(twins) X(recipes)          \
-    X(flag_saves) X(flag_loads) X(addr_folds) X(rmw_fused) X(spills) X(chains) X(unchains)         \
-    X(exits) X(retired) X(flushes) X(retries)
+/* ---- counters ---- */
+
+/* Rows of `info jit`. */
+#define ENGINE_COUNTERS(X)                                                                         \
+    X(blocks, "blocks translated")                                                                 \
+    X(guest_insns, "guest instructions translated")                                                \
+    X(host_bytes, "bytes of host code emitted")                                                    \
+    X(compile_ns, "ns spent in translating")                                                       \
+    X(coalesced, "results computed straight into their home")                                      \
+    X(twins, "results and flags made by one instruction")                                          \
+    X(recipes, "flags never computed")                                                             \
+    X(flag_saves, "flags saved from the host's")                                                   \
+    X(flag_loads, "flags loaded into the host's")                                                  \
+    X(addr_folds, "additions folded into addresses")                                               \
+    X(rmw_fused, "stores that share the check of their load")                                      \
+    X(spills, "values spilled")                                                                    \
+    X(chains, "exits chained to their successor")                                                  \
+    X(unchains, "exits unchained")                                                                 \
+    X(exits, "returns to the run loop")                                                            \
+    X(retired, "blocks retired")                                                                   \
+    X(slow_loads, "loads that left emitted code")                                                  \
+    X(slow_stores, "stores that left emitted code")                                                \
+    X(flushes, "whole flushes")                                                                    \
+    X(retries, "instructions done again alone")
+
+#define FRONT_COUNTERS(X)                                                                          \
+    X(ops, "IR ops after the passes")                                                              \
+    X(fates_fault, "exits whose flags only a fault can see")                                       \
+    X(fates_dead, "exits whose flags are dead")                                                    \
+    X(opt.folded, "ops folded")                                                                    \
+    X(opt.forwarded, "gets forwarded")                                                             \
+    X(opt.puts_killed, "dead puts removed")                                                        \
+    X(opt.flags_killed, "dead flags removed")                                                      \
+    X(opt.dead, "dead ops removed")
+
+#define CACHE_COUNTERS(X)                                                                          \
+    X(lookups, "block lookups beyond the jump caches")                                             \
+    X(drops, "blocks dropped")                                                                     \
+    X(code_writes, "stores near code")                                                             \
+    X(live, "blocks live")                                                                         \
+    X(freed, "dropped blocks freed")
 
 static void dbt_info(void *engine, print_fn print, void *opaque)
 {
     const struct x64_engine *e = engine;
     const struct x64_counters *c = &e->counters;
-    print(opaque, "engine            dbt (x86-64 host%s)\n", e->avx ? ", AVX encodings" : "");
-    print(opaque, "code              %llu of %llu KiB\n", (unsigned long long)e->used >> 10,
-          (unsigned long long)e->code.size >> 10);
-#define X(name) print(opaque, "%-17s %llu\n", #name, (unsigned long long)c->name);
-    COUNTERS(X)
+    print(opaque, "engine: dbt (x86-64 host%s)\n", e->avx ? ", AVX encodings" : "");
+#define ROW(from, text) print(opaque, "%-44s %llu\n", text, (unsigned long long)(from));
+#define X(name, text) ROW(c->name, text)
+    ENGINE_COUNTERS(X)
 #undef X
-    print(opaque, "compile cost      %llu ns per guest instruction\n",
-          (unsigned long long)(c->guest_insns ? c->compile_ns / c->guest_insns : 0));
-    print(opaque, "expansion         %.1f host bytes per guest instruction\n",
+#define X(name, text) ROW(e->front.name, text)
+    FRONT_COUNTERS(X)
+#undef X
+#define X(name, text) ROW(block_counters(e->cache)->name, text)
+    CACHE_COUNTERS(X)
+#undef X
+    ROW(c->guest_insns ? c->compile_ns / c->guest_insns : 0, "ns per guest instruction translated")
+#undef ROW
+    print(opaque, "%-44s %.1f\n", "host bytes per guest instruction",
           c->guest_insns ? (double)c->host_bytes / (double)c->guest_insns : 0.0);
+    print(opaque, "%-44s %llu of %llu KiB\n", "code buffer", (unsigned long long)e->used >> 10,
+          (unsigned long long)e->code.size >> 10);
 }
 
+/* Names are those of the fields, without "opt.". */
 static u64 dbt_counter(void *engine, const char *name)
 {
-    const struct x64_counters *c = &((struct x64_engine *)engine)->counters;
-#define X(field)                    \
-    if (!strcmp(name, #field))      \
-        return c->field;
-    COUNTERS(X)
+    const struct x64_engine *e = engine;
+#define X(field, text)                                                                             \
+    if (!strcmp(name, #field))                                                                     \
+        return e->counters.field;
+    ENGINE_COUNTERS(X)
+#undef X
+#define X(field, text)                                                                             \
+    if (!strcmp(name, strncmp(#field, "opt.", 4) ? #field : #field + 4))                           \
+        return e->front.field;
+    FRONT_COUNTERS(X)
+#undef X
+#define X(field, text)                                                                             \
+    if (!strcmp(name, #field))                                                                     \
+        return block_counters(e->cache)->field;
+    CACHE_COUNTERS(X)
 #undef X
     return ~0ull;
 }

@@ -3,7 +3,7 @@
  * registers in struct cpu; they may raise. */
 #include "cpu/cpu.h"
 #include "translator/ir_eval.h"
-#include "translator/x64/x64_sel.h"
+#include "translator/x64/x64_engine.h"
 
 static enum mmu_kind kind_of(struct cpu *cpu, u32 mf)
 {
@@ -30,6 +30,7 @@ void x64_slow_load(struct cpu *cpu, u64 w)
     u64 la = cpu->slow_addr;
     u32 mf = cpu->exit_id;
     enum mmu_kind kind = kind_of(cpu, mf);
+    vcpu_of(cpu)->engine->counters.slow_loads++;
     check_alignment(cpu, la, (unsigned)w, mf);
     cpu->slow_value[1] = 0;
     if (mf & MF_RMW)
@@ -45,6 +46,7 @@ void x64_slow_store(struct cpu *cpu, u64 w)
     u64 la = cpu->slow_addr;
     u32 mf = cpu->exit_id;
     enum mmu_kind kind = kind_of(cpu, mf);
+    vcpu_of(cpu)->engine->counters.slow_stores++;
     check_alignment(cpu, la, (unsigned)w, mf);
     if (w <= W64)
         check_status(cpu, mmu_store(&cpu->mmu, kind, la, W_BYTES(w), cpu->slow_value[0]), mf);
