@@ -6,6 +6,7 @@
 
 #include <check.h>
 
+#include "cpu/cpuid.h"
 #include "tiny_machine.h"
 
 #define CODE16(name, text)                                                                      \

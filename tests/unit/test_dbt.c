@@ -1,10 +1,530 @@
-/* x86-64 engine. */
+/* The x86-64 engine: the programs of every engine, that each optimisation fires, exact flags at
+ * faults whatever became of the instructions that set them, chaining, a code buffer that keeps
+ * overflowing under two vCPUs, write-xor-execute, and what it shows for reading. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
 #include "engine_programs.h"
+#include "silicon.h"
+#include "translator/inspect.h"
+#include "translator/x64/x64_engine.h"
+
+/* ---- counters ---- */
+
+/* Each program makes its counters move; `nothing64` moves none of those. */
+CODE64(nothing64, "nop\n hlt\n")
+CODE64(arith64, "mov $5, %eax\n add $3, %eax\n mov $0x20000, %edi\n mov $2, %ecx\n"
+                "1: lea 1(%rbx,%rcx), %rbx\n mov %rbx, 8(%rdi,%rcx,8)\n add %ebx, (%rdi)\n"
+                "add %ebx, %eax\n mov (%rdi), %esi\n sub %esi, %eax\n cmp %eax, %ebx\n"
+                "mov (%rdi), %esi\n jz 2f\n 2: dec %ecx\n jnz 1b\n hlt\n")
+CODE64(deads64, "mov $1, %eax\n mov $2, %eax\n add %ecx, %eax\n add %ecx, %eax\n"
+                "mov $0x20000, %edi\n cmp $5, %eax\n jmp 1f\n 1: xor %ebx, %ebx\n"
+                "cmp $5, %eax\n jmp 2f\n 2: mov (%rdi), %ebx\n xor %ebx, %ebx\n hlt\n")
+/* The second time round its last two blocks are chained; then their bytes change. */
+CODE64(unchain64, "mov $20, %ecx\n xor %r8d, %r8d\n"
+                  "1: cmp $10, %ecx\n jne 2f\n movb $2, 3f+3(%rip)\n jmp 2f\n nop\n nop\n"
+                  "2: jmp 3f\n .balign 64\n 3: add $1, %r8d\n dec %ecx\n jnz 1b\n hlt\n")
+CODE64(slow64, "mov $0x20ffd, %edi\n mov $0x11223344, %eax\n mov %eax, (%rdi)\n"
+               "mov (%rdi), %ebx\n hlt\n")
+CODE64(spill64, "mov $0x20000, %edi\n pushfq\n pop %rbx\n pushfq\n pop (%rdi)\n hlt\n")
+CODE64(rewrite64, "lea 1f(%rip), %rdi\n movb $0x55, 1(%rdi)\n 1: mov $0x11, %eax\n hlt\n")
+
+static const struct {
+    const char *counter;
+    const u8 *program, *end;
+    bool optimisation; /* stays 0 in nothing64 */
+} fires[] = {
+#define FIRES(counter, program, optimisation) {counter, program, program##_end, optimisation}
+    FIRES("blocks", arith64, false),      FIRES("guest_insns", arith64, false),
+    FIRES("host_bytes", arith64, false),  FIRES("compile_ns", arith64, false),
+    FIRES("ops", arith64, false),         FIRES("exits", arith64, false),
+    FIRES("lookups", arith64, false),     FIRES("live", arith64, false),
+    FIRES("coalesced", arith64, true),    FIRES("twins", arith64, true),
+    FIRES("recipes", arith64, true),      FIRES("flag_saves", arith64, true),
+    FIRES("flag_loads", arith64, true),   FIRES("addr_folds", arith64, true),
+    FIRES("rmw_fused", arith64, true),    FIRES("spills", spill64, true),
+    FIRES("chains", arith64, true),       FIRES("unchains", unchain64, true),
+    FIRES("retired", unchain64, true),    FIRES("drops", unchain64, true),
+    FIRES("code_writes", unchain64, true), FIRES("slow_loads", slow64, true),
+    FIRES("slow_stores", slow64, true),   FIRES("retries", rewrite64, true),
+    FIRES("folded", arith64, true),       FIRES("forwarded", arith64, true),
+    FIRES("puts_killed", deads64, true),  FIRES("flags_killed", deads64, true),
+    FIRES("dead", deads64, true),         FIRES("fates_dead", deads64, true),
+    FIRES("fates_fault", deads64, true),
+#undef FIRES
+};
+
+START_TEST(test_counter)
+{
+    tiny_load(&m, 0x10000, fires[_i].program, (u64)(fires[_i].end - fires[_i].program));
+    tiny_long(&m, 0x10000);
+    tiny_run(&m);
+    u64 n = tiny_counter(&m, fires[_i].counter);
+    ck_assert_msg(n != ~0ull && n > 0, "%s is %lld", fires[_i].counter, (long long)n);
+    if (!fires[_i].optimisation)
+        return;
+    engine_teardown();
+    engine_setup();
+    LOAD(0x10000, nothing64);
+    tiny_long(&m, 0x10000);
+    tiny_run(&m);
+    n = tiny_counter(&m, fires[_i].counter);
+    ck_assert_msg(n == 0, "%s is %lld without reason", fires[_i].counter, (long long)n);
+}
+END_TEST
+
+/* info jit prints each counter that there is. */
+static unsigned info_lines;
+static void count_line(void *opaque, const char *fmt, ...)
+{
+    info_lines++;
+}
+
+START_TEST(test_info)
+{
+    ck_assert_uint_eq(tiny_counter(&m, "no such counter"), ~0ull);
+    info_lines = 0;
+    m.accel->info(m.engine, count_line, NULL);
+    ck_assert_uint_ge(info_lines, ARRAY_SIZE(fires));
+}
+END_TEST
+
+START_TEST(test_unchain)
+{
+    LOAD(0x10000, unchain64);
+    tiny_long(&m, 0x10000);
+    tiny_run(&m);
+    ck_assert_uint_eq(m.cpu->gpr[R8], 10 + 2 * 10);
+}
+END_TEST
+
+/* A chained loop stays in emitted code: returns to the run loop do not grow with its turns. */
+CODE64(turns64, "mov $1000000, %ecx\n 1: test $1, %cl\n jz 2f\n inc %rbx\n 2: dec %ecx\n"
+                "jnz 1b\n hlt\n")
+
+START_TEST(test_chained_loop)
+{
+    LOAD(0x10000, turns64);
+    tiny_long(&m, 0x10000);
+    tiny_run(&m);
+    ck_assert_uint_eq(m.cpu->gpr[RBX], 500000);
+    ck_assert_uint_lt(tiny_counter(&m, "exits"), 50);
+}
+END_TEST
+
+/* Returns and indirect calls go through the inline jump cache. */
+CODE64(calls64, "mov $100000, %ecx\n lea 2f(%rip), %rax\n 1: call *%rax\n dec %ecx\n jnz 1b\n"
+                "hlt\n 2: inc %rbx\n ret\n")
+
+START_TEST(test_jump_cache)
+{
+    LOAD(0x10000, calls64);
+    tiny_long(&m, 0x10000);
+    tiny_run(&m);
+    ck_assert_uint_eq(m.cpu->gpr[RBX], 100000);
+    ck_assert_uint_lt(tiny_counter(&m, "exits"), 50);
+}
+END_TEST
+
+/* ---- flags at faults ---- */
+
+#define NO_AF (FL_ARITH & ~(u32)FL_AF)
+#define SHIFT (NO_AF & ~(u32)FL_OF)
+
+/* Sets flags from RAX, RCX and the old flags.  w: opcode of the byte form is one less, widths by
+ * prefix; 0: only as it is. */
+static const struct {
+    const char *name;
+    u8 bytes[5], len;
+    bool w;
+    u32 defined; /* the flags that the manual defines */
+} setters[] = {
+    {"add", {0x01, 0xc8}, 2, true, FL_ARITH},
+    {"or", {0x09, 0xc8}, 2, true, NO_AF},
+    {"adc", {0x11, 0xc8}, 2, true, FL_ARITH},
+    {"sbb", {0x19, 0xc8}, 2, true, FL_ARITH},
+    {"and", {0x21, 0xc8}, 2, true, NO_AF},
+    {"sub", {0x29, 0xc8}, 2, true, FL_ARITH},
+    {"xor", {0x31, 0xc8}, 2, true, NO_AF},
+    {"cmp", {0x39, 0xc8}, 2, true, FL_ARITH},
+    {"add to itself", {0x01, 0xc0}, 2, true, FL_ARITH},
+    {"sub from itself", {0x29, 0xc0}, 2, true, FL_ARITH},
+    {"test", {0x85, 0xc8}, 2, true, NO_AF},
+    {"add imm", {0x83, 0xc0, 0x85}, 3, false, FL_ARITH},
+    {"cmp imm", {0x48, 0x83, 0xf8, 0x05}, 4, false, FL_ARITH},
+    {"inc", {0xff, 0xc0}, 2, true, FL_ARITH},
+    {"dec", {0xff, 0xc8}, 2, true, FL_ARITH},
+    {"neg", {0xf7, 0xd8}, 2, true, FL_ARITH},
+    {"shl 1", {0xd1, 0xe0}, 2, true, NO_AF},
+    {"shr 1", {0xd1, 0xe8}, 2, true, NO_AF},
+    {"sar 1", {0xd1, 0xf8}, 2, true, NO_AF},
+    {"shl 5", {0xc1, 0xe0, 5}, 3, true, SHIFT},
+    {"shr 5", {0xc1, 0xe8, 5}, 3, true, SHIFT},
+    {"sar 5", {0xc1, 0xf8, 5}, 3, true, SHIFT},
+    {"shl cl", {0x48, 0xd3, 0xe0}, 3, false, SHIFT},
+    {"shr cl", {0xd3, 0xe8}, 2, false, SHIFT},
+    {"sar cl", {0xd3, 0xf8}, 2, false, SHIFT},
+    {"rol 1", {0xd1, 0xc0}, 2, true, FL_ARITH},
+    {"ror 1", {0xd1, 0xc8}, 2, true, FL_ARITH},
+    {"rcl 1", {0xd1, 0xd0}, 2, true, FL_ARITH},
+    {"rcr 1", {0xd1, 0xd8}, 2, true, FL_ARITH},
+    {"rol cl", {0x48, 0xd3, 0xc0}, 3, false, FL_ARITH & ~(u32)FL_OF},
+    {"rcr cl", {0xd3, 0xd8}, 2, false, FL_ARITH & ~(u32)FL_OF},
+    {"shld 3", {0x0f, 0xa4, 0xc8, 3}, 4, false, SHIFT},
+    {"shrd cl", {0x48, 0x0f, 0xad, 0xc8}, 4, false, SHIFT},
+    {"mul", {0xf7, 0xe1}, 2, true, FL_CF | FL_OF},
+    {"imul", {0xf7, 0xe9}, 2, true, FL_CF | FL_OF},
+    {"imul 2", {0x0f, 0xaf, 0xc1}, 3, false, FL_CF | FL_OF},
+    {"bt", {0x0f, 0xa3, 0xc8}, 3, false, FL_CF | FL_ZF},
+    {"bts imm", {0x0f, 0xba, 0xe8, 7}, 4, false, FL_CF | FL_ZF},
+    {"bsf", {0x0f, 0xbc, 0xc1}, 3, false, FL_ZF},
+    {"bsr", {0x48, 0x0f, 0xbd, 0xc1}, 4, false, FL_ZF},
+    {"popcnt", {0xf3, 0x0f, 0xb8, 0xc1}, 4, false, FL_ARITH},
+    {"cmpxchg", {0x0f, 0xb1, 0xcb}, 3, false, FL_ARITH},
+    {"xadd", {0x0f, 0xc1, 0xc8}, 3, false, FL_ARITH},
+    {"clc", {0xf8}, 1, false, FL_ARITH},
+    {"stc", {0xf9}, 1, false, FL_ARITH},
+    {"cmc", {0xf5}, 1, false, FL_ARITH},
+    {"sahf", {0x9e}, 1, false, FL_ARITH},
+    {"mov", {0x89, 0xc8}, 2, true, FL_ARITH},
+};
+
+/* What stands between the setter and the load that faults, and after it. */
+static const struct {
+    u8 before[16], before_len, after[4], after_len;
+} places[] = {
+    /* The flags are live beyond the load... */
+    {{0}, 0, {0}, 0},
+    /* ...only the fault can see them... */
+    {{0}, 0, {0x4d, 0x01, 0xff}, 3}, /* add r15, r15 */
+    /* ...their operands are gone (mov eax, 1; mov ecx, 2; lea ebx, [rax + rcx])... */
+    {{0xb8, 1, 0, 0, 0, 0xb9, 2, 0, 0, 0, 0x8d, 0x1c, 0x08}, 13, {0x4d, 0x01, 0xff}, 3},
+    /* ...or a condition has used them (setc bl; mov r9, [r12]). */
+    {{0x0f, 0x92, 0xc3, 0x4d, 0x8b, 0x0c, 0x24}, 7, {0x4d, 0x01, 0xff}, 3},
+};
+
+static struct silicon silicon;
+static u64 seed;
+
+static u64 rnd(void)
+{
+    static const u64 edges[] = {0, 1, ~0ull, 0x80, 0x8000, 0x80000000, 1ull << 63, 0x7fffffff};
+    seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+    u64 v = seed ^ seed >> 29;
+    return v & 3 ? v << (v >> 58 & 7) * 8 : edges[v >> 8 & 7];
+}
+
+/* Runs setter i at width w (W8..W64, or -1 as it is) before a load that faults. */
+static void check_flags(unsigned i, int w, unsigned place)
+{
+    u8 code[64], insn[8];
+    unsigned n = 0, at;
+    if (w == W16)
+        insn[n++] = 0x66;
+    if (w == W64)
+        insn[n++] = 0x48;
+    memcpy(insn + n, setters[i].bytes, setters[i].len);
+    if (w == W8)
+        insn[n]--;
+    n += setters[i].len;
+    memcpy(code, insn, n);
+    at = n;
+    memcpy(code + at, places[place].before, places[place].before_len);
+    at += places[place].before_len;
+    unsigned fault_at = at;
+    memcpy(code + at, (const u8[]){0x45, 0x8b, 0x75, 0}, 4); /* mov r14d, [r13] */
+    at += 4;
+    memcpy(code + at, places[place].after, places[place].after_len);
+    at += places[place].after_len;
+    code[at++] = 0xf4;
+    tiny_load(&m, 0x10000, code, at);
+    tiny_long(&m, 0x10000);
+    tiny_gate(&m, EXC_PF, 0x18000);
+    tiny_load(&m, 0x18000, "\xf4", 1);
+    struct silicon_state st = {.flags = FL_FIXED | (rnd() & FL_ARITH)};
+    for (unsigned g = 0; g < 4; g++)
+        st.gpr[g] = m.cpu->gpr[g] = rnd();
+    m.cpu->gpr[R12] = 0x20000;
+    m.cpu->gpr[R13] = 0x40000000;
+    m.cpu->eflags = st.flags;
+    ck_assert_int_eq(silicon_run(&silicon, insn, n, &st), SILICON_OK);
+    tiny_run(&m);
+    const u8 *frame = m.ram + m.cpu->gpr[RSP];
+    const char *name = setters[i].name;
+    ck_assert_msg(m.cpu->rip == 0x18001 && load_le(frame + 8, 8) == 0x10000 + fault_at,
+                  "%s: no fault", name);
+    u64 got = load_le(frame + 24, 8) & FL_ARITH, want = st.flags & FL_ARITH;
+    ck_assert_msg(!((got ^ want) & setters[i].defined), "%s (width %d, place %u): flags %llx not "
+                  "%llx of %x", name, w, place, (unsigned long long)got, (unsigned long long)want,
+                  setters[i].defined);
+    if (!places[place].before_len)
+        for (unsigned g = 0; g < 3; g++)
+            ck_assert_msg(m.cpu->gpr[g] == st.gpr[g], "%s: register %u", name, g);
+}
+
+START_TEST(test_flags_at_fault)
+{
+    ck_assert(silicon_init(&silicon, 64));
+    seed = 1;
+    for (unsigned i = 0; i < ARRAY_SIZE(setters); i++)
+        for (int w = setters[i].w ? W8 : -1; w <= (setters[i].w ? W64 : -1); w++)
+            for (unsigned turn = 0; turn < 8; turn++)
+                check_flags(i, w, (unsigned)_i);
+}
+END_TEST
+
+/* ---- code ---- */
+
+/* The entry of a dropped block becomes a jump of two bytes: no instruction may end before. */
+CODE64(entries64, "jmp 1f\n 1: stc\n jmp 2f\n 2: adc $0, %eax\n jmp 3f\n 3: clc\n sbb %eax, %eax\n"
+                  "jmp 4f\n 4: cmc\n lahf\n jmp 5f\n 5: nop\n jmp 6f\n 6: cld\n sahf\n hlt\n")
+
+START_TEST(test_entries)
+{
+    LOAD(0x10000, entries64);
+    tiny_long(&m, 0x10000);
+    tiny_run(&m);
+    const struct x64_engine *e = m.engine;
+    ck_assert_uint_ge(e->index_count, 7);
+    for (u32 i = 0; i < e->index_count; i++) {
+        char text[96];
+        const struct x64_block *b = e->index[i].block;
+        unsigned n = inspect_disassemble(b->rw, 16, b->code, HF_LONG | HF_PE, text, sizeof text);
+        ck_assert_msg(n >= 2, "block %llx begins with '%s'", (unsigned long long)b->b.rip, text);
+        ck_assert_int_lt((s64)(b->code - b->retired), 120);
+    }
+}
+END_TEST
+
+/* No page is writable and executable, and the emitted code is there. */
+START_TEST(test_write_xor_execute)
+{
+    char line[512];
+    unsigned executable = 0, writable = 0;
+    LOAD(0x10000, calls64);
+    tiny_long(&m, 0x10000);
+    tiny_run(&m);
+    FILE *f = fopen("/proc/self/maps", "r");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f)) {
+        char perms[8];
+        ck_assert_int_eq(sscanf(line, "%*s %7s", perms), 1);
+        ck_assert_msg(!(perms[1] == 'w' && perms[2] == 'x'), "%s", line);
+        if (strstr(line, "dragoman-code")) {
+            executable += perms[2] == 'x';
+            writable += perms[1] == 'w';
+        }
+    }
+    fclose(f);
+    ck_assert_uint_eq(executable, 1);
+    ck_assert_uint_eq(writable, 1);
+}
+END_TEST
+
+/* ---- endless new code, and several vCPUs ---- */
+
+/* RCX times: writes "mov eax, ecx's value; ret" somewhere else in 64 KiB from R9 on and calls it;
+ * a shared function at R10 counts.  Stops early when a result is wrong. */
+CODE64(stream64, "xor %r8d, %r8d\n"
+                 "1: lea (%r9,%r8), %rdi\n movb $0xb8, (%rdi)\n mov %ecx, 1(%rdi)\n"
+                 "movb $0xc3, 5(%rdi)\n call *%rdi\n cmp %eax, %ecx\n jne 2f\n call *%r10\n"
+                 "add $48, %r8w\n dec %ecx\n jnz 1b\n 2: hlt\n")
+CODE64(shared64, "inc %rbx\n ret\n")
+
+static long resident_kib(void)
+{
+    long size, resident;
+    FILE *f = fopen("/proc/self/statm", "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_eq(fscanf(f, "%ld %ld", &size, &resident), 2);
+    fclose(f);
+    return resident * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static void stream(struct cpu *cpu, u64 turns)
+{
+    cpu->rip = 0x10000;
+    cpu->halted = false;
+    cpu->gpr[RCX] = turns;
+    cpu->gpr[RBX] = 0;
+    cpu->gpr[R10] = 0x11000;
+    m.accel->run(cpu);
+    ck_assert_uint_eq(cpu->gpr[RCX], 0);
+    ck_assert_uint_eq(cpu->gpr[RBX], turns);
+}
+
+START_TEST(test_endless_code)
+{
+    engine_teardown();
+    tiny_create(&m, engine_under_test, 1); /* the smallest */
+    LOAD(0x10000, stream64);
+    LOAD(0x11000, shared64);
+    tiny_long(&m, 0x10000);
+    m.cpu->gpr[R9] = 0x400000;
+    stream(m.cpu, 20000);
+    u64 flushes = tiny_counter(&m, "flushes");
+    ck_assert_uint_gt(flushes, 0);
+    long before = resident_kib();
+    stream(m.cpu, 60000);
+    ck_assert_uint_gt(tiny_counter(&m, "flushes"), flushes);
+    ck_assert_int_lt(resident_kib() - before, 2048);
+    const struct x64_engine *e = m.engine;
+    ck_assert_uint_lt(e->pool_used, 20000);
+}
+END_TEST
+
+static void *second_thread(void *opaque)
+{
+    stream(opaque, 30000);
+    return NULL;
+}
+
+/* Both fill the code buffer again and again, flushing it under each other. */
+START_TEST(test_two_vcpus)
+{
+    char *error = NULL;
+    pthread_t thread;
+    engine_teardown();
+    tiny_create(&m, engine_under_test, 1);
+    LOAD(0x10000, stream64);
+    LOAD(0x11000, shared64);
+    struct cpu_config config = {1, m.bus, &m.clock, cpu_model_find("max", 1, &error)};
+    struct cpu *first = m.cpu, *second = cpu_create(&config);
+    ck_assert_ptr_nonnull(second);
+    ck_assert(m.accel->attach(m.engine, second));
+    m.cpu = second;
+    tiny_long(&m, 0x10000);
+    second->wait_sipi = false;
+    m.cpu = first;
+    tiny_long(&m, 0x10000);
+    first->gpr[R9] = 0x400000;
+    second->gpr[R9] = 0x500000;
+    second->gpr[RSP] = 0x90000;
+    ck_assert_int_eq(pthread_create(&thread, NULL, second_thread, second), 0);
+    stream(first, 30000);
+    pthread_join(thread, NULL);
+    ck_assert_uint_gt(tiny_counter(&m, "flushes"), 2);
+    m.accel->detach(second);
+    cpu_destroy(second);
+}
+END_TEST
+
+/* A request from another thread ends a loop that is chained to itself. */
+CODE64(endless64, "1: jmp 1b\n")
+
+static void *stop_later(void *opaque)
+{
+    usleep(30000);
+    cpu_request(opaque, REQ_EXIT);
+    return NULL;
+}
+
+START_TEST(test_request)
+{
+    pthread_t thread;
+    LOAD(0x10000, endless64);
+    tiny_long(&m, 0x10000);
+    ck_assert_int_eq(pthread_create(&thread, NULL, stop_later, m.cpu), 0);
+    tiny_run(&m);
+    pthread_join(thread, NULL);
+    ck_assert(!m.cpu->halted);
+    ck_assert_uint_eq(m.cpu->rip, 0x10000);
+}
+END_TEST
+
+/* ---- what it shows ---- */
+
+static char *read_file(const char *path)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = fopen(path, "r"), *out = open_memstream(&text, &size);
+    ck_assert(f && out);
+    for (int c; (c = getc(f)) != EOF;)
+        putc(c, out);
+    fclose(f);
+    fclose(out);
+    return text;
+}
+
+CODE64(shown64, "add %ebx, %eax\n mov %rax, (%rdi)\n pushfq\n jmp 1f\n 1: hlt\n")
+
+START_TEST(test_out_asm)
+{
+    char path[] = "/tmp/dragoman-test-XXXXXX";
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    ck_assert_int_eq(log_open(path), 0);
+    log_mask = 1u << LOG_BIT_out_asm;
+    LOAD(0x10000, shown64);
+    tiny_long(&m, 0x10000);
+    m.cpu->gpr[RDI] = 0x20000;
+    tiny_run(&m);
+    log_mask = 0;
+    char *text = read_file(path);
+    unlink(path);
+    static const char *const want[] = {
+        "block 10000: host code, ", "rax in rbx",      "  10000  add eax, ebx\n", " add.32 ",
+        "; rax",                    "; TLB",           "mov qword ptr [rdi], rax\n",
+        "; helper pushf",           "out of line",     "slow:", "; store of 64 bits in C",
+        "; the run loop",           "; cpu.exit_id"};
+    for (unsigned i = 0; i < ARRAY_SIZE(want); i++)
+        ck_assert_msg(!!strstr(text, want[i]), "no '%s' in:\n%s", want[i], text);
+    free(text);
+}
+END_TEST
+
+START_TEST(test_perf_map)
+{
+    char path[64];
+    struct accel_options options = {.perf_map = true};
+    m.accel->detach(m.cpu);
+    m.accel->destroy(m.engine);
+    m.engine = m.accel->create(m.bus, &options);
+    ck_assert(m.engine && m.accel->attach(m.engine, m.cpu));
+    LOAD(0x10000, nothing64);
+    tiny_long(&m, 0x10000);
+    tiny_run(&m);
+    snprintf(path, sizeof path, "/tmp/perf-%d.map", (int)getpid());
+    char *text = read_file(path), name[64];
+    unlink(path);
+    unsigned long long code;
+    unsigned size;
+    const struct x64_engine *e = m.engine;
+    ck_assert_int_eq(sscanf(text, "%llx %x %63s", &code, &size, name), 3);
+    ck_assert_uint_eq(code, e->index[0].code);
+    ck_assert_uint_eq(size, e->index[0].block->size);
+    ck_assert_str_eq(name, "guest_10000");
+    free(text);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("dbt");
     engine_under_test = &accel_dbt;
     engine_programs(s);
+    TCase *c = tcase_create("engine");
+    tcase_add_checked_fixture(c, engine_setup, engine_teardown);
+    tcase_set_timeout(c, 120);
+    tcase_add_loop_test(c, test_counter, 0, ARRAY_SIZE(fires));
+    tcase_add_test(c, test_info);
+    tcase_add_test(c, test_unchain);
+    tcase_add_test(c, test_chained_loop);
+    tcase_add_test(c, test_jump_cache);
+    tcase_add_loop_test(c, test_flags_at_fault, 0, ARRAY_SIZE(places));
+    tcase_add_test(c, test_entries);
+    tcase_add_test(c, test_write_xor_execute);
+    tcase_add_test(c, test_endless_code);
+    tcase_add_test(c, test_two_vcpus);
+    tcase_add_test(c, test_request);
+    tcase_add_test(c, test_out_asm);
+    tcase_add_test(c, test_perf_map);
+    suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
     int failed = srunner_ntests_failed(r);
