@@ -1,11 +1,16 @@
 # A small layer over meson: `make`, `make demo`, `make check`.
 BUILD ?= build
 JOBS ?= $(shell nproc)
+# Test machines may be slow, and busy with something else.
+PATIENCE ?= 5
 
-.PHONY: all setup demo check check-long bench install clean
+.PHONY: all packages setup sanitized demo check check-asan check-long bench install clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) -j $(JOBS) --quiet
+
+packages:
+	@tests/setup.sh build
 
 setup:
 	@tests/setup.sh test
@@ -14,21 +19,34 @@ $(BUILD)/build.ninja:
 	@tests/setup.sh build
 	@meson setup $(BUILD) >/dev/null || { cat $(BUILD)/meson-logs/meson-log.txt; exit 1; }
 
+$(BUILD)-asan/build.ninja:
+	@meson setup $(BUILD)-asan -Db_sanitize=address,undefined >/dev/null || \
+	    { cat $(BUILD)-asan/meson-logs/meson-log.txt; exit 1; }
+
+sanitized: $(BUILD)-asan/build.ninja
+	@ninja -C $(BUILD)-asan -j $(JOBS) --quiet
+
 # Installs what is missing, builds, fetches a kernel and boots it to a shell on this terminal.
-demo: all
-	@tests/guest/demo.sh
+demo: packages $(BUILD)/build.ninja
+	@ninja -C $(BUILD) -j $(JOBS) --quiet dragoman bios/bios.bin
+	@DRAGOMAN=$(BUILD)/dragoman tests/guest/demo.sh
 
 check: setup all
-	@python3 tests/check.py $(BUILD) --no-suite long
+	@python3 tests/check.py $(BUILD) -- --no-suite long -t $(PATIENCE)
 
-check-long: setup all
-	@python3 tests/check.py $(BUILD) --timeout-multiplier 20
+# The tests of the parts, built with the address and undefined-behaviour sanitizers.
+check-asan: setup sanitized
+	@python3 tests/check.py $(BUILD)-asan -- --no-suite long --no-suite guest -t $(PATIENCE)
+
+# Everything, with many more cases: about two hours.
+check-long: check-asan all
+	@python3 tests/check.py $(BUILD) -- -t $(PATIENCE)
 
 bench: setup all
 	@python3 tests/bench/bench.py $(BENCH)
 
 install: all
-	@meson install -C $(BUILD) --quiet
+	@meson install -C $(BUILD) --no-rebuild --quiet
 
 clean:
-	@rm -rf $(BUILD)
+	@rm -rf $(BUILD) $(BUILD)-asan

@@ -4,7 +4,7 @@
 #   tests/setup.sh [build|test]     (default: build; "test" adds what only the tests use)
 set -eu
 
-build="gcc meson ninja-build pkg-config binutils libcapstone-dev check busybox-static cpio gzip"
+build="gcc libc6-dev meson ninja-build pkg-config binutils libcapstone-dev check busybox-static cpio gzip"
 test="python3 qemu-system-x86 seabios gcc-multilib"
 
 wanted=$build

@@ -211,13 +211,13 @@ static bool may_be_seen(const struct insn *in)
 static u32 flags_needed(const struct insn *in)
 {
     u32 read = in->row->flags_read;
-    const struct operand *count = &in->opnd[in->operands - 1];
     unsigned mask = in->opsize == 8 ? 63 : 31;
+    bool moves = in->operands && in->opnd[in->operands - 1].kind == OPND_IMM && (in->imm & mask);
     switch (in->op) {
     case OP_shl: case OP_shr: case OP_sar: case OP_rol: case OP_ror: case OP_shld: case OP_shrd:
-        return count->kind == OPND_IMM && (in->imm & mask) ? 0 : read;
+        return moves ? 0 : read;
     case OP_rcl: case OP_rcr:
-        return count->kind == OPND_IMM && (in->imm & mask) ? FL_CF : read;
+        return moves ? FL_CF : read;
     default:
         return read;
     }

@@ -96,6 +96,12 @@ def converse(guest):
                             ("seq 1 2000 | awk '{s += $1 * 1.5} END {print s}'", "3001500")]:
         got = guest.ask(command)
         assert got.startswith(answer), f"{command}: {got!r} instead of {answer!r}"
+    guest.send("sleep 1000\r")
+    guest.expect("sleep 1000\r\n", LIMIT)
+    time.sleep(2)  # until the shell has handed it the terminal
+    guest.send("\x1a")  # Ctrl-Z
+    guest.expect("Stopped", LIMIT)
+    guest.expect("# ", LIMIT)
 
 
 def boot(accel, kernel, append="", extra=(), check=None, idle=False):
