@@ -97,7 +97,7 @@ def converse(guest):
         got = guest.ask(command)
         assert got.startswith(answer), f"{command}: {got!r} instead of {answer!r}"
     guest.send("sleep 1000\r")
-    guest.expect("sleep 1000\r\n", LIMIT)
+    guest.expect("sleep 1000", LIMIT)
     time.sleep(2)  # until the shell has handed it the terminal
     guest.send("\x1a")  # Ctrl-Z
     guest.expect("Stopped", LIMIT)
