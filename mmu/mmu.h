@@ -101,6 +101,8 @@ struct mmu {
     u64 fault_addr;
     u32 fault_code;
 
+    bool jumps_by_address;       /* tags of the jump cache are linear addresses below bit 48 (the
+                                  * engine says so); else what changes a page drops all */
     struct mmu_private *priv;    /* contexts, ASID slots, sizes, counters */
 };
 

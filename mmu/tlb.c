@@ -323,7 +323,8 @@ void mmu_flush_page(struct mmu *m, u64 la)
         bool fetched = s->fetch_lost;
         if (tlb_entry_is(&c->entries[n], la & PAGE_MASK))
             fetched |= drop_in_page(c, s, n, la, PAGE_SHIFT);
-        if (s->large >> (la >> 30 & 63) & 1 && drop_large(c, s, la))
+        bool large = s->large >> (la >> 30 & 63) & 1 && drop_large(c, s, la);
+        if (large || (fetched && !m->jumps_by_address))
             flush_jumps(c, s, true);
         else if (fetched)
             drop_jumps(c, s, la);

@@ -321,6 +321,7 @@ static bool dbt_attach(void *engine, struct cpu *cpu)
     v->cpu = cpu;
     cpu->engine = &hooks;
     cpu->engine_data = v;
+    cpu->mmu.jumps_by_address = true; /* jump_tag */
     e->vcpus[cpu->index] = v;
     return true;
 }
@@ -329,6 +330,7 @@ static void dbt_detach(struct cpu *cpu)
 {
     struct x64_vcpu *v = vcpu_of(cpu);
     mmu_flush_jumps(&cpu->mmu); /* they name this engine's blocks */
+    cpu->mmu.jumps_by_address = false;
     v->engine->vcpus[cpu->index] = NULL;
     cpu->engine_data = NULL;
     free(v);
