@@ -69,7 +69,8 @@ class Guest(Terminal):
         """The kernel log's lines of level 'warning' and worse, with numbers as N."""
         text = self.ask("dmesg -r -s 400000 | grep '^<[0-4]>'")
         lines = re.findall(r"^<[0-4]>\[ *[0-9.]+\] (.*)$", text, re.M)
-        return {re.sub(r"0x[0-9a-f]+|\d+", "N", line) for line in lines}
+        lines = [re.sub(r"\b(0x)?[0-9a-f]*\d[0-9a-f]*\b", "N", line) for line in lines]
+        return {re.sub(r"\d+", "N", line) for line in lines}
 
     def processor_seconds(self):
         """Host processor time that the process has used."""

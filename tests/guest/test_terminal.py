@@ -37,8 +37,11 @@ class Terminal:
         while part not in self.text:
             left = end - time.monotonic()
             assert left > 0, f"no '{part}' in {self.text!r}"
-            if select.select([self.master], [], [], left)[0]:
+            if select.select([self.master], [], [], min(left, 1))[0]:
                 self.text += os.read(self.master, 65536).decode("latin-1")
+            elif self.process.poll() is not None:
+                raise AssertionError(f"the program ended ({self.process.returncode}), no '{part}'"
+                                     f" in {self.text!r}")
         before, self.text = self.text.split(part, 1)
         return before
 
