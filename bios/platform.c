@@ -180,12 +180,14 @@ void platform_console(void)
     s->debug_port = inb(DEBUG_PORT_E9) == DEBUG_PRESENT    ? DEBUG_PORT_E9
                     : inb(DEBUG_PORT_402) == DEBUG_PRESENT ? DEBUG_PORT_402
                                                            : 0;
+    /* The file names a port; without one, -nographic means COM1. */
     u32 size;
-    u16 key = fw_find("etc/sercon-port", &size);
-    if (!key)
-        return;
-    u16 port = 0;
-    fw_get(key, &port, size < sizeof port ? size : sizeof port);
+    u16 key = fw_find("etc/sercon-port", &size), port = 0, no_graphic = 0;
+    fw_get(FW_NO_GRAPHIC, &no_graphic, sizeof no_graphic);
+    if (key)
+        fw_get(key, &port, size < sizeof port ? size : sizeof port);
+    else if (no_graphic)
+        port = uart_ports[0];
     for (u32 i = 0; i < 4; i++) {
         if (uart_ports[i] != port || !(uarts_found & BIT(i)))
             continue;

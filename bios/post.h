@@ -53,6 +53,7 @@ enum fw_key {
     FW_ID = 0x01,
     FW_UUID = 0x02,
     FW_RAM_SIZE = 0x03,
+    FW_NO_GRAPHIC = 0x04,
     FW_NB_CPUS = 0x05,
     FW_KERNEL_ADDR = 0x07,
     FW_KERNEL_SIZE = 0x08,
@@ -90,7 +91,7 @@ void platform_chips(void);
 u8 platform_uarts(void);
 extern const u16 uart_ports[4];
 extern const u8 uart_irqs[4];
-/* The UART that shows the console, if the machine names one, and the debug console's port. */
+/* The UART that shows the console, if the machine wants one, and the debug console's port. */
 void platform_console(void);
 /* E0000-EBFFF and F0000-FFFFF become read-only. */
 void platform_lock_shadow(void);

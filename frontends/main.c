@@ -200,6 +200,7 @@ static void configure(const struct options *o, struct pc_config *c)
         .firmware = find_firmware(o->bios),
         .rtc_epoch = clock_epoch(o),
         .debugcon_port = o->debugcon_port,
+        .serial_console = o->nographic,
         .kernel = o->kernel,
         .initrd = o->initrd,
         .cmdline = o->append,

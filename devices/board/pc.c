@@ -283,7 +283,7 @@ static bool make_fw_cfg(struct pc *pc, const struct pc_config *config, char **er
     bool good = fw_cfg_add_u64(f, FW_CFG_RAM_SIZE, pc->low_ram + pc->high_ram) &&
                 fw_cfg_add_u16(f, FW_CFG_NB_CPUS, (u16)m->cpu_count) &&
                 fw_cfg_add_u16(f, FW_CFG_MAX_CPUS, (u16)m->cpu_count) &&
-                fw_cfg_add_u16(f, FW_CFG_NOGRAPHIC, 1) &&
+                fw_cfg_add_u16(f, FW_CFG_NOGRAPHIC, config->serial_console) &&
                 fw_cfg_add_u16(f, FW_CFG_BOOT_DEVICE, 'c') &&
                 fw_cfg_add_u16(f, FW_CFG_BOOT_MENU, 0) && fw_cfg_add_u64(f, FW_CFG_NUMA, 0) &&
                 fw_cfg_add_u32(f, FW_CFG_IRQ0_OVERRIDE, 1) &&

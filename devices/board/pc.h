@@ -46,6 +46,7 @@ struct pc_config {
     struct chardev *serial[PC_SERIALS]; /* NULL: no such port */
     struct chardev *debugcon;           /* NULL: none */
     u16 debugcon_port;
+    bool serial_console;                /* the firmware's messages go to COM1 too */
     const char *kernel, *initrd, *cmdline; /* NULL: none */
     const char *option_rom; /* path of a ROM that starts the kernel (foreign firmware), or NULL */
 };

@@ -65,8 +65,7 @@ class Machine:
         """Runs until found(debug console) or the limit; then kills the machine."""
         with tempfile.TemporaryDirectory() as d:
             debug = pathlib.Path(d) / "debug"
-            machine = subprocess.Popen(self.command("-serial", "none", "-debugcon",
-                                                    f"file:{debug}", *args),
+            machine = subprocess.Popen(self.command("-debugcon", f"file:{debug}", *args),
                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
             said = ""
             try:
@@ -212,8 +211,17 @@ def leg_services(machine):
 
 
 def leg_nothing(machine):
-    said = machine.run_until(lambda s: "nothing to boot" in s)
+    said = machine.run_until(lambda s: "nothing to boot" in s, "-serial", "none")
     check_that(f"{machine.name}: nothing to boot", "nothing to boot" in said, said)
+    # With -nographic the terminal shows it, as COM1.
+    with tempfile.TemporaryDirectory() as d:
+        serial = pathlib.Path(d) / "serial"
+        said = machine.run_until(
+            lambda _: serial.exists() and b"nothing to boot" in serial.read_bytes(),
+            "-nographic", "-serial", f"file:{serial}")
+        shown = serial.read_text(errors="replace") if serial.exists() else ""
+    check_that(f"{machine.name}: shown on COM1", BANNER in shown and "nothing to boot" in shown,
+               shown)
 
 
 # ---- Linux ----
@@ -317,7 +325,8 @@ def leg_tables(machine):
 def leg_reboot(machine):
     """A reset leads through POST again, also after an operating system has used everything."""
     said = machine.run_until(lambda s: s.count(BANNER) >= 3, "-kernel", get("cloud"), "-initrd",
-                             get("initrd"), "-append", "console=ttyS0 run=reboot~-f", "-m", 256)
+                             get("initrd"), "-append", "console=ttyS0 run=reboot~-f", "-m", 256,
+                             "-serial", "none")
     check_that(f"{machine.name}: three boots", said.count(BANNER) >= 3, said)
 
 
