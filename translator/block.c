@@ -165,13 +165,9 @@ static void unlink_key(struct block_cache *c, struct block *b)
         *p = b->hash_next;
 }
 
-/* Takes b out of the cache; its marks stay. */
-static void drop_block(struct block_cache *c, struct block *b)
+/* Makes a block that is on no list any more unreachable. */
+static void retire_block(struct block_cache *c, struct block *b)
 {
-    unlink_key(c, b);
-    unlink_page(c, b, b->host[0]);
-    if (b->host[1])
-        unlink_page(c, b, b->host[1]);
     b->valid = false;
     c->hooks.drop(c->hooks.opaque, b);
     b->dead_since = c->epoch;
@@ -181,6 +177,16 @@ static void drop_block(struct block_cache *c, struct block *b)
     __atomic_store_n(&c->epoch, c->epoch + 1, __ATOMIC_RELEASE);
     c->counters.drops++;
     c->counters.live--;
+}
+
+/* Takes b out of the cache; its marks stay. */
+static void drop_block(struct block_cache *c, struct block *b)
+{
+    unlink_key(c, b);
+    unlink_page(c, b, b->host[0]);
+    if (b->host[1])
+        unlink_page(c, b, b->host[1]);
+    retire_block(c, b);
 }
 
 /* ---- which bytes belong to a block ---- */
@@ -299,14 +305,15 @@ void block_flush_all(struct block_cache *c)
 {
     pthread_mutex_lock(&c->lock);
     c->counters.flushes++;
+    memset(c->by_page, 0, sizeof c->by_page); /* at once: page lists may be long */
     for (unsigned i = 0; i < HASH_SIZE; i++) {
         while (c->by_key[i]) {
             struct block *b = c->by_key[i];
-            u64 phys = b->phys, phys2 = b->phys2;
-            drop_block(c, b);
-            code_clear_page(c->bus, phys);
-            if (phys2 != ~0ull)
-                code_clear_page(c->bus, phys2);
+            c->by_key[i] = b->hash_next;
+            code_clear_page(c->bus, b->phys);
+            if (b->phys2 != ~0ull)
+                code_clear_page(c->bus, b->phys2);
+            retire_block(c, b);
         }
     }
     free_unreachable(c);
