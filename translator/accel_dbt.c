@@ -101,7 +101,7 @@ static bool select_block(struct x64_vcpu *v, struct x64_block *b)
     s->avx = e->avx;
     s->lzcnt = e->lzcnt;
     s->chain = (v->ir.hflags & HF_CSFLAT) && !(v->ir.hflags & (HF_ONE | HF_TF));
-    s->buf = (struct x64_buf){rw, rw + MAX_BLOCK_CODE, (s64)(e->code.rx - e->code.rw)};
+    s->buf = (struct x64_buf){rw, rw + e->block_code, (s64)(e->code.rx - e->code.rw)};
     b->rw = rw;
     b->code = (u64)(uintptr_t)(rw + s->buf.exec_delta);
     if (!x64_select(s))
@@ -114,28 +114,37 @@ static bool select_block(struct x64_vcpu *v, struct x64_block *b)
     return true;
 }
 
+/* Fills b with the block at cpu->rip; false when the fetch faulted.  What the selector cannot do in
+ * one piece becomes shorter blocks of the same key, so that the lookup finds them again. */
+static bool translate_fitting(struct x64_vcpu *v, struct x64_block *b)
+{
+    struct x64_engine *e = v->engine;
+    for (unsigned max = BLOCK_MAX_INSNS; ; max = v->ir.guest_insns / 2) {
+        if (!front_translate(v->cpu, &v->ir, &b->b, max, &e->front, e->verify))
+            return false;
+        if (select_block(v, b))
+            return true;
+        const char *why = v->sel.failed ? v->sel.failed : "code";
+        log_event(unimp, "dbt: block of %u instructions at %#llx does not fit: %s\n",
+                  v->ir.guest_insns, (unsigned long long)v->cpu->rip, why);
+        if (v->ir.guest_insns <= 1)
+            fatal("dbt: the instruction at %#llx cannot be translated (%s); use -accel interp",
+                  (unsigned long long)v->cpu->rip, why);
+        e->counters.unfit++;
+        memset(b, 0, sizeof *b);
+    }
+}
+
 /* Translates the block at cpu->rip; NULL when the fetch faulted (an exception is set). */
 static struct x64_block *translate(struct x64_vcpu *v)
 {
     struct x64_engine *e = v->engine;
-    struct cpu *cpu = v->cpu;
     x64_lock_engine(v);
     if (x64_nearly_full(e))
         x64_flush_all(e);
     u64 start = now_ns();
     struct x64_block *b = x64_new_block(e);
-    bool ok = front_translate(cpu, &v->ir, &b->b, &e->front, e->verify);
-    if (ok && !select_block(v, b)) {
-        log_event(unimp, "dbt: block at %#llx does not fit (%s): one instruction at a time\n",
-                  (unsigned long long)cpu->rip, v->sel.failed ? v->sel.failed : "code");
-        e->counters.retries++;
-        cpu->hflags |= HF_ONE;
-        memset(b, 0, sizeof *b);
-        ok = front_translate(cpu, &v->ir, &b->b, &e->front, e->verify);
-        if (ok && !select_block(v, b))
-            fatal("dbt: the instruction at %#llx cannot be translated (%s); use -accel interp",
-                  (unsigned long long)cpu->rip, v->sel.failed ? v->sel.failed : "code");
-    }
+    bool ok = translate_fitting(v, b);
     if (ok) {
         x64_index_add(e, b);
         e->counters.blocks++;
@@ -294,6 +303,7 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     u64 size = options->code_bytes ? options->code_bytes : DEFAULT_CODE_BYTES;
     size = size < 1u << 20 ? 1u << 20 : size;
     e->bus = bus;
+    e->block_code = MAX_BLOCK_CODE;
     e->verify = options->verify_ir;
     e->avx = __builtin_cpu_supports("avx");
     e->lzcnt = host_has_lzcnt();
@@ -359,7 +369,8 @@ static void dbt_detach(struct cpu *cpu)
     X(slow_loads, "loads that left emitted code")                                                  \
     X(slow_stores, "stores that left emitted code")                                                \
     X(flushes, "whole flushes")                                                                    \
-    X(retries, "instructions done again alone")
+    X(retries, "instructions done again alone")                                                    \
+    X(unfit, "blocks made shorter because the selector could not do them")
 
 #define FRONT_COUNTERS(X)                                                                          \
     X(ops, "IR ops after the passes")                                                              \

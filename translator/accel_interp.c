@@ -192,7 +192,7 @@ static struct tblock *translate(struct vcpu *v)
     struct xmark mark[BLOCK_MAX_INSNS + 1];
     struct ir_insn vec[IR_MAX];
     struct tblock *t = new_block(e);
-    if (!front_translate(cpu, &v->ir, &t->b, &v->front, e->verify)) {
+    if (!front_translate(cpu, &v->ir, &t->b, BLOCK_MAX_INSNS, &v->front, e->verify)) {
         pthread_mutex_lock(&e->arena_lock);
         release_block(e, t);
         pthread_mutex_unlock(&e->arena_lock);

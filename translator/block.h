@@ -112,9 +112,9 @@ struct front_counters {
 
 /* Lifts and optimises the block at cpu->rip into ir, within one page unless the first instruction
  * itself crosses; fills phys/phys2 of *b and its key.  Returns false when the fetch faulted: an
- * exception is set in cpu for the run loop.  b starts zeroed. */
-bool front_translate(struct cpu *cpu, struct ir *ir, struct block *b, struct front_counters *n,
-                     bool verify);
+ * exception is set in cpu for the run loop.  b starts zeroed; it gets at most max_insns. */
+bool front_translate(struct cpu *cpu, struct ir *ir, struct block *b, unsigned max_insns,
+                     struct front_counters *n, bool verify);
 
 /* Base that linear addresses of code add to RIP, as blocks are keyed by it. */
 static inline u64 front_cs_base(const struct cpu *cpu)

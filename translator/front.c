@@ -23,6 +23,7 @@ struct fetch {
     u64 la;            /* linear address of rip */
     u64 limit_bytes;   /* bytes from rip to the CS limit, at least 1 */
     const u8 *page;    /* host address of the page, NULL when the bytes were copied */
+    unsigned max_insns;
     u8 copy[2 * MAX_INSN_BYTES];
 };
 
@@ -125,7 +126,7 @@ static bool lift(struct fetch *f, struct ir *ir)
 {
     struct cpu *cpu = f->cpu;
     bool one = cpu->hflags & (HF_ONE | HF_TF);
-    struct lift_input in = {f->p, f->avail, one || !f->page ? 1 : BLOCK_MAX_INSNS};
+    struct lift_input in = {f->p, f->avail, one || !f->page ? 1 : f->max_insns};
     unsigned first = f->avail;
     ir_reset(ir, cpu->rip, front_cs_base(cpu), cpu->hflags);
     if (lift_block(cpu, ir, &in))
@@ -195,12 +196,13 @@ static void fill_block(struct fetch *f, const struct ir *ir)
     b->sum = block_sum(f->p, first, f->p + first, ir->guest_bytes - first);
 }
 
-bool front_translate(struct cpu *cpu, struct ir *ir, struct block *b, struct front_counters *n,
-                     bool verify)
+bool front_translate(struct cpu *cpu, struct ir *ir, struct block *b, unsigned max_insns,
+                     struct front_counters *n, bool verify)
 {
     struct fetch f;
     f.cpu = cpu;
     f.b = b;
+    f.max_insns = max_insns;
     u64 start = host_ns();
     if (!fetch_first(&f) || !lift(&f, ir))
         return false;

@@ -72,6 +72,17 @@ class Guest(Terminal):
         lines = [re.sub(r"\b(0x)?[0-9a-f]*\d[0-9a-f]*\b", "N", line) for line in lines]
         return {re.sub(r"\d+", "N", line) for line in lines}
 
+    def jit_counters(self):
+        """{name: number} of the monitor's `info jit`, with the whole text as ""."""
+        self.send("\x01c")
+        self.expect("(dragoman) ")
+        self.send("info jit\r")
+        self.expect("\n")
+        text = self.expect("(dragoman) ").replace("\r", "")
+        self.send("\x01c")
+        counters = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)\b", text, re.M)}
+        return {**counters, "": text}
+
     def processor_seconds(self):
         """Host processor time that the process has used."""
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1]

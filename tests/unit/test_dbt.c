@@ -115,6 +115,30 @@ START_TEST(test_chained_loop)
 }
 END_TEST
 
+/* What does not fit in one block is translated as several, once. */
+CODE64(long64, "mov $1000, %ecx\n mov $0x20000, %edi\n 1:\n .rept 16\n add $3, (%rdi)\n"
+               "adc (%rdi), %rbx\n .endr\n dec %ecx\n jnz 1b\n hlt\n")
+
+START_TEST(test_unfit)
+{
+    u64 sums[2];
+    for (unsigned small = 0; small < 2; small++) {
+        struct x64_engine *e = m.engine;
+        if (small)
+            e->block_code = 700;
+        LOAD(0x10000, long64);
+        tiny_long(&m, 0x10000);
+        tiny_run(&m);
+        sums[small] = m.cpu->gpr[RBX];
+        ck_assert_uint_eq(tiny_counter(&m, "unfit") > 0, small);
+        ck_assert_uint_lt(tiny_counter(&m, "blocks"), 40);
+        engine_teardown();
+        engine_setup();
+    }
+    ck_assert_uint_eq(sums[0], sums[1]);
+}
+END_TEST
+
 /* Returns and indirect calls go through the inline jump cache. */
 CODE64(calls64, "mov $100000, %ecx\n lea 2f(%rip), %rax\n 1: call *%rax\n dec %ecx\n jnz 1b\n"
                 "hlt\n 2: inc %rbx\n ret\n")
@@ -515,6 +539,7 @@ int main(void)
     tcase_add_test(c, test_info);
     tcase_add_test(c, test_unchain);
     tcase_add_test(c, test_chained_loop);
+    tcase_add_test(c, test_unfit);
     tcase_add_test(c, test_jump_cache);
     tcase_add_loop_test(c, test_flags_at_fault, 0, ARRAY_SIZE(places));
     tcase_add_test(c, test_entries);

@@ -91,7 +91,7 @@ struct x64_thunks {
 struct x64_counters {
     u64 blocks, guest_insns, host_bytes, compile_ns;
     u64 coalesced, twins, recipes, flag_saves, flag_loads, addr_folds, rmw_fused, spills;
-    u64 chains, unchains, exits, retired, slow_loads, slow_stores, flushes, retries;
+    u64 chains, unchains, exits, retired, slow_loads, slow_stores, flushes, retries, unfit;
 };
 
 #define MAX_SITES 1024u
