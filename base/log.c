@@ -23,17 +23,21 @@ static const struct {
 
 void log_print(const char *fmt, ...)
 {
+    char *text;
     va_list ap;
+    va_start(ap, fmt);
+    int n = vasprintf(&text, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        return;
     pthread_mutex_lock(&log_lock);
     FILE *f = log_file ? log_file : stderr;
-    va_start(ap, fmt);
-    vfprintf(f, fmt, ap);
-    va_end(ap);
-    size_t n = strlen(fmt);
-    if (!n || fmt[n - 1] != '\n')
+    fputs(text, f);
+    if (!n || text[n - 1] != '\n')
         fputc('\n', f);
     fflush(f);
     pthread_mutex_unlock(&log_lock);
+    free(text);
 }
 
 char *log_parse(const char *list, u32 *mask)

@@ -40,8 +40,8 @@ extern u32 log_mask;
             log_print(__VA_ARGS__);              \
     } while (0)
 
-/* Writes to the log (stderr, or the -D file), whole and flushed; ends the line if fmt does not.
- * Thread-safe. */
+/* Writes to the log (stderr, or the -D file), whole and flushed; ends the line if the text does
+ * not.  Thread-safe. */
 void log_print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Parses "in_asm,int" into the mask; returns NULL, or the first unknown name (malloced). */
