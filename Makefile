@@ -20,6 +20,7 @@ $(BUILD)/build.ninja:
 	@meson setup $(BUILD) >/dev/null || { cat $(BUILD)/meson-logs/meson-log.txt; exit 1; }
 
 $(BUILD)-asan/build.ninja:
+	@tests/setup.sh build
 	@meson setup $(BUILD)-asan -Db_sanitize=address,undefined >/dev/null || \
 	    { cat $(BUILD)-asan/meson-logs/meson-log.txt; exit 1; }
 
@@ -31,16 +32,16 @@ demo: packages $(BUILD)/build.ninja
 	@ninja -C $(BUILD) -j $(JOBS) --quiet dragoman bios/bios.bin
 	@DRAGOMAN=$(BUILD)/dragoman tests/guest/demo.sh
 
-check: setup all
-	@python3 tests/check.py $(BUILD) -- --no-suite long -t $(PATIENCE)
+# The second build runs the tests of the parts with the address and undefined-behaviour sanitizers.
+check: setup all sanitized
+	@python3 tests/check.py $(BUILD) $(BUILD)-asan -- --no-suite long -t $(PATIENCE)
 
-# The tests of the parts, built with the address and undefined-behaviour sanitizers.
 check-asan: setup sanitized
-	@python3 tests/check.py $(BUILD)-asan -- --no-suite long --no-suite guest -t $(PATIENCE)
+	@python3 tests/check.py $(BUILD)-asan -- --no-suite long -t $(PATIENCE)
 
-# Everything, with many more cases: about two hours.
-check-long: check-asan all
-	@python3 tests/check.py $(BUILD) -- -t $(PATIENCE)
+# Everything, with many more cases, fresh seeds and a soak: hours.
+check-long: setup all sanitized
+	@python3 tests/check.py $(BUILD) $(BUILD)-asan -- -t $(PATIENCE)
 
 bench: setup all
 	@python3 tests/bench/bench.py $(BENCH)
