@@ -303,7 +303,7 @@ END_TEST
 /* ---- code ---- */
 
 /* The entry of a dropped block becomes a jump of two bytes: no instruction may end before. */
-CODE64(entries64, "jmp 1f\n 1: stc\n jmp 2f\n 2: adc $0, %eax\n jmp 3f\n 3: clc\n sbb %eax, %eax\n"
+CODE64(entries64, "jmp 1f\n 1: stc\n adc $0, %eax\n jmp 2f\n 2: clc\n sbb %eax, %eax\n jmp 3f\n 3: adc $0, %eax\n"
                   "jmp 4f\n 4: cmc\n lahf\n jmp 5f\n 5: nop\n jmp 6f\n 6: cld\n sahf\n hlt\n")
 
 START_TEST(test_entries)
