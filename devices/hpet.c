@@ -34,6 +34,12 @@ enum {
     T_WRITABLE = T_LEVEL | T_ENABLE | T_PERIODIC | T_VALUE_SET | T_32BIT | T_ROUTE,
 };
 
+enum setting {
+    SET_DONE,
+    SET_MATCH,   /* the first match is written, the period may follow */
+    SET_MATCHED, /* and was reached meanwhile */
+};
+
 /* Vendor 8086h, legacy replacement, 64-bit counter, three timers, revision 1; period in fs. */
 #define PERIOD_FS (HPET_NS_PER_TICK * 1000000u)
 #define CAPABILITIES ((u64)PERIOD_FS << 32 | 0x8086a001u | (HPET_TIMERS - 1) << 8)
@@ -63,7 +69,9 @@ static u64 ticks_to_match(const struct hpet_timer *t, u64 counter)
 }
 
 /* Arms for the next match.  `at_once`: the comparator was just written, and a value that equals
- * the counter matches now. */
+ * the counter matches now; so does the first match of a periodic timer that has just passed: a
+ * guest that was held up since it read the counter would else have no tick for the 43 seconds in
+ * which 32 bits come round. */
 static void arm(struct hpet_timer *t, bool at_once)
 {
     const struct hpet *s = t->chip;
@@ -74,7 +82,8 @@ static void arm(struct hpet_timer *t, bool at_once)
         timer_cancel(&t->timer);
         return;
     }
-    if (at_once && ((t->comparator ^ counter) & timer_mask(t)) == 0) {
+    u64 mask = timer_mask(t), behind = (counter - t->comparator) & mask;
+    if (at_once && (t->config & T_PERIODIC ? behind <= mask / 2 : !behind)) {
         timer_arm(&t->timer, clock_now(s->clock));
         return;
     }
@@ -159,6 +168,8 @@ static void on_timer(void *opaque)
     struct hpet_timer *t = opaque;
     u64 counter = counter_now(t->chip), mask = timer_mask(t);
 
+    if (t->setting == SET_MATCH)
+        t->setting = SET_MATCHED;
     if ((t->config & T_PERIODIC) && t->period & mask) {
         /* However late it is, one interrupt; the comparator goes to the next match ahead. */
         u64 period = t->period & mask;
@@ -193,6 +204,7 @@ static void reset(void *opaque)
     for (unsigned n = 0; n < HPET_TIMERS; n++) {
         struct hpet_timer *t = &s->timer[n];
         drive(t, false);
+        t->setting = SET_DONE;
         t->config = 0;
         t->comparator = ~0ull;
         t->period = 0;
@@ -275,10 +287,18 @@ static void write_comparator(struct hpet_timer *t, u64 value, u64 written)
     u64 mask = timer_mask(t);
     bool periodic = t->config & T_PERIODIC;
 
-    if (!periodic || (t->config & T_VALUE_SET))
+    u64 last_match = t->comparator - t->period;
+    bool first = !periodic || (t->config & T_VALUE_SET);
+    if (first)
         t->comparator = ((t->comparator & ~written) | (value & written)) & mask;
     if (periodic)
         t->period = ((t->period & ~written) | (value & written)) & mask;
+    if (!first && t->setting == SET_MATCHED && t->period) {
+        /* The match that came too early for the period has counted on by its own value. */
+        u64 late = (counter_now(t->chip) - last_match) & mask;
+        t->comparator = (last_match + (late / t->period + 1) * t->period) & mask;
+    }
+    t->setting = periodic && first ? SET_MATCH : SET_DONE;
     t->config &= ~(u64)T_VALUE_SET;
     arm(t, true);
 }
@@ -349,6 +369,7 @@ static void loaded(void *opaque)
 #define TIMER_FIELDS(n)                                                                       \
     FIELD(struct hpet, timer[n].config), FIELD(struct hpet, timer[n].comparator),             \
         FIELD(struct hpet, timer[n].period), FIELD(struct hpet, timer[n].level),              \
+        FIELD(struct hpet, timer[n].setting),                                                 \
         FIELD_TIMER(struct hpet, timer[n].timer)
 
 static const struct field fields[] = {

@@ -25,6 +25,7 @@ struct hpet_timer {
     u64 period;
     u32 route;      /* pin that it drives now, HPET_ROUTES + n for legacy_irq[n] */
     u8 level;       /* what that pin was told last */
+    u8 setting;     /* how far the guest is in setting up a periodic timer */
     struct timer timer;
 };
 

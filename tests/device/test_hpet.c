@@ -130,6 +130,30 @@ START_TEST(periodic)
 }
 END_TEST
 
+/* A guest that is held up while it sets up its tick gets the tick all the same. */
+START_TEST(late_settings)
+{
+    static const u64 held_up[][2] = {{0, 0}, {5000000, 0}, {0, 5000000}, {5000000, 5000000}};
+    for (unsigned i = 0; i < ARRAY_SIZE(held_up); i++) {
+        start();
+        wr64(0x10, 1);
+        clock_step(&rig.clock, 2 * NS_PER_SEC);
+        wr64(0x100, 16 << 9 | 0x14c); /* periodic, 32 bits, VAL_SET */
+        u64 now = rd64(0xf0);
+        clock_step(&rig.clock, held_up[i][0]);
+        bus_write(rig.bus, 0, BASE + 0x108, now + 400000, 4);
+        clock_step(&rig.clock, held_up[i][1]);
+        bus_write(rig.bus, 0, BASE + 0x108, 400000, 4);
+        unsigned before = gsi[16].rises;
+        clock_step(&rig.clock, 40000000);
+        ck_assert_uint_ge(gsi[16].rises - before, 10);
+        ck_assert_uint_le(gsi[16].rises - before, 11);
+        ck_assert_uint_eq((rd64(0x108) - now) % 400000, 0);
+        rig_free(&rig);
+    }
+}
+END_TEST
+
 START_TEST(level)
 {
     start();
@@ -200,7 +224,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *tests[] = {identification, counter, one_shot, one_shot_of_32_bits_wraps, periodic,
+    const TTest *tests[] = {identification, counter, one_shot, one_shot_of_32_bits_wraps, periodic, late_settings,
                             level, legacy_replacement, routes_are_restricted,
                             absurd_periods_stay_cheap};
     return run_tests("hpet", tests, ARRAY_SIZE(tests));
