@@ -50,7 +50,9 @@ static void setup(void)
     memset(blocks, 0, sizeof blocks);
     dropped = freed = hits = 0;
     running = NULL;
-    vcpu = calloc(1, sizeof *vcpu);
+    vcpu = aligned_alloc(_Alignof(struct cpu), sizeof *vcpu);
+    ck_assert_ptr_nonnull(vcpu);
+    memset(vcpu, 0, sizeof *vcpu);
     ck_assert(mmu_init(&vcpu->mmu, bus, 0));
 }
 

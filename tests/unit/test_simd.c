@@ -222,7 +222,8 @@ START_TEST(every_row_agrees_with_the_host)
 {
     code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(code, MAP_FAILED);
-    struct cpu *cpu = calloc(1, sizeof *cpu);
+    struct cpu *cpu = aligned_alloc(_Alignof(struct cpu), sizeof *cpu);
+    memset(cpu, 0, sizeof *cpu);
     unsigned columns = 0;
     for (unsigned op = IR_VEC_FIRST; op < IR_OP_COUNT; op++) {
         bool integer = strchr(ir_ops[op].in, 'i') || ir_ops[op].out[0] == 'i';
