@@ -1,5 +1,5 @@
 /* State-field tables: every chip and the CPU list their state once; saving, loading and the
- * automatic round-trip test read the same list (DESIGN.md section 3, rule 9).
+ * automatic round-trip test read the same list (docs/design.md).
  *
  *   static const struct field i8259_fields[] = {
  *       FIELD(struct i8259, irr), FIELD_ARRAY(struct i8259, icw), FIELD_TIMER(struct i8259, t),

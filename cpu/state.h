@@ -161,7 +161,7 @@ struct irq_ops {
     void (*set_tsc_deadline)(void *opaque, u64 v);
 };
 
-/* What an engine must do for cpu/ (upward calls are hooks, DESIGN.md section 2). */
+/* What an engine must do for cpu/ (upward calls are hooks, docs/design.md). */
 struct engine_hooks {
     /* Make rip, eflags and all registers in struct cpu those of the start of the instruction that
      * is executing; called before an exception is built. */

@@ -1,4 +1,4 @@
-/* State of the interrupt and timer chips survives save and load (DESIGN.md section 3, rules 8, 9);
+/* State of the interrupt and timer chips survives save and load (docs/devices.md);
  * test_roundtrip_io.c does the same for the I/O chips.
  *
  * A chip is stirred by random accesses, pin changes and steps of the clock; its fields are saved,

@@ -77,7 +77,7 @@ def main():
     errors = []
     for entry in TOP.iterdir():
         if not entry.name.startswith((".", "build")) and entry.name not in TOP_LEVEL:
-            errors.append(f"{entry.name}: not a part of the house (DESIGN: top level)")
+            errors.append(f"{entry.name}: not a part of the house (docs/design.md)")
     count = 0
     for folder in ("base", "mmu", "cpu", "translator", "devices", "frontends", "bios"):
         for path in sorted((TOP / folder).rglob("*")):
