@@ -40,7 +40,9 @@ echo "signals: $count, killed: $?"
 (exit 3) & first=$!
 (seq 1 500 | awk '{ s += $1 * 1.25 / 3 } END { printf "%.9f\n", s }' >sum) & second=$!
 wait $first
-echo "jobs: $? $(wait $second; cat sum)"
+status=$?
+wait $second
+echo "jobs: $status $(cat sum)"
 rm sum
 
 seq 1 30000 | gzip -9 | gunzip | sha256sum
