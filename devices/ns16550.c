@@ -1,10 +1,10 @@
 /* National Semiconductor PC16550D: universal asynchronous receiver/transmitter with FIFOs.
  *
  * Data sheet: PC16550D, National Semiconductor, June 1995 (section numbers below are its).
- * The host takes characters much faster than any line, so a written character is gone at once and
- * THRE and TEMT read 1, unless the host does not take it.  Interrupts keep the line's order in
- * time: transmitter empty comes a moment after the write (a driver that fills the FIFO from its
- * handler would else never leave it), character timeout after four character times.
+ * The host takes characters much faster than any line, so a written character is gone at once:
+ * THRE and TEMT read 1 and the transmitter-empty interrupt is pending again, unless the host does
+ * not take it.  So a driver empties its buffer in one run of its handler, and what a guest prints
+ * just before it powers off is seen.  Character timeout comes after four character times.
  * Left out: DMA mode signals, parity and framing errors (the host's stream has none).  The gate
  * of the interrupt by OUT2 that PC adapters have is left open, as in other PC emulators: small
  * operating systems count on it.
@@ -74,8 +74,6 @@ enum {
     PENDING_TIMEOUT = BIT(1),
 
     UART_CLOCK = 1843200, /* Hz, the crystal of PC adapters */
-    /* The transmitter-empty interrupt comes no later than this after the write, in ns. */
-    THRE_DELAY_MAX = 20000,
 };
 
 /* Nanoseconds that one character takes on the line (section 8.3: start, data, parity, stop). */
@@ -164,6 +162,7 @@ static void tx_emptied(struct ns16550 *s)
 {
     s->tx_head = s->tx_count = 0;
     s->lsr |= LSR_THRE | LSR_TEMT;
+    s->iir_pending |= PENDING_THRE;
 }
 
 /* ---- reset ---- */
@@ -174,11 +173,10 @@ static void ns16550_reset(void *state)
     /* Table 1; SCR, the divisor and the FIFO contents are not affected on silicon, but a run from
      * reset must not depend on what was before. */
     s->ier = s->fcr = s->lcr = s->mcr = s->scr = 0;
-    s->iir_pending = 0;
     s->divisor = 12; /* 9600 baud, what PC firmware leaves */
     s->lsr = 0;
-    timer_cancel(&s->thre_timer);
     tx_emptied(s);
+    s->iir_pending = 0;
     clear_rx(s);
     update_msr(s);
     s->msr &= (u8)~MSR_DELTAS;
@@ -241,7 +239,7 @@ static u8 pop_rx(struct ns16550 *s)
 
 /* ---- the transmitter ---- */
 
-/* Hands on what the host takes, and starts the interrupt's delay once all is gone. */
+/* Hands on what the host takes. */
 static void drain_tx(struct ns16550 *s)
 {
     while (s->tx_count) {
@@ -254,12 +252,6 @@ static void drain_tx(struct ns16550 *s)
         s->tx_count--;
     }
     tx_emptied(s);
-    if (s->ier & IER_THRE) {
-        u64 delay = character_time(s);
-        if (delay > THRE_DELAY_MAX)
-            delay = THRE_DELAY_MAX;
-        timer_arm(&s->thre_timer, clock_now(s->thre_timer.clock) + delay);
-    }
 }
 
 static void write_thr(struct ns16550 *s, u8 byte)
@@ -267,6 +259,7 @@ static void write_thr(struct ns16550 *s, u8 byte)
     unsigned capacity = s->fcr & FCR_ENABLE ? NS16550_FIFO : 1;
     s->iir_pending &= (u8)~PENDING_THRE;
     s->lsr &= (u8) ~(LSR_THRE | LSR_TEMT);
+    update_irq(s); /* an edge, for controllers that latch edges */
     if (s->tx_count < capacity)
         s->tx[(s->tx_head + s->tx_count++) % NS16550_FIFO] = byte;
     else if (capacity == 1)
@@ -328,8 +321,6 @@ static void write_ier(struct ns16550 *s, u8 value)
     /* Enabling the source while THR is empty interrupts at once; drivers test for it. */
     if ((rising & IER_THRE) && (s->lsr & LSR_THRE))
         s->iir_pending |= PENDING_THRE;
-    if (!(s->ier & IER_THRE))
-        timer_cancel(&s->thre_timer);
     update_irq(s);
 }
 
@@ -397,14 +388,6 @@ static const struct bus_ops ns16550_ops = {ns16550_read, ns16550_write, 1, 1};
 
 /* ---- timers ---- */
 
-static void thre_due(void *opaque)
-{
-    struct ns16550 *s = opaque;
-    if (s->lsr & LSR_THRE)
-        s->iir_pending |= PENDING_THRE;
-    update_irq(s);
-}
-
 static void timeout_due(void *opaque)
 {
     struct ns16550 *s = opaque;
@@ -448,7 +431,6 @@ void ns16550_init(struct ns16550 *s, struct bus *b, struct clock *clock, u16 bas
 {
     memset(s, 0, sizeof *s);
     s->irq = *irq;
-    timer_init(&s->thre_timer, clock, thre_due, s);
     timer_init(&s->timeout_timer, clock, timeout_due, s);
     ns16550_reset(s);
     bus_map_ports(b, "ns16550", base, 8, &ns16550_ops, s);
@@ -473,7 +455,6 @@ static void ns16550_loaded(void *state)
 }
 
 static const struct field ns16550_fields[] = {
-    FIELD_TIMER(struct ns16550, thre_timer),
     FIELD_TIMER(struct ns16550, timeout_timer),
     FIELD(struct ns16550, ier),
     FIELD(struct ns16550, iir_pending),

@@ -13,7 +13,6 @@ struct chardev;
 struct ns16550 {
     struct chardev *chardev; /* NULL: nothing connected */
     struct pin irq;
-    struct timer thre_timer;    /* paces the transmitter-empty interrupt */
     struct timer timeout_timer; /* character timeout of the receive FIFO */
     u8 ier, iir_pending;        /* iir_pending: see PENDING_ in the .c */
     u8 fcr, lcr, mcr, lsr, msr, scr;

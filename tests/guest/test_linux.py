@@ -27,13 +27,7 @@ JUSTIFIED = [
     # The timer interrupt runs on the host's clock: on a busy host, ticks come in late and bunched
     # while the kernel counts them.  QEMU's guests say it too, as often.
     r"APIC calibration not consistent with PM-Timer: Nms instead of Nms",
-    r"APIC frequency too slow, disabling apic timer",
     r"tsc: Unable to calibrate against PIT",
-    r"clocksource: timekeeping watchdog on CPUN: .* wd-.* read-back delay of .*",
-    r"clocksource: wd-.* read-back delay of .*",
-    r"hrtimer: interrupt took N ns",
-    r"workqueue: .* hogged CPU for .*",
-    r"rcu: INFO: rcu_\w+ detected (expedited )?stalls.*",
 ]
 IDLE_SECONDS, IDLE_SHARE = 20, 0.03
 
