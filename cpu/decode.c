@@ -1,6 +1,6 @@
 /* The x86 decoder: constant tables (opmap_*.inc) in the order and operand letters of the opcode
  * maps of SDM vol. 2D appendix A, and the function that walks them.  Touches nothing but its
- * arguments.  VEX, EVEX, 3DNow!, VMX and SVM maps are left out: their opcodes are #UD.
+ * arguments.  EVEX, XOP, 3DNow!, VMX and SVM maps are left out: their opcodes are #UD.
  *
  * A map is an array of 256 nodes.  A node is a row, or chooses among sub-nodes by something the
  * manual's footnotes name: ModRM.reg (GROUP), ModRM.mod (MODRM: memory, register), ModRM.rm (RM),
@@ -8,14 +8,19 @@
  * size (REP: none, F3, F2), operand size (OPSZ: 16, 32, 64), address size (ADSZ), REX.W (REXW),
  * REX.B (REXB), and mode (MODE64: legacy, 64-bit).  The files are read three times: for the row
  * array, for the array of pointers to the rows, and for the maps, which name rows by their number.
- * VEX maps need two more node arrays, operand letters H and L, and a prefix parser at C4/C5.
+ *
+ * VEX instructions have maps of their own (opmap_vex_*.inc), reached through a C4 or C5 prefix (SDM
+ * vol. 2A 2.3).  There PFX chooses by VEX.pp, REXW by VEX.W in 64-bit mode (0 elsewhere), VEXW by
+ * VEX.W in every mode, VEXL by VEX.L (128, 256).  Rows written V() have the legacy instruction's
+ * mnemonic behind a "v".  VEX.vvvv must be 1111 in rows without an operand H or B.
  *
  * Operand letters are the SDM's (vol. 2D A.2), with these deviations and additions:
  *  - Zb, Zv: the register in the opcode's low three bits (the SDM writes "rAX/r8").
  *  - Ibs is the manual's "sIb": an 8-bit immediate sign-extended to the operand size.  Ib2 is
  *    ENTER's second immediate.
- *  - x is always 16 bytes, and ss/sd/d/q after V, W and U name the bytes accessed, so that one
- *    letter serves ps, pd and dq.  n is 4 bytes, or 8 in 64-bit mode, whatever the prefixes.
+ *  - x is 16 bytes, or 32 with VEX.L, and ss/sd/d/q after V, H, W and U name the bytes accessed, so
+ *    that one letter serves ps, pd and dq; dq is always 16 and qq always 32 bytes.  xh, xq, xe:
+ *    half, a quarter, an eighth of x.  n is 4 bytes, or 8 in 64-bit mode, whatever the prefixes.
  *  - RvMw (and the like): register of the first size, memory of the second.
  *  - Gz of LES/LDS, Ez of MOVSXD: as v, without the 64-bit size.
  *
@@ -41,21 +46,26 @@
 enum method {
     A_NONE, A_ONE, A_GPR, A_GPR8, A_AL, A_CL, A_RAX, A_DX, A_SEGREG, A_ST0, A_XMM0,
     A_IMM, A_IMM_S, A_IMM2, A_FAR, A_REL, A_MOFFS,
-    A_E, A_E8, A_G, A_G8, A_RM_REG, A_M, A_S, A_C, A_D, A_P, A_Q, A_V, A_W, A_STI,
+    A_E, A_E8, A_G, A_G8, A_RM_REG, A_M, A_S, A_C, A_D, A_P, A_Q, A_V, A_W, A_STI, A_H, A_B, A_L,
+    A_VSIB,
 };
 
 /* Operand sizes by the operand size attribute (16, 32, 64). */
 enum size_code {
-    S_0, S_b, S_w, S_d, S_q, S_x, S_t, S_v, S_z, S_y, S_p, S_a, S_env, S_fsave, S_fx,
+    S_0, S_b, S_w, S_d, S_q, S_dq, S_qq, S_t, S_v, S_z, S_y, S_p, S_a, S_env, S_fsave, S_fx,
     S_BY_MODE, /* sizes from here on follow the mode, not the operand size */
     S_n = S_BY_MODE, S_s,
+    S_BY_L, /* and from here on VEX.L: 128, 256 */
+    S_x = S_BY_L, S_xh, S_xq, S_xe,
 };
 
 static const u16 size_table[][3] = {
     [S_b] = {1, 1, 1}, [S_w] = {2, 2, 2}, [S_d] = {4, 4, 4}, [S_q] = {8, 8, 8},
-    [S_x] = {16, 16, 16}, [S_t] = {10, 10, 10}, [S_v] = {2, 4, 8}, [S_z] = {2, 4, 4},
+    [S_dq] = {16, 16, 16}, [S_qq] = {32, 32, 32}, [S_t] = {10, 10, 10}, [S_v] = {2, 4, 8},
+    [S_z] = {2, 4, 4},
     [S_y] = {4, 4, 8}, [S_p] = {4, 6, 10}, [S_a] = {4, 8, 8}, [S_env] = {14, 28, 28},
     [S_fsave] = {94, 108, 108}, [S_fx] = {512, 512, 512}, [S_n] = {4, 4, 8}, [S_s] = {6, 6, 10},
+    [S_x] = {16, 32}, [S_xh] = {8, 16}, [S_xq] = {4, 8}, [S_xe] = {2, 4},
 };
 
 /* X(letters, method, size of a register, size of memory).  Letters below FIRST_MODRM need no
@@ -83,7 +93,12 @@ static const u16 size_table[][3] = {
     X(Pd, P, d, d) X(Pq, P, q, q) X(Qd, Q, d, d) X(Qq, Q, q, q) X(Nq, Q, q, q)                  \
     X(Vd, V, d, d) X(Vq, V, q, q) X(Vss, V, d, d) X(Vsd, V, q, q) X(Vx, V, x, x)                \
     X(Ww, W, w, w) X(Wd, W, d, d) X(Wq, W, q, q) X(Wss, W, d, d) X(Wsd, W, q, q) X(Wx, W, x, x) \
-    X(Uq, W, q, q) X(Ux, W, x, x) X(UxMd, W, x, d) X(STi, STI, t, t)
+    X(Uq, W, q, q) X(Ux, W, x, x) X(UxMd, W, x, d) X(STi, STI, t, t)                            \
+    X(Vdq, V, dq, dq) X(Vqq, V, qq, qq) X(Hdq, H, dq, dq) X(Hx, H, x, x) X(Hq, H, q, q)         \
+    X(Hss, H, d, d) X(Hsd, H, q, q) X(Wdq, W, dq, dq) X(Wxh, W, x, xh) X(Wxq, W, x, xq)         \
+    X(Wxe, W, x, xe) X(Udq, W, dq, dq) X(UdqMb, W, dq, b) X(UdqMw, W, dq, w)                    \
+    X(UdqMd, W, dq, d) X(UdqMq, W, dq, q) X(Mdq, M, dq, dq) X(Lx, L, x, x) X(By, B, y, y)       \
+    X(MVd, VSIB, d, d) X(MVq, VSIB, q, q)
 
 enum operand_letters {
     NO_OPERAND,
@@ -113,6 +128,7 @@ enum {
     F64 = 1 << 19,     /* operand size is 64 bits in 64-bit mode, whatever the prefixes */
     NOMOD = 1 << 20,   /* ModRM.mod is ignored: the operand is a register */
     LOADSEG = 1 << 21, /* MOV to a segment register: CS is #UD */
+    P_V = ROW_V, P_VSIB = ROW_VSIB,
 };
 
 struct row {
@@ -217,6 +233,16 @@ struct row {
 #define SHIFT_U(op) PFX(UD, I(op, (Ux, Ib), SSE2, NONE, 0), UD, UD)
 #define HINT_NOP I(nop, (En), BASE, NONE, 0)
 
+/* VEX: packed single and double; all four formats; integers, whose 256-bit form is AVX2; the same
+ * with no other prefix. */
+#define VFP2(o, op, isa)                                                                \
+    AT(o, PFX(V(op##ps, (Vx, Hx, Wx), isa, NONE, 0), V(op##pd, (Vx, Hx, Wx), isa, NONE, 0), UD, UD))
+#define VFP4(o, op)                                                                     \
+    AT(o, PFX(V(op##ps, (Vx, Hx, Wx), AVX, NONE, 0), V(op##pd, (Vx, Hx, Wx), AVX, NONE, 0), \
+              V(op##ss, (Vss, Hdq, Wss), AVX, NONE, 0), V(op##sd, (Vsd, Hdq, Wsd), AVX, NONE, 0)))
+#define VINT(op, ops) VEXL(V(op, ops, AVX, NONE, 0), V(op, ops, AVX2, NONE, 0))
+#define VP(o, op) ONLY66(o, VINT(op, (Vx, Hx, Wx)))
+
 #define LIST(...) __VA_ARGS__
 #define OPERAND_TEXT(...) __VA_OPT__(" " #__VA_ARGS__)
 
@@ -232,6 +258,12 @@ struct row {
 #define ADSZ(a, b, c) a b c
 #define REXW(a, b) a b
 #define REXB(a, b) a b
+#define VEXW(a, b) a b
+#define VEXL(a, b) a b
+#define W0(a) a
+#define W1(a) a
+#define L0(a) a
+#define L1(a) a
 #define MODE64(a, b) a b
 #define MODRM(a, b) a b
 #define GROUP(a, b, c, d, e, f, g, h) a b c d e f g h
@@ -240,6 +272,9 @@ struct row {
 #define I(mnemonic, operands, isa_name, fl, p)                                          \
     {{.op = OP_##mnemonic, .id = __COUNTER__ - ROWS_BASE, .isa = ISA_##isa_name, FLAGS_##fl, \
       .props = (p), .text = #mnemonic OPERAND_TEXT operands}, {LIST operands}},
+#define V(mnemonic, operands, isa_name, fl, p)                                          \
+    {{.op = OP_##mnemonic, .id = __COUNTER__ - ROWS_BASE, .isa = ISA_##isa_name, FLAGS_##fl, \
+      .props = (p) | P_V, .text = "v" #mnemonic OPERAND_TEXT operands}, {LIST operands}},
 
 enum { ROWS_BASE = __COUNTER__ + 1 };
 static const struct row rows[] = {
@@ -248,7 +283,9 @@ static const struct row rows[] = {
 
 /* Second reading: pointers to them, for callers that list the rows. */
 #undef I
+#undef V
 #define I(...) &rows[__COUNTER__ - POINTERS_BASE].pub,
+#define V I
 
 enum { POINTERS_BASE = __COUNTER__ + 1 };
 static const struct opcode_row *const row_pointers[] = {
@@ -257,8 +294,8 @@ static const struct opcode_row *const row_pointers[] = {
 
 /* Third reading: the maps. */
 enum node_kind {
-    N_UD, N_ROW, N_PFX, N_REP, N_OPSZ, N_OPSZ_D64, N_ADSZ, N_REXW, N_REXB, N_MODE64, N_MODRM,
-    N_GROUP, N_RM,
+    N_UD, N_ROW, N_PFX, N_REP, N_OPSZ, N_OPSZ_D64, N_ADSZ, N_REXW, N_REXB, N_VEXW, N_VEXL, N_MODE64,
+    N_MODRM, N_GROUP, N_RM,
 };
 
 struct node {
@@ -278,6 +315,12 @@ struct node {
 #undef ADSZ
 #undef REXW
 #undef REXB
+#undef VEXW
+#undef VEXL
+#undef W0
+#undef W1
+#undef L0
+#undef L1
 #undef MODE64
 #undef MODRM
 #undef GROUP
@@ -296,6 +339,12 @@ struct node {
 #define ADSZ(...) NODE(N_ADSZ, 3, __VA_ARGS__)
 #define REXW(...) NODE(N_REXW, 2, __VA_ARGS__)
 #define REXB(...) NODE(N_REXB, 2, __VA_ARGS__)
+#define VEXW(...) NODE(N_VEXW, 2, __VA_ARGS__)
+#define VEXL(...) NODE(N_VEXL, 2, __VA_ARGS__)
+#define W0(...) VEXW(__VA_ARGS__, UD)
+#define W1(...) VEXW(UD, __VA_ARGS__)
+#define L0(...) VEXL(__VA_ARGS__, UD)
+#define L1(...) VEXL(UD, __VA_ARGS__)
 #define MODE64(...) NODE(N_MODE64, 2, __VA_ARGS__)
 #define MODRM(...) NODE(N_MODRM, 2, __VA_ARGS__)
 #define GROUP(...) NODE(N_GROUP, 8, __VA_ARGS__)
@@ -317,6 +366,15 @@ static const struct node map_0f38[256] = {
 static const struct node map_0f3a[256] = {
 #include "cpu/opmap_0f3a.inc"
 };
+static const struct node map_vex_0f[256] = {
+#include "cpu/opmap_vex_0f.inc"
+};
+static const struct node map_vex_0f38[256] = {
+#include "cpu/opmap_vex_0f38.inc"
+};
+static const struct node map_vex_0f3a[256] = {
+#include "cpu/opmap_vex_0f3a.inc"
+};
 enum { MAPS_END = __COUNTER__ };
 static_assert(MAPS_END - MAPS_BASE == ARRAY_SIZE(rows), "the readings of the maps differ");
 
@@ -332,6 +390,9 @@ struct decoder {
     bool overrun; /* a fetch went past the limit: everything since is meaningless */
     bool ud;      /* an operand is not encodable */
     bool opsize_prefix, addrsize_prefix;
+    bool vex_w, vex_l, vvvv_used;
+    u8 vvvv;
+    u8 pfx;  /* mandatory prefix, 0 to 3: none, 66, F3, F2 */
     u8 rep, seg;
     u8 size; /* operand size attribute: 0, 1, 2 for 16, 32, 64 bits */
     struct insn *in;
@@ -402,11 +463,48 @@ static u8 decode_prefixes(struct decoder *d)
     }
 }
 
+/* C4 and C5 are LES and LDS outside 64-bit mode unless ModRM.mod would be 11, which those two have
+ * not (SDM vol. 2A 2.3.5). */
+static bool is_vex(const struct decoder *d, u8 opcode)
+{
+    if ((opcode | 1) != 0xc5)
+        return false;
+    return d->in->mode == 64 || (d->pos < d->limit && d->p[d->pos] >= 0xc0);
+}
+
+/* The rest of a VEX prefix (SDM vol. 2A 2.3.5): its fields, as a REX byte where they mean the
+ * same.  Outside 64-bit mode there are eight registers, so that R, X, B and the top bit of vvvv do
+ * not count, and W does not make operands larger. */
+static void decode_vex(struct decoder *d, u8 opcode)
+{
+    static const u8 pp[4] = {0, 0x66, 0xf3, 0xf2};
+    struct insn *in = d->in;
+    if (d->opsize_prefix || d->rep || in->lock || in->rex)
+        d->ud = true; /* 2.3.2, 2.3.3 */
+    u8 first = fetch(d, 1), last = opcode == 0xc5 ? first & 0x7f : (u8)fetch(d, 1);
+    in->map = opcode == 0xc5 ? 1 : first & 31;
+    in->vex = true;
+    d->vex_w = last >> 7;
+    d->vex_l = last >> 2 & 1;
+    d->vvvv = ~last >> 3 & (in->mode == 64 ? 15 : 7);
+    d->pfx = last & 3;
+    d->opsize_prefix = pp[d->pfx] == 0x66;
+    in->rex = 0;
+    if (in->mode == 64) {
+        unsigned rxb = opcode == 0xc5 ? ~first >> 5 & 4 : ~first >> 5 & 7;
+        in->rex = 0x40 | rxb | (d->vex_w ? REX_W : 0);
+    }
+}
+
 /* Operand and address size attributes, SDM vol. 1 3.6. */
 static void decode_sizes(struct decoder *d)
 {
     struct insn *in = d->in;
-    if (in->mode == 64) {
+    if (in->vex) {
+        d->size = in->rex & REX_W ? 2 : 1;
+        in->addrsize = in->mode == 64 ? d->addrsize_prefix ? 4 : 8
+                       : (in->mode == 32) != d->addrsize_prefix ? 4 : 2;
+    } else if (in->mode == 64) {
         d->size = in->rex & REX_W ? 2 : d->opsize_prefix ? 0 : 1;
         in->addrsize = d->addrsize_prefix ? 4 : 8;
     } else {
@@ -437,6 +535,15 @@ static const struct node *opcode_node(struct decoder *d, u8 opcode)
     return &map[opcode];
 }
 
+static const struct node *vex_node(struct decoder *d)
+{
+    static const struct node *const maps[] = {NULL, map_vex_0f, map_vex_0f38, map_vex_0f3a};
+    static const struct node ud = UD;
+    struct insn *in = d->in;
+    in->opcode = fetch(d, 1);
+    return in->map && in->map < ARRAY_SIZE(maps) ? &maps[in->map][in->opcode] : &ud;
+}
+
 /* Follows the choices of a map's node to a row, or NULL for #UD. */
 static const struct row *find_row(struct decoder *d, const struct node *node)
 {
@@ -445,13 +552,15 @@ static const struct row *find_row(struct decoder *d, const struct node *node)
         unsigned i;
         switch (node->kind) {
         case N_ROW: return &rows[node->row];
-        case N_PFX: i = d->rep ? 3 - (d->rep & 1) : d->opsize_prefix; break;
+        case N_PFX: i = d->pfx; break;
         case N_REP: i = d->rep ? 2 - (d->rep & 1) : 0; break;
         case N_OPSZ: i = d->size; break;
         case N_OPSZ_D64: i = in->mode == 64 && d->size ? 2 : d->size; break;
         case N_ADSZ: i = in->addrsize >> 2; break;
         case N_REXW: i = (in->rex & REX_W) != 0; break;
         case N_REXB: i = in->rex & REX_B; break;
+        case N_VEXW: i = d->vex_w; break;
+        case N_VEXL: i = d->vex_l; break;
         case N_MODE64: i = in->mode == 64; break;
         case N_MODRM: i = modrm(d) >= 0xc0; break;
         case N_GROUP: i = (modrm(d) >> 3) & 7; break;
@@ -489,7 +598,7 @@ static void decode_mem32(struct decoder *d)
         unsigned index = ((sib >> 3) & 7) | (in->rex & REX_X) << 2;
         base = sib & 7;
         in->scale = 1 << (sib >> 6);
-        if (index != 4)
+        if (index != 4 || in->vsib)
             in->index = index;
         if (base == 5 && mod == 0) {
             in->disp = fetch_signed(d, 4);
@@ -526,6 +635,11 @@ static void operand_reg(struct operand *o, unsigned cls, unsigned reg)
     o->reg = reg;
 }
 
+static void operand_vec(struct operand *o, unsigned reg)
+{
+    operand_reg(o, o->size == 32 ? RC_YMM : RC_XMM, reg);
+}
+
 /* Byte registers 4-7 are AH-BH without REX (SDM vol. 2A 2.2.1.2). */
 static void operand_reg8(struct decoder *d, struct operand *o, unsigned reg)
 {
@@ -537,6 +651,8 @@ static void operand_reg8(struct decoder *d, struct operand *o, unsigned reg)
 
 static unsigned size_of(const struct decoder *d, unsigned code)
 {
+    if (code >= S_BY_L)
+        return size_table[code][d->vex_l];
     return size_table[code][code >= S_BY_MODE ? 1 + (d->in->mode == 64) : d->size];
 }
 
@@ -623,7 +739,7 @@ static void decode_operand(struct decoder *d, struct operand *o, unsigned code)
         break;
     case A_W:
         if (operand_rm(d, o, l))
-            operand_reg(o, RC_XMM, rm);
+            operand_vec(o, rm);
         break;
     case A_RM_REG: operand_reg(o, RC_GPR, rm); break;
     case A_G: operand_reg(o, RC_GPR, reg); break;
@@ -641,7 +757,17 @@ static void decode_operand(struct decoder *d, struct operand *o, unsigned code)
         d->ud |= reg > 7;
         break;
     case A_P: operand_reg(o, RC_MMX, reg & 7); break;
-    case A_V: operand_reg(o, RC_XMM, reg); break;
+    case A_V: operand_vec(o, reg); break;
+    case A_H:
+        operand_vec(o, d->vvvv);
+        d->vvvv_used = true;
+        break;
+    case A_B:
+        operand_reg(o, RC_GPR, d->vvvv);
+        d->vvvv_used = true;
+        break;
+    case A_L: operand_vec(o, (unsigned)fetch(d, 1) >> 4 & (in->mode == 64 ? 15 : 7)); break;
+    case A_VSIB: d->ud |= operand_rm(d, o, l) || !in->vsib; break;
     default: operand_imm(d, o, l); break;
     }
 }
@@ -660,6 +786,8 @@ static bool decode_row(struct decoder *d, const struct row *row)
     in->opsize = 2 << d->size;
     if (row->operand[0] > FIRST_MODRM || row->operand[1] > FIRST_MODRM)
         modrm(d);
+    /* VSIB needs a SIB byte, which 16-bit addresses have not (SDM vol. 2A 2.3.12). */
+    in->vsib = props & ROW_VSIB && in->addrsize != 2 && in->modrm < 0xc0 && (in->modrm & 7) == 4;
     if (in->has_modrm && in->modrm < 0xc0 && !(props & NOMOD))
         decode_mem(d);
     unsigned n;
@@ -667,6 +795,12 @@ static bool decode_row(struct decoder *d, const struct row *row)
         decode_operand(d, &in->opnd[n], row->operand[n]);
     in->operands = n;
     if (props & LOADSEG && in->opnd[0].reg == SEG_CS)
+        return false;
+    if (in->vex && d->vvvv && !d->vvvv_used)
+        return false;
+    /* Gathers: destination, index and mask must differ (SDM vol. 2, VGATHERDPS). */
+    if (in->vsib && (in->opnd[0].reg == in->index || in->opnd[2].reg == in->index ||
+                     in->opnd[0].reg == in->opnd[2].reg))
         return false;
     /* SDM vol. 2A, LOCK: only with the listed instructions and a memory destination. */
     if (in->lock && (!(props & ROW_LOCKABLE) || in->opnd[0].kind != OPND_MEM))
@@ -681,12 +815,15 @@ enum decode_status decode(struct insn *out, const u8 *p, unsigned avail, unsigne
     };
     *out = (struct insn){.mode = mode, .base = REG_NONE, .index = REG_NONE, .scale = 1};
     u8 opcode = decode_prefixes(&d);
+    d.pfx = d.rep ? 3 - (d.rep & 1) : d.opsize_prefix;
+    if (is_vex(&d, opcode))
+        decode_vex(&d, opcode);
     decode_sizes(&d);
     out->rep = d.rep;
     out->seg_override = d.seg != NO_SEG;
     out->seg = out->seg_override ? d.seg : SEG_DS;
     out->opsize = 2 << d.size;
-    const struct row *row = find_row(&d, opcode_node(&d, opcode));
+    const struct row *row = find_row(&d, out->vex ? vex_node(&d) : opcode_node(&d, opcode));
     out->cc = out->opcode & 15;
     bool ok = row && decode_row(&d, row);
     out->len = d.pos;

@@ -66,7 +66,9 @@ enum {
     ROW_BRANCH = 1 << 2,    /* ends a block */
     ROW_REP = 1 << 3,       /* REP prefixes mean repetition */
     ROW_SYSTEM = 1 << 4,    /* not for user-level differential tests */
-    ROW_ALIGN16 = 1 << 5,   /* 16-byte memory operand must be aligned (#GP) */
+    ROW_ALIGN16 = 1 << 5,   /* 16-byte memory operand must be aligned (#GP), 32-byte to 32 */
+    ROW_V = 1 << 6,         /* VEX form of a legacy instruction: its mnemonic behind a "v" */
+    ROW_VSIB = 1 << 7,      /* index of the memory operand is a vector */
 };
 
 struct insn {
@@ -79,7 +81,9 @@ struct insn {
     u8 cc;           /* condition 0-15 of Jcc, SETcc, CMOVcc */
     u8 rep;          /* REP_REPE, REP_REPNE as given (meaningful with ROW_REP) */
     bool lock;
-    u8 rex;          /* the REX byte, or 0 */
+    u8 rex;          /* the REX byte, or 0; with VEX in 64-bit mode what would mean the same */
+    bool vex;        /* has a VEX prefix: #UD in real and virtual-8086 mode */
+    bool vsib;       /* index is a vector register */
     u8 opcode;       /* last opcode byte; map: 0 one-byte, 1 0F, 2 0F38, 3 0F3A */
     u8 map;
     u8 modrm;        /* valid when has_modrm */
@@ -89,7 +93,7 @@ struct insn {
     /* the memory operand, if any (one at most; string operations are implicit) */
     u8 seg;          /* enum sreg after overrides and BP/SP defaults */
     bool seg_override;
-    u8 base, index;  /* GPR number, REG_NONE or (base) REG_RIP */
+    u8 base, index;  /* GPR number (index: XMM with vsib), REG_NONE or (base) REG_RIP */
     u8 scale;        /* 1, 2, 4, 8 */
     s64 disp;        /* displacement, or the whole 64-bit MOFFS */
     u64 imm;         /* immediate, sign-extended to 64 bits where the manual extends it */

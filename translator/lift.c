@@ -103,7 +103,9 @@ static bool model_has(const struct lift *l, const struct insn *in)
 static void lift_one(struct lift *l, const struct insn *in)
 {
     bool ok = false;
-    if (model_has(l, in)) {
+    /* VEX needs protected mode (SDM vol. 2A 2.3.5); its vector forms are not lifted yet. */
+    bool vex_ok = !in->vex || ((l->hflags & (HF_PE | HF_VM)) == HF_PE && !(in->row->props & ROW_V));
+    if (vex_ok && model_has(l, in)) {
         lift_fn *fn = lift_table[in->op];
         ok = fn ? fn(l, in) : lift_fp(l, in);
     }

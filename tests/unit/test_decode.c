@@ -1,7 +1,8 @@
 /* The decoder against Capstone, and by hand where Capstone has nothing to say (operands).
  *
  * Enumerated: every opcode byte of the four maps, times every ModRM byte, times the prefixes none,
- * 66, F3, F2, 66+F3, 66+F2, 67, F0 and (64-bit) REX.W, in three modes.  Random: 1 million byte
+ * 66, F3, F2, 66+F3, 66+F2, 67, F0 and (64-bit) REX.W, in three modes; every opcode of the VEX maps,
+ * times ModRM bytes, pp, L, W and two values of vvvv, in 32- and 64-bit mode.  Random: 1 million byte
  * strings from a fixed seed, 10 million when the environment variable DRAGOMAN_LONG is 1.
  * Validity, length and mnemonic must agree; where Capstone 4.0.2 and the manual differ, the tables below say so, and
  * each of their rows must be needed at least once in the enumeration. */
@@ -133,7 +134,7 @@ static bool has_prefix(const struct pair *q, u8 prefix)
 
 static bool opcode_is(const struct pair *q, unsigned map, unsigned first, unsigned last)
 {
-    return q->in.map == map && q->in.opcode >= first && q->in.opcode <= last;
+    return !q->in.vex && q->in.map == map && q->in.opcode >= first && q->in.opcode <= last;
 }
 
 static bool is_one_of(const char *name, const char *const *list)
@@ -145,10 +146,67 @@ static bool is_one_of(const char *name, const char *const *list)
     return false;
 }
 
-static bool vex_evex_xop(const struct pair *q)
+static bool evex_xop(const struct pair *q)
 {
-    return q->status == DECODE_UD && (opcode_is(q, 0, 0xc4, 0xc5) || opcode_is(q, 0, 0x62, 0x62) ||
+    return q->status == DECODE_UD && (opcode_is(q, 0, 0x62, 0x62) ||
                                       (opcode_is(q, 0, 0x8f, 0x8f) && (q->in.modrm & 0x38)));
+}
+
+/* Whether the tables have a VEX row of that name. */
+static bool have_vex_row(const char *name)
+{
+    const struct opcode_row *const *rows;
+    unsigned n = decode_rows(&rows), len = strlen(name);
+    for (unsigned i = 0; i < n; i++) {
+        const char *text = rows[i]->text;
+        if (rows[i]->props & ROW_V && !strncmp(text, name, len) && (!text[len] || text[len] == ' '))
+            return true;
+    }
+    return false;
+}
+
+static bool vex_prefixed(const struct pair *q)
+{
+    return q->in.vex && ours_bad(q) && !theirs_bad(q) &&
+           (q->in.lock || has_prefix(q, 0x66) || has_prefix(q, 0xf2) || has_prefix(q, 0xf3) ||
+            (q->mode == 64 && (q->bytes[0] & 0xf0) == 0x40));
+}
+
+/* Bytes: C4, RXB and map, W vvvv L pp, opcode, ModRM, SIB; other prefixes may precede. */
+static bool gather_rules(const struct pair *q)
+{
+    const u8 *b = q->bytes;
+    if (!ours_bad(q) || !q->in.vex || !strstr(q->theirs, "gather"))
+        return false;
+    while (*b != 0xc4)
+        b++;
+    unsigned top = q->mode == 64 ? 8 : 0;
+    unsigned reg = (b[4] >> 3 & 7) | (b[1] & 0x80 ? 0 : top);
+    unsigned index = (b[5] >> 3 & 7) | (b[1] & 0x40 ? 0 : top);
+    unsigned mask = (~b[2] >> 3 & 7) | (b[2] & 0x40 ? 0 : top);
+    return (b[4] & 7) != 4 || q->in.addrsize == 2 || reg == index || reg == mask || index == mask;
+}
+
+/* Decodes the same with VEX.W (of the C4 form) the other way round. */
+static bool vex_w(const struct pair *q)
+{
+    u8 bytes[24];
+    struct insn in;
+    char buf[32];
+    unsigned at = 0;
+    if (!ours_bad(q) || !q->in.vex || theirs_bad(q))
+        return false;
+    memcpy(bytes, q->bytes, sizeof(bytes));
+    while ((bytes[at] | 1) != 0xc5)
+        at++;
+    bytes[at + 2] ^= 0x80;
+    return bytes[at] == 0xc4 && decode(&in, bytes, 15, q->mode) == DECODE_OK &&
+           in.len == q->their_len && !strcmp(insn_name(&in, buf), q->theirs);
+}
+
+static bool vex_not_covered(const struct pair *q)
+{
+    return q->in.vex && q->status == DECODE_UD && !theirs_bad(q) && !have_vex_row(q->theirs);
 }
 
 static bool other_extension(const struct pair *q)
@@ -210,7 +268,7 @@ static bool same_text_without(const struct pair *q, bool drop_66)
  * mode, where Capstone ignores these prefixes: see same_respelled.) */
 static bool superfluous_prefix(const struct pair *q)
 {
-    return ours_bad(q) && !theirs_bad(q) && q->in.map && q->mode != 16 &&
+    return ours_bad(q) && !theirs_bad(q) && q->in.map && !q->in.vex && q->mode != 16 &&
            (same_text_without(q, true) || same_text_without(q, false));
 }
 
@@ -279,7 +337,11 @@ static struct exception {
     const char *why;
     unsigned long used;
 } exceptions[] = {
-    {vex_evex_xop, "VEX, EVEX and XOP maps are not covered: C4, C5, 62 and 8F /1-7 are #UD", 0},
+    {evex_xop, "EVEX and XOP maps are not covered: 62 and 8F /1-7 are #UD", 0},
+    {vex_prefixed, "SDM vol. 2A 2.3.2, 2.3.3: 66, F2, F3, LOCK or REX before VEX is #UD", 0},
+    {gather_rules, "SDM vol. 2, VGATHERDPS: needs a SIB byte and three different registers", 0},
+    {vex_w, "SDM vol. 2, the rows that say W0: #UD with VEX.W; Capstone ignores it there", 0},
+    {vex_not_covered, "VEX instructions that have no row are #UD", 0},
     {other_extension, "extensions outside the covered maps are #UD", 0},
     {superfluous_prefix, "SDM vol. 2A 3.1.1.1: NP rows and blank columns are #UD with 66, F2 or F3 "
                          "(silicon agrees); Capstone falls back to the row without prefix", 0},
@@ -422,6 +484,8 @@ static bool same_respelled_as(const struct pair *q, unsigned n, unsigned how)
 static bool same_respelled(const struct pair *q, unsigned n)
 {
     unsigned to32 = q->mode == 16 && (q->in.map || q->in.opcode == 0x90) ? TO_32 : 0;
+    if (q->in.vex)
+        return false;
     if (q->status != DECODE_OK && q->status != DECODE_UD)
         return false;
     return same_respelled_as(q, n, to32) || same_respelled_as(q, n, to32 | DROP_66) ||
@@ -486,6 +550,49 @@ static void enumerate_opcode(unsigned mode, const struct prefixes *p, unsigned m
     }
 }
 
+/* The byte strings of one VEX opcode in one map.  The two-byte form where it can say the same. */
+static void enumerate_vex_opcode(unsigned mode, unsigned map, unsigned opcode, unsigned last)
+{
+    u8 b[32];
+    unsigned n = 0;
+    bool short_form = map == 1 && !(last & 0x80) && opcode & 1;
+    b[n++] = short_form ? 0xc5 : 0xc4;
+    if (!short_form)
+        b[n++] = 0xe0 | map;
+    b[n++] = last | (short_form ? 0x80 : 0);
+    b[n++] = opcode;
+    for (unsigned i = n + 1; i < sizeof(b); i++)
+        b[i] = 0x24 + i;
+    for (unsigned m = 0; m < 256; m++) {
+        if ((m & 7) != 4 && (m & 7) != 1 && (m & 0xc7) != 5)
+            continue; /* one register or base stands for all */
+        b[n] = m;
+        compare(b, sizeof(b), mode);
+    }
+}
+
+static void enumerate_vex(unsigned mode)
+{
+    for (unsigned i = 0; i < 5 * 256; i++) {
+        for (unsigned last = 0; last < 256; last++) {
+            unsigned vvvv = last >> 3 & 15; /* inverted */
+            if (vvvv == 15 || vvvv == 12)
+                enumerate_vex_opcode(mode, i / 256, i % 256, last);
+        }
+    }
+}
+
+/* The prefixes that may not stand before VEX. */
+static void enumerate_vex_prefixes(void)
+{
+    static const u8 prefixes[] = {0x66, 0xf2, 0xf3, 0xf0, 0x48, 0x67, 0x64};
+    u8 b[32] = {0, 0xc5, 0xf0, 0x58, 0x01};
+    for (unsigned i = 0; i < sizeof(prefixes); i++) {
+        b[0] = prefixes[i];
+        compare(b, sizeof(b), 64);
+    }
+}
+
 START_TEST(enumerated)
 {
     open_capstone();
@@ -497,6 +604,9 @@ START_TEST(enumerated)
                 enumerate_opcode(modes[m], &prefix_classes[p], i / 256, i % 256);
         }
     }
+    enumerate_vex(32);
+    enumerate_vex(64);
+    enumerate_vex_prefixes();
     printf("decode: %lu enumerated patterns compared with Capstone, %lu failures\n", compared,
            failures);
     for (unsigned i = 0; i < ARRAY_SIZE(exceptions); i++) {
@@ -785,6 +895,19 @@ static const struct operand_case {
     {64, "0f c4 00 01", "pinsrw 4 mm0/8 [ds:r0+0]/2 #1/1"},
     {64, "f2 0f c2 c1 01", "cmpltsd 4 x0/8 x1/8 #1/1"},
     {64, "66 0f c2 c1 09", "cmppd 2 x0/16 x1/16 #9/1"},
+    /* VEX: three operands, L, is4, GPR sizes by W, registers above 7 in 64-bit mode only */
+    {64, "c5 f0 58 c2", "vaddps 4 x0/16 x1/16 x2/16"},
+    {64, "c5 f4 58 00", "vaddps 4 y0/32 y1/32 [ds:r0+0]/32"},
+    {64, "c4 41 34 58 c2", "vaddps 4 y8/32 y9/32 y10/32"},
+    {32, "c4 c1 34 58 c2", "vaddps 4 y0/32 y1/32 y2/32"},
+    {64, "c5 f2 58 00", "vaddss 4 x0/4 x1/16 [ds:r0+0]/4"},
+    {16, "c5 30", "lds 2 r6/2 [ds:r3+r6*1+0]/4"},
+    {16, "c5 f0 58 c2", "vaddps 4 x0/16 x1/16 x2/16"},
+    {64, "c4 e3 71 4a c2 f0", "vblendvps 4 x0/16 x1/16 x2/16 x15/16"},
+    {32, "c4 e3 71 4a c2 f0", "vblendvps 4 x0/16 x1/16 x2/16 x7/16"},
+    {64, "c4 e2 69 90 04 88", "vpgatherdd 4 x0/16 [ds:r0+r1*4+0]/4 x2/16"},
+    {64, "c4 a2 ed 90 04 61", "vpgatherdq 8 y0/32 [ds:r1+r12*2+0]/8 y2/32"},
+    {64, "c5 fc 77", "vzeroall 4"},
     /* F3 and F2 over 66; the last of them counts */
     {64, "66 f3 0f 10 c1", "movss 2 x0/4 x1/4"},
     {64, "f2 f3 0f 10 c1", "movss 4 x0/4 x1/4"},
@@ -820,12 +943,20 @@ START_TEST(invalid)
         const char *bytes;
     } ud[] = {
         {64, "06"}, {64, "27"}, {64, "60"}, {64, "82 c0 01"}, {64, "9a 00 00 00 00 00 00"},
-        {64, "c4 00"}, {64, "c5 00"}, {32, "c4 c0"}, {32, "62 c0"}, {64, "ce"}, {64, "d4 0a"},
+        {32, "62 c0"}, {64, "ce"}, {64, "d4 0a"},
         {64, "d6"}, {32, "f3 0f ae c0"}, {32, "0f 01 f8"}, {32, "8e c8"}, {32, "8e f0"},
         {32, "8d c0"}, {32, "0f 20 c8"}, {32, "0f c7 c8"}, {32, "ff f8"}, {32, "fe d0"},
         /* LOCK: register destination, memory source, not lockable */
         {32, "f0 01 c0"}, {32, "f0 03 00"}, {32, "f0 39 00"}, {32, "f0 0f a3 00"}, {32, "f0 90"},
         {32, "f0 8b 00"}, {32, "f0 83 38 01"}, {32, "f0 0f 20 c0"},
+        /* VEX: maps 0 and 4, another prefix before, vvvv not 1111 where unused, VEX.L, VEX.W */
+        {64, "c4 e0 79 10 c0"}, {64, "c4 e4 79 10 c0"}, {64, "66 c5 f8 10 c0"},
+        {64, "f3 c5 f8 10 c0"}, {64, "f2 c5 f8 10 c0"}, {64, "f0 c5 f8 10 00"},
+        {64, "48 c5 f8 10 c0"}, {64, "c5 f0 10 c0"}, {32, "c5 f0 10 c0"},
+        {64, "c4 e3 71 06 c2 00"}, {64, "c4 e3 f5 06 c2 00"},
+        /* gathers: no SIB, a register, the same register twice, a 16-bit address */
+        {64, "c4 e2 69 90 01"}, {64, "c4 e2 69 90 c1"}, {64, "c4 e2 69 90 04 10"},
+        {64, "c4 e2 69 90 04 00"}, {64, "c4 e2 69 90 14 08"}, {32, "67 c4 e2 69 90 04 0b"},
     };
     static const char *const locked[] = {
         "f0 01 00", "f0 83 00 01", "f0 0f b1 08", "f0 87 00", "f0 ff 00", "f0 f7 18", "f0 0f c7 08",
