@@ -24,6 +24,7 @@ static struct paging paging_of(const struct cpu *cpu)
         .nxe = cpu->efer & EFER_NXE,
         .smep = cpu->cr4 & CR4_SMEP,
         .smap = cpu->cr4 & CR4_SMAP,
+        .gbpages = cpu_has_feature(cpu, FEAT_1G_PAGES),
         .phys_bits = (u8)cpu_phys_bits(cpu),
     };
 }
@@ -98,6 +99,8 @@ static void write_cr0(struct cpu *cpu, u64 v)
         update_all_segments(cpu);
     if ((v ^ old) & (CR0_PE | CR0_PG | CR0_WP))
         cpu_update_paging(cpu);
+    if ((v ^ old) & (CR0_PG | CR0_CD | CR0_NW))
+        mmu_load_pdptes(&cpu->mmu);
     cpu_update_hflags(cpu);
 }
 
@@ -131,11 +134,14 @@ static void write_cr4(struct cpu *cpu, u64 v)
         gp0(cpu);
     if ((changed & v & CR4_PCIDE) && (!cpu_lma(cpu) || (cpu->cr3 & 0xfff)))
         gp0(cpu);
-    if (changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP))
+    bool pdptes = changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP);
+    if (pdptes)
         check_pdptes(cpu, cpu->cr0, cpu->cr3, v);
     cpu->cr4 = v;
     if (changed & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57))
         cpu_update_paging(cpu);
+    if (pdptes)
+        mmu_load_pdptes(&cpu->mmu);
     cpu_update_hflags(cpu);
 }
 
@@ -402,6 +408,7 @@ u64 helper_invlpg(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     require_cpl0(cpu);
     if (canonical(a))
         mmu_flush_page(&cpu->mmu, a);
+    cpu->rip = b; /* what follows is fetched through the new translations (SDM vol. 3A 8.3) */
     return 0;
 }
 
@@ -410,7 +417,7 @@ u64 helper_invpcid(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     require_cpl0(cpu);
     u64 pcid = cpu_load(cpu, b, 8), la = cpu_load(cpu, b + 8, 8);
-    if (a > 3 || (a < 2 && (pcid >> 12 || (pcid && !(cpu->cr4 & CR4_PCIDE)))))
+    if (a > 3 || pcid >> 12 || (a < 2 && pcid && !(cpu->cr4 & CR4_PCIDE)))
         gp0(cpu);
     switch (a) {
     case 0:
@@ -423,8 +430,10 @@ u64 helper_invpcid(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
             mmu_flush_pcid(&cpu->mmu, (unsigned)pcid);
         break;
     case 1: mmu_flush_pcid(&cpu->mmu, (unsigned)pcid); break;
-    default: mmu_flush_all(&cpu->mmu); break; /* 3 spares globals: flushing them too is legal */
+    case 2: mmu_flush_all(&cpu->mmu); break;
+    default: mmu_flush_local(&cpu->mmu); break;
     }
+    cpu->rip = c;
     return 0;
 }
 

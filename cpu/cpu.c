@@ -142,6 +142,7 @@ void cpu_loaded(struct cpu *cpu)
         cpu_update_segment(cpu, (enum sreg)i);
     cpu_set_mxcsr(cpu, cpu->mxcsr);
     cpu_update_paging(cpu);
+    mmu_load_pdptes(&cpu->mmu);
     atomic_fetch_or(&cpu->requests, REQ_RECHECK);
 }
 

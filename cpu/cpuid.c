@@ -290,6 +290,7 @@ bool cpu_has_feature(const struct cpu *cpu, enum cpu_feature feature)
         [FEAT_SMEP] = {W_7_EBX, 7}, [FEAT_UMIP] = {W_7_ECX, 2}, [FEAT_NX] = {W_E1_EDX, 20},
         [FEAT_SPEC_CTRL] = {W_7_EDX, 26}, [FEAT_ARCH_CAPABILITIES] = {W_7_EDX, 29},
         [FEAT_MTRR] = {W_1_EDX, 12}, [FEAT_MCA] = {W_1_EDX, 14}, [FEAT_PAT] = {W_1_EDX, 16},
+        [FEAT_1G_PAGES] = {W_E1_EDX, 26},
     };
     return word_has(cpu->model, where[feature].word, where[feature].bit);
 }

@@ -84,6 +84,7 @@ struct paging {
     bool wp;        /* CR0.WP */
     bool nxe;       /* EFER.NXE */
     bool smep, smap;
+    bool gbpages;   /* CPUID.80000001H:EDX.Page1GB */
     u8 phys_bits;   /* MAXPHYADDR */
 };
 
@@ -110,8 +111,11 @@ struct mmu {
 bool mmu_init(struct mmu *m, struct bus *bus, int cpu_index);
 void mmu_free(struct mmu *m);
 
-/* Takes over a new paging mode (after CR0, CR4 or EFER changes): flushes all, loads PDPTEs. */
+/* Takes over a new paging mode (after CR0, CR4 or EFER changes) and flushes all. */
 void mmu_set_paging(struct mmu *m, const struct paging *p);
+/* Loads the PDPTEs if paging is PAE's; they have been checked with mmu_check_pdptes.  Only what SDM
+ * vol. 3A 4.4.1 lists does that: not each change of the paging mode. */
+void mmu_load_pdptes(struct mmu *m);
 /* MOV to CR3: selects or makes the ASID slot for the PCID; flushes its non-global entries unless
  * `noflush` (CR3 bit 63 with PCIDE).  The PDPTEs have been checked with mmu_check_pdptes. */
 void mmu_load_cr3(struct mmu *m, u64 cr3, bool noflush);
@@ -121,6 +125,7 @@ bool mmu_check_pdptes(struct mmu *m, const struct paging *p);
 void mmu_set_kind(struct mmu *m, enum mmu_kind kind);
 
 void mmu_flush_all(struct mmu *m);                /* with global entries, all ASIDs */
+void mmu_flush_local(struct mmu *m);              /* all ASIDs, without global entries */
 void mmu_flush_page(struct mmu *m, u64 la);       /* INVLPG */
 void mmu_flush_pcid(struct mmu *m, unsigned pcid); /* non-global of one PCID */
 /* Empties the jump caches of all contexts (a block went away, or a mode changed). */

@@ -232,6 +232,13 @@ void mmu_flush_all(struct mmu *m)
     m->priv->counters.flushes++;
 }
 
+void mmu_flush_local(struct mmu *m)
+{
+    for (unsigned i = 0; i < MMU_ASIDS; i++)
+        if (m->priv->slots[i].used)
+            flush_slot(m, i, true);
+}
+
 void mmu_flush_pcid(struct mmu *m, unsigned pcid)
 {
     for (unsigned i = 0; i < MMU_ASIDS; i++)
@@ -569,13 +576,17 @@ bool mmu_check_pdptes(struct mmu *m, const struct paging *p)
     return !uses_pdptes(p) || walk_load_pdptes(p, m->bus, pdpte);
 }
 
+void mmu_load_pdptes(struct mmu *m)
+{
+    if (uses_pdptes(&m->paging))
+        walk_load_pdptes(&m->paging, m->bus, m->pdpte);
+}
+
 void mmu_set_paging(struct mmu *m, const struct paging *p)
 {
     struct mmu_private *v = m->priv;
     m->paging = *p;
     m->paging.cr3 &= ~BIT64(63);
-    if (uses_pdptes(p))
-        walk_load_pdptes(p, m->bus, m->pdpte);
     mmu_flush_all(m);
     memset(v->slots, 0, sizeof v->slots);
     use_slot(m, 0, p->pcide ? (u32)p->cr3 & 0xfff : NO_PCID);
@@ -590,8 +601,7 @@ void mmu_set_paging(struct mmu *m, const struct paging *p)
 void mmu_load_cr3(struct mmu *m, u64 cr3, bool noflush)
 {
     m->paging.cr3 = cr3 & ~BIT64(63);
-    if (uses_pdptes(&m->paging))
-        walk_load_pdptes(&m->paging, m->bus, m->pdpte);
+    mmu_load_pdptes(m);
     log_event(mmu, "cpu%d cr3 %016llx%s\n", m->cpu_index, (unsigned long long)m->paging.cr3,
               noflush ? " noflush" : "");
     if (!m->paging.pcide) {

@@ -105,7 +105,7 @@ static u64 reserved_bits(const struct paging *p, unsigned level, bool leaf)
     if (level >= 4)
         rsv |= PTE_PS;
     else if (level == 3 && leaf)
-        rsv |= BIT64(30) - BIT64(13);
+        rsv |= p->gbpages ? BIT64(30) - BIT64(13) : PTE_PS;
     else if (level == 2 && leaf)
         rsv |= BIT64(21) - BIT64(13);
     return rsv;

@@ -219,16 +219,14 @@ bool lift_arpl(struct lift *l, const struct insn *in)
 
 bool lift_invlpg(struct lift *l, const struct insn *in)
 {
-    ir_call(l->ir, HELPER_invlpg, lift_linear_unchecked(l, in), 0, 0, 0);
-    return true;
+    return call_and_leave(l, HELPER_invlpg, lift_linear_unchecked(l, in), lift_next(l), 0);
 }
 
 bool lift_invpcid(struct lift *l, const struct insn *in)
 {
     unsigned w = mode_width(l);
     ir_ref type = ir_zext(l->ir, W64, w, lift_get(l, in->opnd[0].reg, w));
-    ir_call(l->ir, HELPER_invpcid, type, lift_linear(l, in, 16, false), 0, 0);
-    return true;
+    return call_and_leave(l, HELPER_invpcid, type, lift_linear(l, in, 16, false), lift_next(l));
 }
 
 bool lift_wbinvd(struct lift *l, const struct insn *in)

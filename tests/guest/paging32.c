@@ -13,6 +13,8 @@ CODE(modify, "addl $1, (%edi)");
 CODE(fetch, "jmp *%edi");
 CODE(store_cross, "mov %eax, -2(%edi)");
 CODE(to_cr3, "mov %edi, %cr3");
+CODE(to_cr0, "mov %edi, %cr0");
+CODE(to_cr4, "mov %edi, %cr4");
 
 static const struct access {
     const char *name;
@@ -237,11 +239,62 @@ static void reserved_pae(void)
     r = run(load, AREA);
     expect_pf("PDPTE gone", &r, 0, load, AREA);
     if (!under_tcg()) {
-        pdpt[2] = (u64)(u32)(directory + 2 * 4096) | P | W; /* bit 1 is reserved */
+        u64 good = (u64)(u32)(directory + 2 * 4096) | P;
+        pdpt[2] = good | W; /* bit 1 is reserved */
         r = run(to_cr3, (u32)pdpt);
         expect("reserved bit of a PDPTE", &r, GP, 0, to_cr3);
+        pdpt[2] = good | 1ull << 45;
+        r = run(to_cr3, (u32)pdpt);
+        expect("address bit of a PDPTE", &r, GP, 0, to_cr3);
+        pdpt[2] = W; /* of one that is not present nothing is looked at */
+        r = run(to_cr3, (u32)pdpt);
+        expect("reserved bit of an absent PDPTE", &r, STOP, 0, to_cr3_end + 2);
+        /* The other loads of 4.4.1: changes of CR4.PGE, PSE, SMEP and CR0.CD; not of CR0.WP. */
+        pdpt[2] = good;
+        flush();
+        pdpt[2] = 0;
+        write_cr0(read_cr0() ^ CR0_WP);
+        r = run(load, AREA);
+        expect("CR0.WP loads no PDPTEs", &r, STOP, 0, load_end + 2);
+        write_cr0(read_cr0() ^ CR0_WP);
+        pdpt[2] = good | W;
+        r = run(to_cr4, read_cr4() ^ CR4_PGE);
+        expect("CR4.PGE and a bad PDPTE", &r, GP, 0, to_cr4);
+        r = run(to_cr0, read_cr0() ^ 1u << 30);
+        expect("CR0.CD and a bad PDPTE", &r, GP, 0, to_cr0);
+        pdpt[2] = 0;
+        write_cr4(read_cr4() ^ CR4_PGE);
+        r = run(load, AREA);
+        expect_pf("CR4.PGE loads PDPTEs", &r, 0, load, AREA);
+        pdpt[2] = good;
+        write_cr0(read_cr0() ^ 1u << 30);
+        r = run(load, AREA);
+        expect("CR0.CD loads PDPTEs", &r, STOP, 0, load_end + 2);
+        write_cr4(read_cr4() & ~CR4_PGE);
+        write_cr0(read_cr0() & ~(1u << 30));
     }
     pdpt[2] = (u64)(u32)(directory + 2 * 4096) | P;
+    flush();
+}
+
+/* PSE-36 (table 4-4): bits 20:13 are address bits as far as MAXPHYADDR goes, bit 21 never. */
+static void pse36(void)
+{
+    u32 id[4];
+    unsigned di = directory_index(AREA);
+    cpuid(0x80000008, id);
+    unsigned bits = id[0] & 0xff, top = bits < 40 ? bits : 40;
+    for (unsigned bit = top - 19; bit <= 21; bit++) {
+        put(directory, di, (u32)big_pool | 1u << bit | PS | P | W);
+        flush();
+        struct regs r = run(load, AREA);
+        expect_pf("reserved bit of a 4 MiB page", &r, 9, load, AREA);
+    }
+    put(directory, di, (u32)big_pool | 1u << 12 | PS | P | W); /* PAT */
+    flush();
+    struct regs r = run(load, AREA);
+    expect("PAT bit of a 4 MiB page", &r, STOP, 0, load_end + 2);
+    put(directory, di, (u32)table | P | W | U);
     flush();
 }
 
@@ -283,6 +336,7 @@ void test_main(void)
     matrix(true);
     check_group = "32-bit/";
     common();
+    pse36();
     no_pse();
     paging_on(true);
     check_group = "PAE 4K/";

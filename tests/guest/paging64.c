@@ -243,6 +243,8 @@ static void big_pages(u8 *big)
         expect_pf("bit 13 of a 1 GiB page", &r, 9, load, AREA + (4ull << 30));
         *pdpte = 0;
         flush_all();
+    } else {
+        reserved_at("PS in a PDPTE without 1 GiB pages", 3, PT_PS, 0);
     }
 }
 

@@ -33,7 +33,7 @@ static inline void setup(void)
     ck_assert_ptr_nonnull(ram);
     bus_map_ram(b, "ram", 0, RAM_SIZE, ram, true, true, 0);
     ck_assert(mmu_init(&m, b, 0));
-    pg = (struct paging){.phys_bits = 40};
+    pg = (struct paging){.phys_bits = 40, .gbpages = true};
     next_table = TABLES;
 }
 
@@ -84,6 +84,7 @@ static inline void use_mode(const struct mode *mode)
 static inline void set_paging(void)
 {
     mmu_set_paging(&m, &pg);
+    mmu_load_pdptes(&m);
 }
 
 /* Entries on the way to a page, top first. */

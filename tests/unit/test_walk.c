@@ -239,6 +239,12 @@ START_TEST(reserved_bits_long_mode)
             check_reserved(&path, la, 0, 7, true); /* PS in a PML4E */
         }
     }
+    /* Without 1 GiB pages PS is reserved in a PDPTE (4.1.4, Page1GB). */
+    pg.gbpages = false;
+    next_table = TABLES;
+    use_mode(&modes[L4_4K]);
+    struct path path = map(12, la, 0, U | W, U | W);
+    check_reserved(&path, la, 1, 7, true);
 }
 END_TEST
 
@@ -309,7 +315,7 @@ START_TEST(pdptes_are_checked_and_kept)
     put(&path, 0, v);
     set_paging();
     put(&path, 0, 0); /* they were loaded with CR3, SDM vol. 3A 4.4.1 */
-    mmu_flush_all(&m);
+    mmu_set_paging(&m, &pg);
     ck_assert_int_eq(probe(MMU_USER, 0x40001000, MMU_READ), MMU_OK);
     mmu_load_cr3(&m, pg.cr3, false);
     expect_fault(probe(MMU_USER, 0x40001000, MMU_READ), 0x40001000, PF_U);
