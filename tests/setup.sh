@@ -4,8 +4,8 @@
 #   tests/setup.sh [build|test]     (default: build; "test" adds what only the tests use)
 set -eu
 
-build="gcc libc6-dev meson ninja-build pkg-config binutils libcapstone-dev check busybox-static cpio gzip"
-test="python3 qemu-system-x86 seabios gcc-multilib"
+build="gcc libc6-dev meson ninja-build pkg-config binutils libcapstone-dev zlib1g-dev check busybox-static cpio gzip"
+test="python3 qemu-system-x86 qemu-utils seabios gcc-multilib"
 
 wanted=$build
 [ "${1:-build}" = build ] || wanted="$wanted $test"
