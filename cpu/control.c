@@ -1,8 +1,7 @@
 /* Control and debug registers, mode switches, interrupt flag, and the other privileged odds and
  * ends.  SDM vol. 3A chapter 2, vol. 2 for each instruction.
  *
- * Left out: hardware breakpoints (DR0-3 hold values but nothing compares with them), performance
- * counters, CET, protection keys.
+ * Left out: performance counters, CET, protection keys.
  */
 #include "base/log.h"
 #include "cpu/system.h"
@@ -142,6 +141,8 @@ static void write_cr4(struct cpu *cpu, u64 v)
         cpu_update_paging(cpu);
     if (pdptes)
         mmu_load_pdptes(&cpu->mmu);
+    if (changed & CR4_DE)
+        debug_update(cpu);
     cpu_update_hflags(cpu);
 }
 
@@ -240,40 +241,6 @@ u64 helper_smsw(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     check_umip(cpu);
     return cpu->cr0;
-}
-
-/* ---- debug registers, SDM vol. 3B 17.2 ---- */
-
-static unsigned check_dr(struct cpu *cpu, unsigned n)
-{
-    if (n > 7 || ((n == 4 || n == 5) && (cpu->cr4 & CR4_DE)))
-        cpu_raise(cpu, EXC_UD);
-    require_cpl0(cpu);
-    if (cpu->dr[7] & 1u << 13) { /* GD: a fault, with BD set and GD cleared by its delivery */
-        cpu->dr[6] |= 1u << 13;
-        cpu->dr[7] &= ~(1ull << 13);
-        cpu_raise(cpu, EXC_DB);
-    }
-    return n == 4 || n == 5 ? n + 2 : n;
-}
-
-u64 helper_mov_from_dr(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
-{
-    return cpu->dr[check_dr(cpu, (unsigned)a)];
-}
-
-u64 helper_mov_to_dr(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
-{
-    unsigned n = check_dr(cpu, (unsigned)a);
-    if (n >= 6 && b >> 32)
-        gp0(cpu);
-    if (n == 6)
-        b = (b & 0xe00f) | 0xffff0ff0u;
-    else if (n == 7)
-        b = (b & 0xffff2bffu) | 0x400;
-    cpu->dr[n] = b;
-    cpu->rip = c;
-    return 0;
 }
 
 /* ---- descriptor-table registers ---- */

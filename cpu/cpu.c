@@ -123,6 +123,8 @@ void cpu_reset(struct cpu *cpu, bool init)
     memset(cpu->dr, 0, sizeof cpu->dr);
     cpu->dr[6] = 0xffff0ff0;
     cpu->dr[7] = 0x400;
+    cpu->debugctl = cpu->debug = 0;
+    debug_update(cpu);
     cpu->halted = cpu->nmi_blocked = cpu->irq_shadow = cpu->step_skip = cpu->shut_down = false;
     cpu->wait_sipi = cpu->index != 0; /* the MP protocol: SDM vol. 3A 8.4 */
     cpu->exc_vector = cpu->exc_delivering = -1;
@@ -143,6 +145,8 @@ void cpu_loaded(struct cpu *cpu)
     cpu_set_mxcsr(cpu, cpu->mxcsr);
     cpu_update_paging(cpu);
     mmu_load_pdptes(&cpu->mmu);
+    debug_update(cpu);
+    debug_branch_steps(cpu);
     atomic_fetch_or(&cpu->requests, REQ_RECHECK);
 }
 

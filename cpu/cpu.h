@@ -37,11 +37,13 @@ bool cpu_queue_work(struct cpu *cpu, void (*fn)(struct cpu *cpu, void *opaque), 
  *     for (;;) {
  *         if (cpu_needs_service(cpu) && !cpu_service(cpu))
  *             return;
+ *         if (cpu->debug && !cpu_debug_before(cpu))
+ *             continue;
  *         stepping = cpu->hflags & HF_TF;
  *         find or make the block for cpu->rip and cpu->hflags, execute it;
  *         cpu_one_done(cpu);                     after it, also after an unwind
- *         if (stepping && the block was not left by a fault)
- *             cpu_single_step(cpu);
+ *         if ((stepping || cpu->debug & DBG_HITS) && the block was not left by a fault)
+ *             cpu_debug_after(cpu, stepping);
  *     }
  *
  * Interrupt shadow (STI, MOV SS): helpers set cpu->irq_shadow.  While an event waits, cpu_service
@@ -68,9 +70,18 @@ static inline void cpu_one_done(struct cpu *cpu)
     }
 }
 
-/* After a block with HF_TF that did not fault: the single-step trap (#DB with DR6.BS, SDM vol. 3B
- * 17.3.1.4), recorded for cpu_service; nothing after MOV SS and INT n. */
-void cpu_single_step(struct cpu *cpu);
+/* By an engine's run loop, where engine->unwind and redo have brought it. */
+static inline void cpu_unwound(struct cpu *cpu)
+{
+    cpu->mmu.implicit = false;
+}
+
+/* Before a block, while cpu->debug is not 0: sets HF_ONE where instructions must be executed one by
+ * one.  False: an instruction breakpoint; its #DB is recorded for cpu_service. */
+bool cpu_debug_before(struct cpu *cpu);
+/* After a block of one instruction that did not fault: the traps of data and port breakpoints and
+ * of the single step (#DB, SDM vol. 3B 17.3.1), recorded for cpu_service. */
+void cpu_debug_after(struct cpu *cpu, bool stepping);
 
 /* Whether the run loop must call cpu_service before the next block. */
 static inline bool cpu_needs_service(const struct cpu *cpu)
@@ -112,6 +123,9 @@ void cpu_store_system(struct cpu *cpu, u64 la, unsigned size, u64 value);
 enum mmu_kind cpu_mmu_kind(const struct cpu *cpu);
 /* Rights of implicit accesses (descriptor tables, TSS, inner stacks): SDM vol. 3A 4.6. */
 enum mmu_kind cpu_system_kind(const struct cpu *cpu);
+
+/* Copies the instruction at rip as far as it is mapped, without faults; returns its bytes. */
+unsigned cpu_peek_insn(struct cpu *cpu, u8 bytes[15]);
 
 /* Permission of a port access by IOPL and the TSS's bit map; raises #GP(0) (SDM vol. 1 19.5). */
 void cpu_check_io(struct cpu *cpu, u16 port, unsigned size);

@@ -14,6 +14,13 @@
 #include "base/log.h"
 #include "cpu/system.h"
 
+/* Faults push RF (SDM vol. 3B 17.3.1.1); of #DB some do, see cpu/debug.c. */
+static bool is_fault(int vector)
+{
+    return vector != EXC_DB && vector != EXC_NMI && vector != EXC_BP && vector != EXC_OF &&
+           vector != EXC_DF && vector != EXC_MC;
+}
+
 void cpu_set_exception(struct cpu *cpu, int vector, bool has_error, u32 error)
 {
     cpu->exc_vector = vector;
@@ -21,6 +28,7 @@ void cpu_set_exception(struct cpu *cpu, int vector, bool has_error, u32 error)
     cpu->exc_error = error;
     cpu->exc_soft = false;
     cpu->exc_ext = false;
+    cpu->exc_rf = is_fault(vector);
     if (vector == EXC_PF)
         cpu->cr2 = cpu->mmu.fault_addr;
 }
@@ -34,6 +42,7 @@ static void raise(struct cpu *cpu, int vector, bool has_error, u32 error)
         longjmp(*(jmp_buf *)cpu->guard, 1);
     }
     cpu->engine->sync(cpu);
+    cpu->debug &= ~(u32)DBG_HITS;
     cpu_set_exception(cpu, vector, has_error, error);
     cpu->engine->unwind(cpu);
 }
@@ -56,16 +65,6 @@ void raise_sel(struct cpu *cpu, int vector, u16 sel, u32 ext)
 u64 helper_raise(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     raise(cpu, (int)a, c != 0, (u32)b);
-}
-
-void cpu_single_step(struct cpu *cpu)
-{
-    bool skip = cpu->step_skip;
-    cpu->step_skip = false;
-    if (skip || cpu->exc_vector >= 0)
-        return;
-    cpu->dr[6] |= 1u << 14; /* BS, SDM vol. 3B 17.2.3 */
-    cpu_set_exception(cpu, EXC_DB, false, 0);
 }
 
 /* ---- delivery ---- */
@@ -279,6 +278,8 @@ u64 helper_int_n(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     bool stepping = cpu->hflags & HF_TF;
     event_deliver(cpu, &e);
     cpu->step_skip = stepping;
+    if (icebp)
+        debug_delivered(cpu);
     log_event(int, "int %02x soft=%d at rip %llx\n", e.vector, e.soft, (unsigned long long)b);
     return 0;
 }
@@ -342,12 +343,6 @@ static bool combine(struct cpu *cpu)
     return true;
 }
 
-static bool is_fault(int vector)
-{
-    return vector != EXC_DB && vector != EXC_NMI && vector != EXC_BP && vector != EXC_OF &&
-           vector != EXC_DF && vector != EXC_MC;
-}
-
 static void log_delivery(struct cpu *cpu)
 {
     log_print("cpu %u: %s %02x", cpu->index, cpu->exc_ext ? "interrupt" : "exception",
@@ -386,10 +381,12 @@ void cpu_deliver_pending(struct cpu *cpu)
         .vector = cpu->exc_vector, .soft = cpu->exc_soft, .ext = 1, .rip = cpu->rip,
         /* Real mode pushes no error code; #DF's is always 0. */
         .has_error = cpu->exc_has_error && (cpu->cr0 & CR0_PE), .error = cpu->exc_error,
-        .set_rf = !external && is_fault(cpu->exc_vector),
+        .set_rf = !external && cpu->exc_rf,
     };
     event_deliver(cpu, &e);
     cpu->guard = NULL;
+    if (e.vector == EXC_DB)
+        debug_delivered(cpu);
     if (external && e.vector == EXC_NMI)
         cpu->nmi_blocked = true;
     cpu->exc_vector = cpu->exc_delivering = -1;

@@ -88,9 +88,8 @@ u64 cpu_eflags(struct cpu *cpu)
 void cpu_set_eflags(struct cpu *cpu, u64 v)
 {
     cpu->lazy_kind = LAZY_NONE;
-    /* RF is not kept: it only holds off instruction breakpoints, which are not modelled. */
     cpu->eflags = (v & (FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_VM | FL_AC |
-                        FL_VIF | FL_VIP | FL_ID)) | FL_FIXED;
+                        FL_VIF | FL_VIP | FL_ID)) | FL_FIXED | debug_take_rf(cpu, v);
     cpu_update_hflags(cpu);
     cpu_unmask(cpu);
 }

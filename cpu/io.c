@@ -22,12 +22,16 @@ void cpu_check_io(struct cpu *cpu, u16 port, unsigned size)
 u64 helper_in(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     cpu_check_io(cpu, (u16)a, (unsigned)b);
+    if (unlikely(cpu->debug_io))
+        debug_io(cpu, (u16)a, (unsigned)b);
     return bus_in(cpu->bus, (int)cpu->index, (u16)a, (unsigned)b);
 }
 
 u64 helper_out(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     cpu_check_io(cpu, (u16)a, (unsigned)b);
+    if (unlikely(cpu->debug_io))
+        debug_io(cpu, (u16)a, (unsigned)b);
     bus_out(cpu->bus, (int)cpu->index, (u16)a, (u32)(c & size_mask((unsigned)b)), (unsigned)b);
     return 0;
 }

@@ -15,8 +15,7 @@ enum mmu_kind cpu_system_kind(const struct cpu *cpu)
     return cpu->cr4 & CR4_SMAP ? MMU_SUPERVISOR : MMU_SUPERVISOR_AC;
 }
 
-/* Bytes at rip, as many as can be read without a fault. */
-static unsigned peek_insn(struct cpu *cpu, u8 bytes[15])
+unsigned cpu_peek_insn(struct cpu *cpu, u8 bytes[15])
 {
     u64 la = cpu->hflags & HF_LONG ? cpu->rip : (u32)(cpu->seg[SEG_CS].base + cpu->rip), gpa;
     unsigned n = 0;
@@ -34,7 +33,7 @@ static void look_at_insn(struct cpu *cpu, bool *stack)
     u8 bytes[15];
     cpu->engine->sync(cpu);
     unsigned mode = cpu->hflags & HF_LONG ? 64 : cpu->hflags & HF_CS32 ? 32 : 16;
-    if (decode(&in, bytes, peek_insn(cpu, bytes), mode) != DECODE_OK)
+    if (decode(&in, bytes, cpu_peek_insn(cpu, bytes), mode) != DECODE_OK)
         return;
     bool memory = false;
     for (unsigned i = 0; i < in.operands; i++)
@@ -58,40 +57,41 @@ void cpu_raise_mmu(struct cpu *cpu, enum mmu_status status, bool stack)
     cpu_raise_error(cpu, stack ? EXC_SS : EXC_GP, cpu_ext(cpu));
 }
 
-static u64 load(struct cpu *cpu, enum mmu_kind kind, u64 la, unsigned size)
+u64 cpu_load(struct cpu *cpu, u64 la, unsigned size)
 {
     u64 v = 0;
-    enum mmu_status st = mmu_load(&cpu->mmu, kind, la, size, &v);
+    enum mmu_status st = mmu_load(&cpu->mmu, cpu->mmu.kind, la, size, &v);
     if (unlikely(st != MMU_OK))
         cpu_raise_mmu(cpu, st, false);
     return v;
 }
 
-static void store(struct cpu *cpu, enum mmu_kind kind, u64 la, unsigned size, u64 v)
+void cpu_store(struct cpu *cpu, u64 la, unsigned size, u64 value)
 {
-    enum mmu_status st = mmu_store(&cpu->mmu, kind, la, size, v);
+    enum mmu_status st = mmu_store(&cpu->mmu, cpu->mmu.kind, la, size, value);
     if (unlikely(st != MMU_OK))
         cpu_raise_mmu(cpu, st, false);
 }
 
-u64 cpu_load(struct cpu *cpu, u64 la, unsigned size)
-{
-    return load(cpu, cpu->mmu.kind, la, size);
-}
-
-void cpu_store(struct cpu *cpu, u64 la, unsigned size, u64 value)
-{
-    store(cpu, cpu->mmu.kind, la, size, value);
-}
-
 u64 cpu_load_system(struct cpu *cpu, u64 la, unsigned size)
 {
-    return load(cpu, cpu_system_kind(cpu), la, size);
+    u64 v = 0;
+    cpu->mmu.implicit = true;
+    enum mmu_status st = mmu_load(&cpu->mmu, cpu_system_kind(cpu), la, size, &v);
+    cpu->mmu.implicit = false;
+    if (unlikely(st != MMU_OK))
+        cpu_raise_mmu(cpu, st, false);
+    return v;
 }
 
 void cpu_store_system(struct cpu *cpu, u64 la, unsigned size, u64 value)
 {
-    store(cpu, cpu_system_kind(cpu), la, size, value);
+    /* The hook of code that changes may leave from inside: cpu_unwound. */
+    cpu->mmu.implicit = true;
+    enum mmu_status st = mmu_store(&cpu->mmu, cpu_system_kind(cpu), la, size, value);
+    cpu->mmu.implicit = false;
+    if (unlikely(st != MMU_OK))
+        cpu_raise_mmu(cpu, st, false);
 }
 
 void cpu_load_bytes(struct cpu *cpu, u64 la, void *buf, unsigned len)

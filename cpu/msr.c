@@ -1,7 +1,7 @@
 /* Model-specific registers (SDM vol. 4; AMD APM vol. 2 appendix A) and the instructions that read
  * the counters.  What is not listed raises #GP(0), as on hardware.
  *
- * Left out: performance counters, branch records (DEBUGCTL reads 0), RAPL, thermal status,
+ * Left out: performance counters, branch records (DEBUGCTL.LBR does nothing), RAPL, thermal status,
  * PLATFORM_INFO.  MTRRs and PAT hold values but all memory behaves as write-back.
  */
 #include <sys/random.h>
@@ -103,7 +103,7 @@ static const struct msr_row rows[] = {
     {MSR_MCG_CTL, AT(mcg_ctl), M_MCA, ~0ull, 0},
     {MSR_PERF_STATUS, NO_FIELD, M_RO | M_INTEL, 0, 0x10ull << 32 | 0x1900},
     {MSR_MISC_ENABLE, AT(misc_enable), M_INTEL, 0x4401c51889, 0},
-    {MSR_DEBUGCTL, NO_FIELD, 0, 3, 0}, /* LBR and BTF are taken but do nothing */
+    {MSR_DEBUGCTL, AT(debugctl), 0, 3, 0}, /* LBR and BTF */
     {MSR_STAR, AT(star), M_SYSCALL, ~0ull, 0},
     {MSR_LSTAR, AT(lstar), M_LM | M_CANON, ~0ull, 0},
     {MSR_CSTAR, AT(cstar), M_LM | M_CANON, ~0ull, 0},
@@ -339,6 +339,8 @@ bool cpu_write_msr(struct cpu *cpu, u32 msr, u64 v)
             return false;
         if (row->offset != NO_FIELD)
             *row_field(cpu, row) = v;
+        if (msr == MSR_DEBUGCTL)
+            debug_branch_steps(cpu);
         return true;
     }
     reg = mtrr(cpu, msr, &fixed);

@@ -199,7 +199,7 @@ u64 helper_load_seg(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     if (seg == SEG_SS) {
         cpu->irq_shadow = true;
         cpu->shadow_rip = c;
-        cpu->step_skip = cpu->hflags & HF_TF; /* SDM vol. 3A 6.8.3 */
+        debug_shadow(cpu);
     }
     cpu->rip = c;
     cpu_update_hflags(cpu);

@@ -86,6 +86,7 @@ void smm_enter(struct cpu *cpu)
             s.base = cpu->smbase;
         seg_install(cpu, (enum sreg)i, i == SEG_CS ? (u16)(cpu->smbase >> 4) : 0, &s);
     }
+    debug_update(cpu);
     cpu->rip = 0x8000;
     cpu_update_paging(cpu);
 }
@@ -120,6 +121,7 @@ u64 helper_rsm(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     else
         cpu->cpl = (u8)attr_dpl(cpu->seg[SEG_SS].attr);
     cpu->in_smm = false;
+    debug_update(cpu);
     /* Last, since everything above is found by the old SMBASE. */
     cpu->smbase = get(cpu, SM_SMBASE, 4);
     cpu_update_paging(cpu);

@@ -14,14 +14,14 @@ const struct field cpu_fields[] = {
     CA(xmm), CA(x87.r), C(x87.fcw), C(x87.fsw), C(x87.ftw), C(x87.fop), C(x87.fip), C(x87.fdp),
     C(x87.fcs), C(x87.fds),
     C(gdt.base), C(gdt.limit), C(idt.base), C(idt.limit),
-    C(cr0), C(cr2), C(cr3), C(cr4), C(xcr0), CA(dr),
+    C(cr0), C(cr2), C(cr3), C(cr4), C(xcr0), CA(dr), C(debugctl), C(debug),
     C(efer), C(star), C(lstar), C(cstar), C(sfmask), C(kernel_gs_base), C(tsc_aux), C(pat),
     C(sysenter_cs), C(sysenter_esp), C(sysenter_eip),
     C(misc_enable), C(tsc_adjust), C(mtrr_def_type), CA(mtrr_fixed), CA(mtrr_base), CA(mtrr_mask),
     C(mcg_status), C(mcg_ctl), CA(mc_ctl), CA(mc_status), CA(mc_addr), CA(mc_misc), C(smbase),
     C(spec_ctrl), C(tsc_offset), C(cpl), C(halted), C(wait_sipi), C(nmi_blocked), C(in_smm),
     C(irq_shadow), C(shadow_rip), C(sipi_vector), C(step_skip), C(shut_down), C(pins),
-    C(exc_vector), C(exc_error), C(exc_has_error), C(exc_soft), C(exc_ext),
+    C(exc_vector), C(exc_error), C(exc_has_error), C(exc_soft), C(exc_ext), C(exc_rf),
     FIELD_END,
 };
 

@@ -168,10 +168,25 @@ struct engine_hooks {
     void (*sync)(struct cpu *cpu);
     /* Leave the current block and go back to the run loop; does not return. */
     void (*unwind)(struct cpu *cpu) __attribute__((noreturn));
+    /* The same, to execute the current instruction again in a block of its own (HF_ONE); nothing
+     * of it may have been done that must not be done twice. */
+    void (*redo)(struct cpu *cpu) __attribute__((noreturn));
     /* Evaluates one vector op with its MXCSR exceptions observed: set it to ir_vec_checked
      * (translator/ir_eval_vec.h), which says what the arguments are. */
     u64 (*vec_op)(struct cpu *cpu, u64 what, u64 imm, u64 i);
 };
+
+/* cpu.debug: what the run loop looks at around blocks; 0 when there is nothing (cpu/debug.c). */
+enum {
+    DBG_HITS = 0xf,       /* breakpoints that the current instruction has met, as in DR6 */
+    DBG_CODE = 1 << 4,    /* an instruction breakpoint is armed */
+    DBG_SHADOW = 1 << 5,  /* MOV SS or POP SS: no debug exception before shadow_rip is done */
+    DBG_RF = 1 << 6,      /* EFLAGS.RF is set, and matters */
+    DBG_BTF = 1 << 7,     /* TF stops after branches only */
+    DBG_BRANCH = 1 << 8,  /* the instruction that is stepped is a branch, ... */
+    DBG_COND = 1 << 9,    /* ... a conditional one */
+};
+#define DEBUGCTL_BTF 2u
 
 struct cpu_model; /* cpu/cpuid.h */
 
@@ -202,7 +217,10 @@ struct cpu {
     /* ---- the rest of the architecture ---- */
     struct desc_table gdt, idt;
     u64 cr0, cr2, cr3, cr4, xcr0;
-    u64 dr[8];
+    u64 dr[8], debugctl;
+    u32 debug;           /* DBG_ */
+    u8 debug_code, debug_io; /* which breakpoints are on execution and on ports */
+    u64 debug_next;      /* where the instruction that is stepped ends */
     u64 efer, star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux, pat;
     u64 sysenter_cs, sysenter_esp, sysenter_eip;
     u64 misc_enable, tsc_adjust, mtrr_def_type, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
@@ -221,6 +239,7 @@ struct cpu {
     int exc_vector;      /* -1 when none is pending for the run loop to deliver */
     u32 exc_error;
     bool exc_has_error;
+    bool exc_rf;         /* the pushed image has RF set */
     bool exc_soft;       /* INT n, INT3, INTO: rip is that of the next instruction */
     int exc_delivering;  /* vector under delivery, for double faults; -1 when none */
     bool exc_ext;        /* delivery of an external event: EXT bit of error codes */
@@ -243,7 +262,7 @@ struct cpu {
     /* ---- private to cpu/ ---- */
     _Atomic u32 pins;    /* REQ_INTR..REQ_SMI that wait, even while masked; requests is the bell */
     void *guard;         /* jmp_buf of cpu_service while it delivers an event, else NULL */
-    bool step_skip;      /* no single-step trap after this instruction (MOV SS, INT n) */
+    bool step_skip;      /* no single-step trap after this instruction (INT n, SYSCALL) */
     bool shut_down;      /* triple fault: waits for a reset */
     bool stopping, parked; /* cpu_pause; under wake_lock */
     struct cpu_work *work; /* cpu_queue_work; under wake_lock */

@@ -29,6 +29,7 @@ struct string {
 
 static struct string string_begin(struct cpu *cpu, u64 desc)
 {
+    cpu->eflags &= ~(u64)FL_RF;
     return (struct string){.cpu = cpu,
                            .size = desc & 0xff,
                            .seg = desc >> 16 & 0xff,
@@ -68,14 +69,18 @@ static bool spend(struct string *s, u64 n, int cost)
     if (s->rep)
         put(s, RCX, get(s, RCX) - n);
     s->budget -= cost;
-    return s->rep && s->budget > 0 &&
+    return s->rep && s->budget > 0 && !(s->cpu->debug & DBG_HITS) &&
            !atomic_load_explicit(&s->cpu->requests, memory_order_relaxed);
 }
 
-/* What the helper returns: whether the instruction is complete. */
+/* What the helper returns: whether the instruction is complete.  What comes in between two elements
+ * pushes RF set, so that the rest meets no instruction breakpoint (SDM vol. 3B 17.3.1.1). */
 static u64 finished(const struct string *s)
 {
-    return !s->rep || get(s, RCX) == 0;
+    bool done = !s->rep || get(s, RCX) == 0;
+    if (!done)
+        s->cpu->eflags |= FL_RF;
+    return done;
 }
 
 /* ---- addresses ---- */

@@ -190,6 +190,24 @@ static inline u32 cpu_ext(const struct cpu *cpu)
     return cpu->guard != NULL;
 }
 
+/* ---- debugging (cpu/debug.c) ---- */
+/* DR0-DR3, DR7 or CR4.DE changed: arms what they say. */
+void debug_update(struct cpu *cpu);
+/* DEBUGCTL changed. */
+void debug_branch_steps(struct cpu *cpu);
+/* The current instruction has met breakpoints (bits as in DR6), before it did what they are for.
+ * Returns if it is alone in its block; else does not, and the instruction is done again. */
+void debug_hit(struct cpu *cpu, unsigned hits);
+/* A port access comes next; only while cpu->debug_io. */
+void debug_io(struct cpu *cpu, u16 port, unsigned size);
+/* SS is being loaded, shadow_rip is set. */
+void debug_shadow(struct cpu *cpu);
+/* What #DB changes as it is delivered. */
+void debug_delivered(struct cpu *cpu);
+/* FL_RF if `flags`, which are being loaded, have it and something could see it before the next
+ * instruction is done; else 0. */
+u64 debug_take_rf(struct cpu *cpu, u64 flags);
+
 /* ---- task switches (cpu/task.c) ---- */
 enum task_reason { TASK_JMP, TASK_CALL, TASK_IRET, TASK_EVENT };
 /* Switches to the TSS that sel names (already checked by the caller to be a TSS that is

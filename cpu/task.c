@@ -128,7 +128,7 @@ static void commit_state(struct cpu *cpu, const struct task_state *t, u64 eflags
     cpu->rip = t->eip;
     cpu->lazy_kind = LAZY_NONE;
     cpu->eflags = (eflags & (FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_VM | FL_AC |
-                             FL_VIF | FL_VIP | FL_ID)) | FL_FIXED;
+                             FL_VIF | FL_VIP | FL_ID)) | FL_FIXED | debug_take_rf(cpu, eflags);
     cpu->cpl = cpu_in_vm86(cpu) ? 3 : t->sreg[SEG_CS] & 3;
     for (unsigned i = 0; i < 6; i++) {
         if (cpu_in_vm86(cpu))
@@ -159,7 +159,8 @@ static void enter_task(struct cpu *cpu, u16 sel, const struct descriptor *d,
     commit_state(cpu, t, t->eflags | (nested ? (u64)FL_NT : 0));
     if (wide && (cpu->cr0 & CR0_PG))
         cpu_write_cr3(cpu, t->cr3);
-    cpu->dr[7] &= ~0x55ull; /* local breakpoints end with the task, SDM vol. 3B 17.2.4 */
+    cpu->dr[7] &= ~0x155ull; /* local breakpoints end with the task, SDM vol. 3B 17.2.4 */
+    debug_update(cpu);
     cpu_update_hflags(cpu);
     load_ldt(cpu, t->ldt, ext);
     if (!cpu_in_vm86(cpu))

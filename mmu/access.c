@@ -55,6 +55,27 @@ static unsigned split(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
     return count;
 }
 
+/* Reports an access to a page with a watched range. */
+static void watch(struct mmu *m, u64 la, unsigned len, enum mmu_access access)
+{
+    unsigned hits = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(m->watch); i++) {
+        const struct mmu_watch *w = &m->watch[i];
+        if (w->len && (access == MMU_WRITE || w->read) && la - w->la + len - 1 < w->len + len - 1)
+            hits |= BIT(i);
+    }
+    if (hits && !m->implicit)
+        m->watch_hit(m, hits);
+}
+
+static void watch_parts(struct mmu *m, const struct part *parts, unsigned count,
+                        enum mmu_access access)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (unlikely(parts[i].entry.phys & TLB_WATCHED))
+            watch(m, parts[i].la, parts[i].len, access);
+}
+
 static unsigned io_piece(u64 gpa, unsigned len)
 {
     unsigned n = 8;
@@ -115,6 +136,7 @@ enum mmu_status mmu_load_bytes(struct mmu *m, enum mmu_kind kind, u64 la, void *
     struct part parts[2];
     enum mmu_status status;
     unsigned count = split(m, kind, la, len, MMU_READ, parts, &status);
+    watch_parts(m, parts, count, MMU_READ);
     u8 *p = buf;
     for (unsigned i = 0; i < count; p += parts[i++].len)
         read_part(m, &parts[i], p);
@@ -128,6 +150,7 @@ enum mmu_status mmu_store_bytes(struct mmu *m, enum mmu_kind kind, u64 la, const
     enum mmu_status status;
     unsigned count = split(m, kind, la, len, MMU_WRITE, parts, &status);
     const u8 *p = buf;
+    watch_parts(m, parts, count, MMU_WRITE);
     for (unsigned i = 0; i < count; i++)
         before_store(m, kind, &parts[i]);
     for (unsigned i = 0; i < count; p += parts[i++].len)
@@ -153,6 +176,7 @@ enum mmu_status mmu_load(struct mmu *m, enum mmu_kind kind, u64 la, unsigned siz
     enum mmu_status status = tlb_translate(m, kind, p.la, MMU_READ, &p.entry);
     if (status != MMU_OK)
         return status;
+    watch_parts(m, &p, 1, MMU_READ);
     if (likely(!(p.entry.phys & TLB_IO))) {
         *out = ram_load(part_host(&p), size);
         return MMU_OK;
@@ -173,6 +197,7 @@ enum mmu_status mmu_store(struct mmu *m, enum mmu_kind kind, u64 la, unsigned si
     enum mmu_status status = tlb_translate(m, kind, p.la, MMU_WRITE, &p.entry);
     if (status != MMU_OK)
         return status;
+    watch_parts(m, &p, 1, MMU_WRITE);
     if (unlikely(goes_to_bus(&p))) {
         m->priv->counters.io_accesses++;
         bus_write(m->bus, m->cpu_index, part_gpa(&p), value & size_mask(size), size);
@@ -187,13 +212,17 @@ enum mmu_status mmu_probe(struct mmu *m, enum mmu_kind kind, u64 la, unsigned le
                           enum mmu_access access)
 {
     struct tlb_entry e;
+    bool watched = false;
     for (u64 done = 0; done < len;) {
         u64 at = tlb_wrap(m, la + done);
         enum mmu_status status = tlb_translate(m, kind, at, access, &e);
         if (status != MMU_OK)
             return status;
+        watched |= e.phys & TLB_WATCHED;
         done += PAGE_SIZE - (at & ~PAGE_MASK);
     }
+    if (unlikely(watched))
+        watch(m, la, len, access);
     return MMU_OK;
 }
 
@@ -207,6 +236,8 @@ enum mmu_status mmu_host(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len
     enum mmu_status status = tlb_translate(m, kind, p.la, access, &p.entry);
     if (status != MMU_OK)
         return status;
+    if (unlikely(p.entry.phys & TLB_WATCHED))
+        return MMU_OK;
     if (access == MMU_WRITE && p.entry.write == TLB_INVALID) {
         if (goes_to_bus(&p) || code_marks(m->bus, part_host(&p)))
             return MMU_OK;

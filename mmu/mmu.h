@@ -88,6 +88,13 @@ struct paging {
     u8 phys_bits;   /* MAXPHYADDR */
 };
 
+/* A range whose accesses are reported (data breakpoints). */
+struct mmu_watch {
+    u64 la;
+    u32 len;   /* 0: unused */
+    bool read; /* loads too */
+};
+
 struct mmu {
     /* What emitted code reads; cpu/state.h asserts where they lie. */
     struct tlb_context *context; /* the current one */
@@ -101,6 +108,11 @@ struct mmu {
     u64 pdpte[4];                /* PAE: loaded with CR3 (SDM vol. 3A 4.4.1) */
     u64 fault_addr;
     u32 fault_code;
+
+    struct mmu_watch watch[4];   /* mmu_set_watches */
+    bool watching;
+    bool implicit;               /* the access is not an instruction's own: meets no watch */
+    void (*watch_hit)(struct mmu *m, unsigned hits);
 
     bool jumps_by_address;       /* tags of the jump cache are linear addresses below bit 48 (the
                                   * engine says so); else what changes a page drops all */
@@ -154,9 +166,15 @@ enum mmu_status mmu_store_bytes(struct mmu *m, enum mmu_kind kind, u64 la, const
 enum mmu_status mmu_probe(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
                           enum mmu_access access);
 
+/* Takes over four ranges to watch.  `hit` is called before a load, store or probe of theirs, when
+ * nothing can fault any more, with a bit for each range that it touches; it may leave without
+ * returning.  Pages with such a range are never in the TLB, so others pay nothing. */
+void mmu_set_watches(struct mmu *m, const struct mmu_watch watch[4],
+                     void (*hit)(struct mmu *m, unsigned hits));
+
 /* Host address for len bytes at la within one page of plain RAM, checked for `access`; *host is
- * NULL (with MMU_OK) when it is MMIO, crosses a page, or is a store to a page with code: then go
- * through mmu_load and mmu_store. */
+ * NULL (with MMU_OK) when it is MMIO, watched, crosses a page, or is a store to a page with code:
+ * then go through mmu_load and mmu_store. */
 enum mmu_status mmu_host(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
                          enum mmu_access access, u8 **host);
 

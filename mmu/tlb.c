@@ -469,6 +469,34 @@ static void fill(struct mmu *m, unsigned index, u64 page, struct tlb_entry *e)
     v->counters.fills++;
 }
 
+/* ---- watched ranges ---- */
+
+static bool page_watched(const struct mmu *m, u64 page)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(m->watch); i++)
+        if (m->watch[i].len && (m->watch[i].la & PAGE_MASK) == page)
+            return true;
+    return false;
+}
+
+void mmu_set_watches(struct mmu *m, const struct mmu_watch watch[4],
+                     void (*hit)(struct mmu *m, unsigned hits))
+{
+    struct mmu_watch old[4];
+    memcpy(old, m->watch, sizeof old);
+    memcpy(m->watch, watch, sizeof m->watch);
+    m->watch_hit = hit;
+    m->watching = false;
+    for (unsigned i = 0; i < 4; i++) {
+        bool same = old[i].la == watch[i].la && old[i].len && watch[i].len;
+        m->watching |= watch[i].len != 0;
+        if (old[i].len && !same)
+            mmu_flush_page(m, old[i].la);
+        if (watch[i].len && !same)
+            mmu_flush_page(m, watch[i].la);
+    }
+}
+
 static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_access access,
                             struct tlb_entry *out)
 {
@@ -491,6 +519,12 @@ static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_
     }
     u64 page = la & PAGE_MASK;
     *out = make_entry(page, &r, bus_page(m->bus, r.phys));
+    if (unlikely(m->watching) && page_watched(m, page)) {
+        if (!(out->phys & TLB_IO))
+            out->write = TLB_INVALID;
+        out->phys |= TLB_WATCHED;
+        return MMU_OK;
+    }
     lock_tlb(v);
     bool ram_store = !(out->phys & (TLB_IO | TLB_ROM)) && (out->phys & TLB_CAN_WRITE);
     if (ram_store && write_tag_allowed(m->bus, (u8 *)(uintptr_t)(page + out->addend)))

@@ -15,6 +15,8 @@
 #define TLB_FETCHED 32u  /* the jump cache may have targets in it */
 #define TLB_SIZE_SHIFT 6 /* 2 bits: size of the guest's page, index into tlb_page_shifts */
 
+#define TLB_WATCHED 256u /* only in the copy that tlb_translate gives: see mmu_set_watches */
+
 #define TLB_CONTEXTS (MMU_ASIDS * MMU_KINDS)
 #define TLB_WORDS (TLB_MAX_ENTRIES / 64)
 

@@ -76,6 +76,7 @@ static void __attribute__((noreturn)) dbt_unwind(struct cpu *cpu)
 }
 
 static const struct engine_hooks hooks = {.sync = dbt_sync, .unwind = dbt_unwind,
+                                          .redo = x64_retry_alone,
                                           .vec_op = ir_vec_checked};
 
 void x64_retry_alone(struct cpu *cpu)
@@ -227,6 +228,7 @@ static void dbt_run(struct cpu *cpu)
         cpu->mxcsr |= _mm_getcsr() & 0x3f;
         _mm_setcsr(cpu->host_mxcsr);
         cpu->host_ret = 0;
+        cpu_unwound(cpu);
         if (cpu->exc_vector >= 0)
             cpu_one_done(cpu);
     }
@@ -241,6 +243,10 @@ static void dbt_run(struct cpu *cpu)
                 break;
             x64_step_in(v);
         }
+        if (unlikely(cpu->debug) && !cpu_debug_before(cpu)) {
+            last = NULL;
+            continue;
+        }
         v->stepping = cpu->hflags & HF_TF;
         u64 before = e->counters.flushes;
         struct x64_block *b = find_block(v);
@@ -253,8 +259,8 @@ static void dbt_run(struct cpu *cpu)
         last = b->b.valid ? execute(v, b) : NULL;
         if (last)
             cpu_one_done(cpu);
-        if (last && v->stepping)
-            cpu_single_step(cpu);
+        if (last && unlikely(v->stepping || cpu->debug & DBG_HITS))
+            cpu_debug_after(cpu, v->stepping);
         if (last && !last->field)
             last = NULL;
     }

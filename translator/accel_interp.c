@@ -314,7 +314,16 @@ void interp_unlock(struct cpu *cpu)
     pthread_mutex_unlock(&v->engine->atomic_lock);
 }
 
-static const struct engine_hooks hooks = {sync_state, unwind, ir_vec_checked};
+static void redo(struct cpu *cpu) __attribute__((noreturn));
+static void redo(struct cpu *cpu)
+{
+    sync_state(cpu);
+    vcpu_of(cpu)->redo = true;
+    unwind(cpu);
+}
+
+static const struct engine_hooks hooks = {
+    .sync = sync_state, .unwind = unwind, .redo = redo, .vec_op = ir_vec_checked};
 
 /* ---- run loop ---- */
 
@@ -329,6 +338,8 @@ static bool run_once(struct vcpu *v)
         v->redo = false;
         cpu->hflags |= HF_ONE;
     }
+    if (unlikely(cpu->debug) && !cpu_debug_before(cpu))
+        return true;
     bool stepping = cpu->hflags & HF_TF;
     struct tblock *t = find_block(v);
     if (!t) {
@@ -345,8 +356,8 @@ static bool run_once(struct vcpu *v)
     v->running = NULL;
     v->at = NULL;
     cpu_one_done(cpu);
-    if (stepping)
-        cpu_single_step(cpu);
+    if (unlikely(stepping || cpu->debug & DBG_HITS))
+        cpu_debug_after(cpu, stepping);
     return true;
 }
 
@@ -357,6 +368,7 @@ static void interp_run(struct cpu *cpu)
     if (_setjmp(v->unwind)) {
         v->running = NULL;
         v->at = NULL;
+        cpu_unwound(cpu);
         cpu_one_done(cpu);
     }
     while (run_once(v))

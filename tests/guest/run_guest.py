@@ -24,6 +24,7 @@ STACK = ("a non-canonical address through RSP or RBP is #SS(0) (SDM vol. 2, exce
          "instruction in 64-bit mode); TCG raises #GP")
 MSR = "reserved bits, bad values and unknown MSRs are #GP(0) (SDM vol. 2B RDMSR, WRMSR); TCG ignores"
 IDT16 = ("error codes hold the vector * 8 (SDM vol. 3A 6.13); TCG puts in vector * 16 in long mode")
+RF1 = "RF lasts for one instruction, and is set between two elements (SDM vol. 3B 17.3.1.1)"
 RF = "faults push RF = 1 (SDM vol. 3B 17.3.1.1); TCG does not"
 LIMITS = "segment limits and types (SDM vol. 3A 5.3, 5.5) are not checked by TCG"
 SIMD = "unmasked SIMD exceptions (SDM vol. 1 11.5) are not in TCG"
@@ -38,6 +39,29 @@ QEMU_WRONG = {
         "not canonical, RBP": STACK, "not canonical, RSP": STACK, "push, not canonical": STACK,
         "CR4.PCIDE where there is none": "a reserved bit of CR4 is #GP(0) (SDM vol. 3A 2.5); "
                                          "QEMU drops it silently",
+    },
+    "debug64": {
+        "INT n clears RF before it pushes": RF1,
+        "REP STOS": RF1 + "; between two elements TCG forgets it",
+        "in the middle RF is pushed": RF1, "step in REP pushes RF": RF1,
+        "right after MOV SS": "no debug exception between MOV SS and the end of the next instruction "
+                              "(SDM vol. 3A 6.8.3); TCG holds off interrupts only",
+        "MOV SS from watched memory: after the next": "the same",
+        "data, lengths and offsets*": "any byte of an access counts (SDM vol. 3B 17.2.5); TCG does not "
+                                     "look at the second page of an access",
+        "address bits that the length masks": "the length masks address bits (SDM vol. 3B 17.2.5); not "
+                                              "in TCG",
+        "REP STOSQ, the last element": "data breakpoints are traps: RIP is behind the instruction (SDM "
+                                       "vol. 3B 17.3.1.2)",
+        "REP OUTSB: each": "the same",
+        "step and data": "one instruction's conditions are one exception (SDM vol. 3B 17.2.3); TCG "
+                         "raises two",
+        "then a step alone": "the same",
+        "BTF: *": "branch steps (SDM vol. 3B 17.4.2) are not in TCG",
+        "DR7: bits that are always clear": "reserved bits (SDM vol. 3B figure 17-1)",
+        "DR5 is DR7": "follows from it",
+        "DR7.GD": "a MOV of a debug register with DR7.GD is #DB (SDM vol. 3B 17.2.4); not in TCG",
+        "its fault pushes RF": "the same", "ICEBP clears GD": "the same",
     },
     "except64": {
         "#UD LOCK MOV": "MOV cannot be locked (SDM vol. 2A LOCK); TCG ignores the prefix",

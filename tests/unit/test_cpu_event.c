@@ -585,7 +585,7 @@ START_TEST(test_single_step)
     set_gate(1, DT_INTR32, 0, S_CODE0, 0x1000, 0);
     cpu_set_eflags(cpu, FL_TF);
     cpu->rip = CODE_AT + 1;
-    cpu_single_step(cpu);
+    cpu_debug_after(cpu, true);
     ck_assert_int_eq(cpu->exc_vector, EXC_DB);
     ck_assert(cpu_service(cpu));
     ck_assert_uint_eq(cpu->dr[6] & 0x4000, 0x4000);
@@ -595,9 +595,10 @@ START_TEST(test_single_step)
     /* MOV SS holds the trap off for one instruction. */
     cpu_set_eflags(cpu, FL_TF);
     ck_runs(helper_load_seg, SEG_SS, S_DATA0, 0x50, 0);
-    cpu_single_step(cpu);
+    cpu_debug_after(cpu, true);
     ck_assert_int_eq(cpu->exc_vector, -1);
-    cpu_single_step(cpu);
+    ck_assert(cpu_debug_before(cpu));
+    cpu_debug_after(cpu, true);
     ck_assert_int_eq(cpu->exc_vector, EXC_DB);
 }
 END_TEST
