@@ -19,7 +19,7 @@
  *  - Ibs is the manual's "sIb": an 8-bit immediate sign-extended to the operand size.  Ib2 is
  *    ENTER's second immediate.
  *  - x is 16 bytes, or 32 with VEX.L, and ss/sd/d/q after V, H, W and U name the bytes accessed, so
- *    that one letter serves ps, pd and dq; dq is always 16 and qq always 32 bytes.  xh, xq, xe:
+ *    that one letter serves ps, pd and dq; dq is always 16 bytes.  xh, xq, xe:
  *    half, a quarter, an eighth of x.  n is 4 bytes, or 8 in 64-bit mode, whatever the prefixes.
  *  - RvMw (and the like): register of the first size, memory of the second.
  *  - Gz of LES/LDS, Ez of MOVSXD: as v, without the 64-bit size.
@@ -52,7 +52,7 @@ enum method {
 
 /* Operand sizes by the operand size attribute (16, 32, 64). */
 enum size_code {
-    S_0, S_b, S_w, S_d, S_q, S_dq, S_qq, S_t, S_v, S_z, S_y, S_p, S_a, S_env, S_fsave, S_fx,
+    S_0, S_b, S_w, S_d, S_q, S_dq, S_t, S_v, S_z, S_y, S_p, S_a, S_env, S_fsave, S_fx,
     S_BY_MODE, /* sizes from here on follow the mode, not the operand size */
     S_n = S_BY_MODE, S_s,
     S_BY_L, /* and from here on VEX.L: 128, 256 */
@@ -61,7 +61,7 @@ enum size_code {
 
 static const u16 size_table[][3] = {
     [S_b] = {1, 1, 1}, [S_w] = {2, 2, 2}, [S_d] = {4, 4, 4}, [S_q] = {8, 8, 8},
-    [S_dq] = {16, 16, 16}, [S_qq] = {32, 32, 32}, [S_t] = {10, 10, 10}, [S_v] = {2, 4, 8},
+    [S_dq] = {16, 16, 16}, [S_t] = {10, 10, 10}, [S_v] = {2, 4, 8},
     [S_z] = {2, 4, 4},
     [S_y] = {4, 4, 8}, [S_p] = {4, 6, 10}, [S_a] = {4, 8, 8}, [S_env] = {14, 28, 28},
     [S_fsave] = {94, 108, 108}, [S_fx] = {512, 512, 512}, [S_n] = {4, 4, 8}, [S_s] = {6, 6, 10},
@@ -94,9 +94,9 @@ static const u16 size_table[][3] = {
     X(Vd, V, d, d) X(Vq, V, q, q) X(Vss, V, d, d) X(Vsd, V, q, q) X(Vx, V, x, x)                \
     X(Ww, W, w, w) X(Wd, W, d, d) X(Wq, W, q, q) X(Wss, W, d, d) X(Wsd, W, q, q) X(Wx, W, x, x) \
     X(Uq, W, q, q) X(Ux, W, x, x) X(UxMd, W, x, d) X(STi, STI, t, t)                            \
-    X(Vdq, V, dq, dq) X(Vqq, V, qq, qq) X(Hdq, H, dq, dq) X(Hx, H, x, x) X(Hq, H, q, q)         \
-    X(Hss, H, d, d) X(Hsd, H, q, q) X(Wdq, W, dq, dq) X(Wxh, W, x, xh) X(Wxq, W, x, xq)         \
-    X(Wxe, W, x, xe) X(Udq, W, dq, dq) X(UdqMb, W, dq, b) X(UdqMw, W, dq, w)                    \
+    X(Vdq, V, dq, dq) X(Hdq, H, dq, dq) X(Hx, H, x, x)                       \
+    X(Hss, H, d, d) X(Hsd, H, q, q) X(Wdq, W, dq, dq) X(Wxh, W, dq, xh) X(Wxq, W, dq, xq)       \
+    X(Wxe, W, dq, xe) X(Udq, W, dq, dq) X(UdqMb, W, dq, b) X(UdqMw, W, dq, w)                    \
     X(UdqMd, W, dq, d) X(UdqMq, W, dq, q) X(Mdq, M, dq, dq) X(Lx, L, x, x) X(By, B, y, y)       \
     X(MVd, VSIB, d, d) X(MVq, VSIB, q, q)
 
@@ -235,13 +235,19 @@ struct row {
 
 /* VEX: packed single and double; all four formats; integers, whose 256-bit form is AVX2; the same
  * with no other prefix. */
-#define VFP2(o, op, isa)                                                                \
-    AT(o, PFX(V(op##ps, (Vx, Hx, Wx), isa, NONE, 0), V(op##pd, (Vx, Hx, Wx), isa, NONE, 0), UD, UD))
+#define VFP2(o, op)                                                                     \
+    AT(o, PFX(V(op##ps, (Vx, Hx, Wx), AVX, NONE, 0), V(op##pd, (Vx, Hx, Wx), AVX, NONE, 0), UD, UD))
 #define VFP4(o, op)                                                                     \
     AT(o, PFX(V(op##ps, (Vx, Hx, Wx), AVX, NONE, 0), V(op##pd, (Vx, Hx, Wx), AVX, NONE, 0), \
               V(op##ss, (Vss, Hdq, Wss), AVX, NONE, 0), V(op##sd, (Vsd, Hdq, Wsd), AVX, NONE, 0)))
 #define VINT(op, ops) VEXL(V(op, ops, AVX, NONE, 0), V(op, ops, AVX2, NONE, 0))
 #define VP(o, op) ONLY66(o, VINT(op, (Vx, Hx, Wx)))
+#define VSHIFT(op) PFX(UD, VINT(op, (Hx, Ux, Ib)), UD, UD)
+#define FMA_PACKED(o, op)                                                               \
+    ONLY66(o, VEXW(V(op##ps, (Vx, Hx, Wx), FMA, NONE, 0), V(op##pd, (Vx, Hx, Wx), FMA, NONE, 0)))
+#define FMA_SCALAR(o, op)                                                               \
+    ONLY66(o, VEXW(V(op##ss, (Vss, Hss, Wss), FMA, NONE, 0),                            \
+                   V(op##sd, (Vsd, Hsd, Wsd), FMA, NONE, 0)))
 
 #define LIST(...) __VA_ARGS__
 #define OPERAND_TEXT(...) __VA_OPT__(" " #__VA_ARGS__)

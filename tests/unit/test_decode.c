@@ -104,6 +104,9 @@ static struct alias {
     {"fneni", "feni8087_nop", "SDM vol. 3B 23.18.9: FENI is a no-operation since the 80387", 0},
     {"fndisi", "fdisi8087_nop", "SDM vol. 3B 23.18.9: likewise FDISI", 0},
     {"movabs", "mov", "SDM MOV: moffs form; Capstone drops the AT&T spelling when 67 is given", 0},
+    {"vcvtpd2ps", "vcvtpd2psx", "SDM VCVTPD2PS; the x is AT&T's", 0},
+    {"vcvtpd2dq", "vcvtpd2dqx", "SDM VCVTPD2DQ; the x is AT&T's", 0},
+    {"vcvttpd2dq", "vcvttpd2dqx", "SDM VCVTTPD2DQ; the x is AT&T's", 0},
     {"movq", "movd", "SDM MOVD/MOVQ: REX.W 0F 6E and 0F 7E are MOVQ", 0},
 };
 
@@ -185,6 +188,20 @@ static bool gather_rules(const struct pair *q)
     unsigned index = (b[5] >> 3 & 7) | (b[1] & 0x40 ? 0 : top);
     unsigned mask = (~b[2] >> 3 & 7) | (b[2] & 0x40 ? 0 : top);
     return (b[4] & 7) != 4 || q->in.addrsize == 2 || reg == index || reg == mask || index == mask;
+}
+
+/* VEX.W of the moves between general and vector registers. */
+static bool vex_w_legacy_mode(const struct pair *q)
+{
+    return q->in.vex && q->mode != 64 && q->in.len == q->their_len &&
+           ((!strcmp(q->ours, "vpextrd") && !strcmp(q->theirs, "vpextrq")) ||
+            (!strcmp(q->ours, "vpinsrd") && !strcmp(q->theirs, "vpinsrq")) ||
+            (!strcmp(q->ours, "vmovd") && !strcmp(q->theirs, "vmovq")));
+}
+
+static bool broadcasti128(const struct pair *q)
+{
+    return theirs_bad(q) && !strcmp(q->ours, "vbroadcasti128");
 }
 
 /* Decodes the same with VEX.W (of the C4 form) the other way round. */
@@ -340,6 +357,8 @@ static struct exception {
     {evex_xop, "EVEX and XOP maps are not covered: 62 and 8F /1-7 are #UD", 0},
     {vex_prefixed, "SDM vol. 2A 2.3.2, 2.3.3: 66, F2, F3, LOCK or REX before VEX is #UD", 0},
     {gather_rules, "SDM vol. 2, VGATHERDPS: needs a SIB byte and three different registers", 0},
+    {vex_w_legacy_mode, "SDM vol. 2, VPEXTRQ: outside 64-bit mode VEX.W1 is like W0", 0},
+    {broadcasti128, "SDM vol. 2, VBROADCAST: VEX.256.66.0F38.W0 5A, missing in Capstone", 0},
     {vex_w, "SDM vol. 2, the rows that say W0: #UD with VEX.W; Capstone ignores it there", 0},
     {vex_not_covered, "VEX instructions that have no row are #UD", 0},
     {other_extension, "extensions outside the covered maps are #UD", 0},
