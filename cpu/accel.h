@@ -10,6 +10,7 @@ typedef void (*print_fn)(void *opaque, const char *fmt, ...);
 struct accel_options {
     u64 code_bytes; /* code cache, 0 for the default */
     bool verify_ir; /* run the IR verifier between passes (tests, debug builds) */
+    bool plain_host; /* use no more of the host's instruction sets than the engine needs (tests) */
     bool perf_map;  /* name emitted code for Linux's perf, in /tmp/perf-PID.map */
 };
 

@@ -4,6 +4,7 @@
  * Left out: performance counters, CET, protection keys.
  */
 #include "base/log.h"
+#include "cpu/simd.h"
 #include "cpu/system.h"
 
 /* ---- paging and modes ---- */
@@ -446,14 +447,19 @@ u64 helper_wrfsbase(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 
 /* ---- extended control registers ---- */
 
+/* SDM vol. 2D XGETBV: index 1 gives what is in use, where MXCSR counts as SSE state. */
 u64 helper_xgetbv(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
+    u32 index = (u32)cpu->gpr[RCX];
+    u64 v = cpu->xcr0;
     if (!(cpu->cr4 & CR4_OSXSAVE))
         cpu_raise(cpu, EXC_UD);
-    if ((u32)cpu->gpr[RCX]) /* index 1 is a feature of its own, which no model has */
+    if (index > 1 || (index && !cpu_has_feature(cpu, FEAT_XGETBV1)))
         gp0(cpu);
-    cpu->gpr[RAX] = (u32)cpu->xcr0;
-    cpu->gpr[RDX] = cpu->xcr0 >> 32;
+    if (index)
+        v &= cpu_xinuse(cpu) | (cpu->mxcsr != MXCSR_RESET ? 2 : 0);
+    cpu->gpr[RAX] = (u32)v;
+    cpu->gpr[RDX] = v >> 32;
     return 0;
 }
 

@@ -50,7 +50,7 @@ static const struct feature features[] = {
     {"ss", W_1_EDX, 27, ISA_COUNT, true},
 
     {"sse3", W_1_ECX, 0, ISA_SSE3, true},
-    {"pclmulqdq", W_1_ECX, 1, ISA_PCLMUL, false},
+    {"pclmulqdq", W_1_ECX, 1, ISA_PCLMUL, true},
     {"monitor", W_1_ECX, 3, ISA_MONITOR, false},
     {"vmx", W_1_ECX, 5, ISA_COUNT, false},
     {"ssse3", W_1_ECX, 9, ISA_SSSE3, true},
@@ -63,7 +63,7 @@ static const struct feature features[] = {
     {"movbe", W_1_ECX, 22, ISA_MOVBE, true},
     {"popcnt", W_1_ECX, 23, ISA_POPCNT, true},
     {"tsc-deadline", W_1_ECX, 24, ISA_COUNT, true},
-    {"aes", W_1_ECX, 25, ISA_AES, false},
+    {"aes", W_1_ECX, 25, ISA_AES, true},
     {"xsave", W_1_ECX, 26, ISA_XSAVE, true},
     {"avx", W_1_ECX, 28, ISA_AVX, false},
     {"f16c", W_1_ECX, 29, ISA_F16C, false},
@@ -79,14 +79,14 @@ static const struct feature features[] = {
     {"erms", W_7_EBX, 9, ISA_COUNT, true},
     {"invpcid", W_7_EBX, 10, ISA_INVPCID, true},
     {"rdseed", W_7_EBX, 18, ISA_RDSEED, true},
-    {"adx", W_7_EBX, 19, ISA_ADX, false},
+    {"adx", W_7_EBX, 19, ISA_ADX, true},
     {"smap", W_7_EBX, 20, ISA_SMAP, true},
     {"clflushopt", W_7_EBX, 23, ISA_CLFLUSHOPT, true},
     {"clwb", W_7_EBX, 24, ISA_CLWB, true},
-    {"sha-ni", W_7_EBX, 29, ISA_SHA, false},
+    {"sha-ni", W_7_EBX, 29, ISA_SHA, true},
     {"umip", W_7_ECX, 2, ISA_COUNT, true},
     {"pku", W_7_ECX, 3, ISA_COUNT, false},
-    {"gfni", W_7_ECX, 8, ISA_GFNI, false},
+    {"gfni", W_7_ECX, 8, ISA_GFNI, true},
     {"vaes", W_7_ECX, 9, ISA_VAES, false},
     {"vpclmulqdq", W_7_ECX, 10, ISA_VPCLMUL, false},
     {"la57", W_7_ECX, 16, ISA_COUNT, false},
@@ -95,6 +95,8 @@ static const struct feature features[] = {
     {"arch-capabilities", W_7_EDX, 29, ISA_COUNT, true},
     {"xsaveopt", W_D1_EAX, 0, ISA_XSAVEOPT, true},
     {"xsavec", W_D1_EAX, 1, ISA_XSAVEC, true},
+    {"xgetbv1", W_D1_EAX, 2, ISA_COUNT, true},
+    {"xsaves", W_D1_EAX, 3, ISA_XSAVES, true},
 
     {"syscall", W_E1_EDX, 11, ISA_SYSCALL, true},
     {"nx", W_E1_EDX, 20, ISA_COUNT, true},
@@ -104,9 +106,10 @@ static const struct feature features[] = {
     {"lahf-lm", W_E1_ECX, 0, ISA_LAHF64, true},
     {"svm", W_E1_ECX, 2, ISA_COUNT, false},
     {"abm", W_E1_ECX, 5, ISA_LZCNT, true},
-    {"sse4a", W_E1_ECX, 6, ISA_SSE4A, false},
+    {"sse4a", W_E1_ECX, 6, ISA_SSE4A, true},
     {"3dnowprefetch", W_E1_ECX, 8, ISA_3DNOWPREFETCH, true},
     {"invtsc", W_E7_EDX, 8, ISA_COUNT, true},
+    {"wbnoinvd", W_E8_EBX, 9, ISA_COUNT, true},
     {"amd-ssb-no", W_E8_EBX, 26, ISA_COUNT, true},
 };
 
@@ -141,15 +144,17 @@ static const struct cpu_model models[] = {
         .family = 6, .model = 143, .stepping = 8, .level = 0x16, .xlevel = 0x80000008,
         .words = {
             [W_1_EDX] = PLAIN_1_EDX | ED(27),
-            [W_1_ECX] = ED(0) | ED(9) | ED(13) | ED(17) | ED(19) | ED(20) | ED(21) | ED(22) |
-                        ED(23) | ED(24) | ED(26) | ED(30) | ED(31),
-            [W_7_EBX] = ED(0) | ED(1) | ED(7) | ED(9) | ED(10) | ED(18) | ED(20) | ED(23) | ED(24),
-            [W_7_ECX] = ED(2) | ED(22),
+            [W_1_ECX] = ED(0) | ED(1) | ED(9) | ED(13) | ED(17) | ED(19) | ED(20) | ED(21) |
+                        ED(22) | ED(23) | ED(24) | ED(25) | ED(26) | ED(30) | ED(31),
+            [W_7_EBX] = ED(0) | ED(1) | ED(7) | ED(9) | ED(10) | ED(18) | ED(19) | ED(20) | ED(23) |
+                        ED(24) | ED(29),
+            [W_7_ECX] = ED(2) | ED(8) | ED(22),
             [W_7_EDX] = ED(26) | ED(29),
-            [W_D1_EAX] = ED(0) | ED(1),
+            [W_D1_EAX] = ED(0) | ED(1) | ED(2) | ED(3),
             [W_E1_EDX] = ED(11) | ED(20) | ED(26) | ED(27) | ED(29),
-            [W_E1_ECX] = ED(0) | ED(5) | ED(8),
+            [W_E1_ECX] = ED(0) | ED(5) | ED(6) | ED(8),
             [W_E7_EDX] = ED(8),
+            [W_E8_EBX] = ED(9),
         },
     },
 };
@@ -210,6 +215,7 @@ static void settle(struct cpu_model *m)
         {W_1_ECX, 26, W_1_EDX, 24}, {W_E1_EDX, 29, W_1_EDX, 6}, {W_E1_EDX, 26, W_E1_EDX, 29},
         {W_1_ECX, 17, W_E1_EDX, 29}, {W_7_EBX, 10, W_1_ECX, 17}, {W_7_EBX, 0, W_E1_EDX, 29},
         {W_D1_EAX, 0, W_1_ECX, 26}, {W_D1_EAX, 1, W_1_ECX, 26},
+        {W_D1_EAX, 2, W_1_ECX, 26}, {W_D1_EAX, 3, W_D1_EAX, 1},
     };
     for (size_t i = 0; i < ARRAY_SIZE(needs); i++) {
         if (!word_has(m, needs[i].need_word, needs[i].need_bit))
@@ -291,6 +297,7 @@ bool cpu_has_feature(const struct cpu *cpu, enum cpu_feature feature)
         [FEAT_SPEC_CTRL] = {W_7_EDX, 26}, [FEAT_ARCH_CAPABILITIES] = {W_7_EDX, 29},
         [FEAT_MTRR] = {W_1_EDX, 12}, [FEAT_MCA] = {W_1_EDX, 14}, [FEAT_PAT] = {W_1_EDX, 16},
         [FEAT_1G_PAGES] = {W_E1_EDX, 26},
+        [FEAT_XGETBV1] = {W_D1_EAX, 2},
     };
     return word_has(cpu->model, where[feature].word, where[feature].bit);
 }

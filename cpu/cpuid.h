@@ -23,7 +23,7 @@ bool cpu_has(const struct cpu *cpu, enum isa isa);
 enum cpu_feature {
     FEAT_DE, FEAT_PSE, FEAT_TSC, FEAT_PAE, FEAT_MCE, FEAT_PGE, FEAT_PCID, FEAT_X2APIC,
     FEAT_TSC_DEADLINE, FEAT_TSC_ADJUST, FEAT_SMEP, FEAT_UMIP, FEAT_NX, FEAT_SPEC_CTRL,
-    FEAT_ARCH_CAPABILITIES, FEAT_MTRR, FEAT_MCA, FEAT_PAT, FEAT_1G_PAGES,
+    FEAT_ARCH_CAPABILITIES, FEAT_MTRR, FEAT_MCA, FEAT_PAT, FEAT_1G_PAGES, FEAT_XGETBV1,
 };
 bool cpu_has_feature(const struct cpu *cpu, enum cpu_feature feature);
 

@@ -165,6 +165,8 @@ struct row {
 #define FLAGS_ZCNT RWU(0, FL_ARITH, FL_ARITH & ~FL_CZ)
 #define FLAGS_STRING RWU(FL_DF, 0, 0)
 #define FLAGS_STRCMP RWU(FL_DF | FL_ARITH, FL_ARITH, 0) /* REP with a count of 0 changes none */
+#define FLAGS_ADCX RWU(FL_CF, FL_CF, 0)
+#define FLAGS_ADOX RWU(FL_OF, FL_OF, 0)
 #define FLAGS_CF RWU(0, FL_CF, 0)
 #define FLAGS_ZF RWU(0, FL_ZF, 0)
 #define FLAGS_IF RWU(0, FL_IF, 0)

@@ -6,11 +6,12 @@
  * FIP, FDP and FOP are written as AMD processors do: those of the last instruction while an
  * unmasked exception is pending, else zero (APM vol. 2, 11.4.4); so that nothing has to keep them
  * exact between.  FNSTENV and FNSAVE always store them.  Left out: the fast form of FXSAVE
- * (EFER.FFXSR), supervisor state (XSAVES).
+ * (EFER.FFXSR), supervisor components (IA32_XSS is 0), which makes XSAVES the XSAVEC of CPL 0.
  */
 #include "cpu/cpu.h"
 #include "cpu/helpers.h"
 #include "cpu/simd.h"
+#include "cpu/system.h"
 #include "cpu/x87.h"
 
 enum {
@@ -138,10 +139,12 @@ u64 helper_fxrstor(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 
 /* ---- XSAVE ---- */
 
-static void check_xsave(struct cpu *cpu, u64 la)
+static void check_xsave(struct cpu *cpu, u64 la, bool supervisor)
 {
     if (!(cpu->cr4 & CR4_OSXSAVE))
         cpu_raise(cpu, EXC_UD);
+    if (supervisor && cpu->cpl)
+        cpu_raise_error(cpu, EXC_GP, 0);
     if (cpu->cr0 & CR0_TS)
         cpu_raise(cpu, EXC_NM);
     check_aligned(cpu, la, 64);
@@ -154,8 +157,7 @@ static u64 requested(const struct cpu *cpu)
     return mask & cpu->xcr0 & XS_KNOWN;
 }
 
-/* Components that are not in their initial state (SDM vol. 1, 13.6). */
-static u64 in_use(const struct cpu *cpu)
+u64 cpu_xinuse(const struct cpu *cpu)
 {
     const struct x87 *x = &cpu->x87;
     u64 v = 0, any = 0;
@@ -187,7 +189,7 @@ static void load_avx(struct cpu *cpu, u64 la)
         memcpy(cpu->xmm[i].b + 16, image + 16 * i, 16);
 }
 
-enum { FORM_WIDE = 1, FORM_OPT = 2, FORM_COMPACT = 4 };
+enum { FORM_WIDE = 1, FORM_OPT = 2, FORM_COMPACT = 4, FORM_SUPERVISOR = 8 };
 
 static void store_components(struct cpu *cpu, u64 la, u64 which, bool mxcsr, bool wide)
 {
@@ -213,8 +215,8 @@ static void store_components(struct cpu *cpu, u64 la, u64 which, bool mxcsr, boo
 
 u64 helper_xsave(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
-    check_xsave(cpu, a);
-    u64 rfbm = requested(cpu), used = in_use(cpu), which = rfbm;
+    check_xsave(cpu, a, b & FORM_SUPERVISOR);
+    u64 rfbm = requested(cpu), used = cpu_xinuse(cpu), which = rfbm;
     bool mxcsr = rfbm & (XS_SSE | XS_AVX);
     if (b & FORM_COMPACT) {
         /* MXCSR counts as part of SSE here (13.10). */
@@ -240,15 +242,15 @@ u64 helper_xsave(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 }
 
 /* The header's rules (SDM vol. 1, 13.8); raises #GP. */
-static void check_header(struct cpu *cpu, const u8 header[64])
+static void check_header(struct cpu *cpu, const u8 header[64], bool supervisor)
 {
     u64 bv = load_le(header, 8), comp = load_le(header + 8, 8);
-    bool bad;
+    bool bad = supervisor && !(comp & XCOMP_COMPACT);
     if (comp & XCOMP_COMPACT) {
         u64 named = comp & ~XCOMP_COMPACT;
-        bad = (named & ~cpu->xcr0) || (bv & ~named);
+        bad |= (named & ~cpu->xcr0) || (bv & ~named);
     } else {
-        bad = comp || (bv & ~cpu->xcr0);
+        bad |= comp || (bv & ~cpu->xcr0);
     }
     unsigned first = comp & XCOMP_COMPACT ? 16 : 8, last = comp & XCOMP_COMPACT ? 64 : 24;
     for (unsigned i = first; i < last; i++)
@@ -274,9 +276,9 @@ static void reset_component(struct cpu *cpu, u64 which)
 u64 helper_xrstor(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     u8 legacy[LEGACY_BYTES], header[64];
-    check_xsave(cpu, a);
+    check_xsave(cpu, a, b & FORM_SUPERVISOR);
     cpu_load_bytes(cpu, a + OFF_HEADER, header, 64);
-    check_header(cpu, header);
+    check_header(cpu, header, b & FORM_SUPERVISOR);
     u64 rfbm = requested(cpu), bv = load_le(header, 8), load = rfbm & bv;
     bool compact = load_le(header + 8, 8) & XCOMP_COMPACT;
     unsigned legacy_len = OFF_XMM + 16 * xmm_count(cpu);

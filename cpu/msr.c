@@ -17,7 +17,7 @@ enum {
     MSR_MCG_STATUS, MSR_MCG_CTL, MSR_PERF_STATUS = 0x198, MSR_MISC_ENABLE = 0x1a0,
     MSR_DEBUGCTL = 0x1d9, MSR_MTRR_PHYS = 0x200, MSR_MTRR_FIX64K = 0x250, MSR_MTRR_FIX16K = 0x258,
     MSR_MTRR_FIX4K = 0x268, MSR_PAT = 0x277, MSR_MTRR_DEF_TYPE = 0x2ff, MSR_MC0 = 0x400,
-    MSR_TSC_DEADLINE = 0x6e0, MSR_X2APIC = 0x800, MSR_X2APIC_END = 0x8ff,
+    MSR_TSC_DEADLINE = 0x6e0, MSR_XSS = 0xda0, MSR_X2APIC = 0x800, MSR_X2APIC_END = 0x8ff,
     MSR_EFER = 0xc0000080, MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK,
     MSR_FS_BASE = 0xc0000100, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_TSC_AUX,
 };
@@ -75,7 +75,7 @@ static void write_tsc_adjust(struct cpu *cpu, u64 v)
 /* ---- plain registers: a field, who has it, what may be written ---- */
 
 enum { M_RO = 1, M_CANON = 2, M_AMD = 4, M_INTEL = 8, M_LM = 16, M_SEP = 32, M_SYSCALL = 64,
-       M_RDTSCP = 128, M_SPEC = 256, M_MTRR = 512, M_MCA = 1024, M_TSC_ADJUST = 2048 };
+       M_RDTSCP = 128, M_SPEC = 256, M_MTRR = 512, M_MCA = 1024, M_XSAVES = 2048 };
 
 struct msr_row {
     u32 msr;
@@ -104,6 +104,7 @@ static const struct msr_row rows[] = {
     {MSR_PERF_STATUS, NO_FIELD, M_RO | M_INTEL, 0, 0x10ull << 32 | 0x1900},
     {MSR_MISC_ENABLE, AT(misc_enable), M_INTEL, 0x4401c51889, 0},
     {MSR_DEBUGCTL, AT(debugctl), 0, 3, 0}, /* LBR and BTF */
+    {MSR_XSS, NO_FIELD, M_XSAVES, 0, 0}, /* no supervisor components */
     {MSR_STAR, AT(star), M_SYSCALL, ~0ull, 0},
     {MSR_LSTAR, AT(lstar), M_LM | M_CANON, ~0ull, 0},
     {MSR_CSTAR, AT(cstar), M_LM | M_CANON, ~0ull, 0},
@@ -136,6 +137,7 @@ static bool row_exists(const struct cpu *cpu, u32 flags)
              ((flags & M_RDTSCP) && !cpu_has(cpu, ISA_RDTSCP) && !cpu_has(cpu, ISA_RDPID)) ||
              ((flags & M_SPEC) && !cpu_has_feature(cpu, FEAT_SPEC_CTRL)) ||
              ((flags & M_MTRR) && !cpu_has_feature(cpu, FEAT_MTRR)) ||
+             ((flags & M_XSAVES) && !cpu_has(cpu, ISA_XSAVES)) ||
              ((flags & M_MCA) && !cpu_has_feature(cpu, FEAT_MCA)));
 }
 

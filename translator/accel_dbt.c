@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "translator/ir_eval_vec.h"
+#include "translator/ir_vec.h"
 #include "translator/x64/x64_engine.h"
 
 #define DEFAULT_CODE_BYTES (256ull << 20)
@@ -101,6 +102,7 @@ static bool select_block(struct x64_vcpu *v, struct x64_block *b)
     s->block = b;
     s->avx = e->avx;
     s->lzcnt = e->lzcnt;
+    s->levels = e->levels;
     s->chain = (v->ir.hflags & HF_CSFLAT) && !(v->ir.hflags & (HF_ONE | HF_TF));
     s->buf = (struct x64_buf){rw, rw + e->block_code, (s64)(e->code.rx - e->code.rw)};
     b->rw = rw;
@@ -311,8 +313,9 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     e->bus = bus;
     e->block_code = MAX_BLOCK_CODE;
     e->verify = options->verify_ir;
-    e->avx = __builtin_cpu_supports("avx");
-    e->lzcnt = host_has_lzcnt();
+    e->avx = !options->plain_host && __builtin_cpu_supports("avx");
+    e->lzcnt = !options->plain_host && host_has_lzcnt();
+    e->levels = vec_host_levels() & (options->plain_host ? (2u << VL_SSE42) - 1 : ~0u);
     if (!x64_link_init(e) || !codebuf_init(&e->code, size)) {
         dbt_destroy(e);
         return NULL;
@@ -368,6 +371,7 @@ static void dbt_detach(struct cpu *cpu)
     X(addr_folds, "additions folded into addresses")                                               \
     X(rmw_fused, "stores that share the check of their load")                                      \
     X(spills, "values spilled")                                                                    \
+    X(vec_calls, "vector ops left to C, for want of a host instruction")                           \
     X(chains, "exits chained to their successor")                                                  \
     X(unchains, "exits unchained")                                                                 \
     X(exits, "returns to the run loop")                                                            \

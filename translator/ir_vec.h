@@ -34,10 +34,17 @@ enum vec_key { VK_ONE, VK_W, VK_AUX };
 enum {
     VI_COMM = 1 << 0, /* a and b may change places */
     VI_TINY = 1 << 1, /* the result can be denormal by rounding: underflow is possible */
+    VI_LEGACY = 1 << 2, /* has no VEX form */
+    VI_VEX_W = 1 << 3,  /* the VEX form needs W */
 };
 
-/* Instruction-set level of the host, ascending. */
-enum vec_level { VL_SSE2, VL_SSE3, VL_SSSE3, VL_SSE41, VL_SSE42 };
+/* Instruction sets of the host. */
+enum vec_level {
+    VL_SSE2, VL_SSE3, VL_SSSE3, VL_SSE41, VL_SSE42, VL_AES, VL_PCLMUL, VL_SHA, VL_GFNI,
+};
+
+/* What this host has: a bit for each VL_; 0 on others than x86-64. */
+u32 vec_host_levels(void);
 
 /* A host opcode: mandatory prefix (0, 66, F2, F3), map (1: 0F, 2: 0F 38, 3: 0F 3A), byte. */
 struct vec_opcode {

@@ -7,6 +7,7 @@
 #include "translator/ir_vec.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 
 /* The bytes of an opcode constant, most significant first. */
 #define OPC_BYTES(o)                                                                               \
@@ -94,15 +95,29 @@ struct host_op {
                      : OPERANDS(h)                                                                 \
                      : CLOBBERS)
 
+u32 vec_host_levels(void)
+{
+    static const struct { u8 level; u16 leaf, reg, bit; } others[] = {
+        {VL_SSE3, 1, 2, 0}, {VL_SSSE3, 1, 2, 9}, {VL_SSE41, 1, 2, 19}, {VL_SSE42, 1, 2, 20},
+        {VL_AES, 1, 2, 25}, {VL_PCLMUL, 1, 2, 1}, {VL_SHA, 7, 1, 29}, {VL_GFNI, 7, 2, 8},
+    };
+    u32 levels = 1u << VL_SSE2;
+    for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
+        u32 r[4] = {0};
+        if (__get_cpuid_count(others[i].leaf, 0, &r[0], &r[1], &r[2], &r[3]) &&
+            r[others[i].reg] >> others[i].bit & 1)
+            levels |= 1u << others[i].level;
+    }
+    return levels;
+}
+
 static bool supported(enum vec_level level)
 {
-    switch (level) {
-    case VL_SSE2: return true;
-    case VL_SSE3: return __builtin_cpu_supports("sse3");
-    case VL_SSSE3: return __builtin_cpu_supports("ssse3");
-    case VL_SSE41: return __builtin_cpu_supports("sse4.1");
-    default: return __builtin_cpu_supports("sse4.2");
-    }
+    static u32 levels; /* the same whoever fills it in */
+    u32 have = __atomic_load_n(&levels, __ATOMIC_RELAXED);
+    if (!have)
+        __atomic_store_n(&levels, have = vec_host_levels(), __ATOMIC_RELAXED);
+    return have >> level & 1;
 }
 
 /* One case for each column that exists; columns without an opcode get keys that never occur. */
@@ -149,6 +164,11 @@ bool ir_vec_host(u32 *mxcsr, const struct ir_insn *in, const union ir_value *con
 }
 
 #else
+
+u32 vec_host_levels(void)
+{
+    return 0;
+}
 
 bool ir_vec_host(u32 *mxcsr, const struct ir_insn *in, const union ir_value *const args[4],
                  union ir_value *out)

@@ -128,10 +128,10 @@ ir_ref lift_next(struct lift *l);
 
 /* ---- lift functions, for the dispatch table in lift.c ---- */
 /* lift_int.c */
-lift_fn lift_alu, lift_incdec, lift_not, lift_neg, lift_mov, lift_movzx, lift_movsx, lift_lea,
-    lift_xchg, lift_xadd, lift_cmpxchg, lift_cmpxchg8b, lift_cmpxchg16b, lift_bswap, lift_movbe,
-    lift_cbw, lift_cwd, lift_cmov, lift_set, lift_nop, lift_xlat, lift_crc32, lift_mul, lift_imul,
-    lift_div, lift_bcd;
+lift_fn lift_alu, lift_adcx, lift_incdec, lift_not, lift_neg, lift_mov, lift_movzx, lift_movsx,
+    lift_lea, lift_xchg, lift_xadd, lift_cmpxchg, lift_cmpxchg8b, lift_cmpxchg16b, lift_bswap,
+    lift_movbe, lift_cbw, lift_cwd, lift_cmov, lift_set, lift_nop, lift_xlat, lift_crc32, lift_mul,
+    lift_imul, lift_div, lift_bcd;
 /* lift_bits.c */
 lift_fn lift_shift, lift_rotate, lift_rotate_carry, lift_double_shift, lift_bittest, lift_bitscan,
     lift_lzcnt, lift_popcnt, lift_lahf, lift_sahf, lift_flagop, lift_salc;

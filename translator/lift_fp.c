@@ -34,10 +34,7 @@ bool lift_unavailable(struct lift *l, unsigned unit)
 
 static bool lift_image(struct lift *l, const struct insn *in)
 {
-    bool wide = in->op == OP_fxsave64 || in->op == OP_fxrstor64 || in->op == OP_xsave64 ||
-                in->op == OP_xrstor64 || in->op == OP_xsaveopt64 || in->op == OP_xsavec64;
-    ir_ref addr = lift_linear(l, in, 255, in->op != OP_fxrstor && in->op != OP_xrstor);
-    unsigned form = wide;
+    unsigned form = 0; /* bit 0 is set below: the rows with REX.W */
     enum helper h;
     switch (in->op) {
     case OP_fxsave:
@@ -46,13 +43,19 @@ static bool lift_image(struct lift *l, const struct insn *in)
     case OP_fxrstor64: h = HELPER_fxrstor; break;
     case OP_xrstor:
     case OP_xrstor64: h = HELPER_xrstor; break;
+    case OP_xrstors:
+    case OP_xrstors64: h = HELPER_xrstor, form |= 8; break;
     case OP_xsaveopt:
     case OP_xsaveopt64: h = HELPER_xsave, form |= 2; break;
     case OP_xsavec:
     case OP_xsavec64: h = HELPER_xsave, form |= 4; break;
+    case OP_xsaves:
+    case OP_xsaves64: h = HELPER_xsave, form |= 4 | 8; break;
     default: h = HELPER_xsave; break;
     }
+    form |= (in->rex & 8) != 0;
     bool restores = h == HELPER_fxrstor || h == HELPER_xrstor;
+    ir_ref addr = lift_linear(l, in, 255, !restores);
     ir_call(l->ir, h, addr, lift_const(l, W64, form), restores ? lift_next(l) : 0, 0);
     if (restores) /* MXCSR may have changed the mode */
         lift_exit_lookup(l);
@@ -75,6 +78,10 @@ bool lift_fp(struct lift *l, const struct insn *in)
     case OP_xsaveopt64:
     case OP_xsavec:
     case OP_xsavec64:
+    case OP_xsaves:
+    case OP_xsaves64:
+    case OP_xrstors:
+    case OP_xrstors64:
         return lift_image(l, in);
     case OP_wait:
         ir_call(l->ir, HELPER_fwait, 0, 0, 0, 0);

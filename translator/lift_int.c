@@ -70,6 +70,19 @@ bool lift_alu(struct lift *l, const struct insn *in)
     return true;
 }
 
+/* ADCX, ADOX: two independent chains of carries, in CF and in OF. */
+bool lift_adcx(struct lift *l, const struct insn *in)
+{
+    bool overflow = in->op == OP_adox;
+    unsigned w = lift_opnd_width(in, 0);
+    ir_ref b = lift_read(l, in, 1), a = lift_read(l, in, 0), f = lift_getf(l);
+    ir_ref carry = ir_setcc(l->ir, overflow ? 0 : 2, f);
+    lift_write(l, in, 0, ir_3(l->ir, IR_adc, w, a, b, carry));
+    ir_ref out = ir_setcc(l->ir, 2, ir_3(l->ir, IR_fadc, w, a, b, carry));
+    lift_putf(l, lift_fbit(l, f, overflow ? FL_OF : FL_CF, out));
+    return true;
+}
+
 bool lift_incdec(struct lift *l, const struct insn *in)
 {
     bool inc = in->op == OP_inc;

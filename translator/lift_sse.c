@@ -1,4 +1,5 @@
-/* SSE to SSE4.2: one table row per mnemonic, most of them one vector op.
+/* SSE to SSE4.2, SSE4a, AES, PCLMULQDQ, SHA, GFNI: one table row per mnemonic, most of them one
+ * vector op.
  *
  * Touches the IR being built.  MMX forms of the same mnemonics are in lift_mmx.c.  Left out: the
  * string comparisons and MASKMOVDQU call helpers (cpu/simd.c); while a SIMD exception is unmasked
@@ -332,6 +333,61 @@ static bool lift_cvtsi2f(struct lift *l, const struct insn *in)
     return true;
 }
 
+/* ---- SSE4a ---- */
+
+/* Length and index of a bit field: an immediate each, or bits 0-5 and 8-13 of `from`. */
+struct field {
+    ir_ref length, index; /* W8, in 0..63; a length of 0 means 64 */
+};
+
+static struct field bit_field(struct lift *l, const struct insn *in, ir_ref from)
+{
+    if (!from)
+        return (struct field){lift_count(l, in->imm & 63), lift_count(l, in->imm2 & 63)};
+    ir_ref mask = lift_count(l, 63);
+    ir_ref high = ir_2(l->ir, IR_shr, W64, from, lift_count(l, 8));
+    return (struct field){ir_2(l->ir, IR_and, W8, ir_trunc(l->ir, W8, W64, from), mask),
+                          ir_2(l->ir, IR_and, W8, ir_trunc(l->ir, W8, W64, high), mask)};
+}
+
+/* As many ones as the field is long. */
+static ir_ref field_mask(struct lift *l, struct field f)
+{
+    ir_ref rest = ir_2(l->ir, IR_and, W8, ir_1(l->ir, IR_neg, W8, f.length), lift_count(l, 63));
+    return ir_2(l->ir, IR_shr, W64, lift_const(l, W64, ~0ull), rest);
+}
+
+static ir_ref low_qword(struct lift *l, ir_ref v)
+{
+    return ir_emit(l->ir, IR_ifromv, W64, 0, 0, v, 0, 0, 0);
+}
+
+/* The high qwords of the results are undefined (APM vol. 4); processors clear them. */
+static bool lift_extrq(struct lift *l, const struct insn *in)
+{
+    bool imm = in->operands == 3;
+    unsigned dst = in->opnd[0].reg;
+    struct field f = bit_field(l, in, imm ? 0 : low_qword(l, lift_vec(l, in, 1)));
+    ir_ref v = ir_2(l->ir, IR_shr, W64, low_qword(l, lift_getv(l, dst)), f.index);
+    lift_putv(l, dst, lift_from_int(l, W64, ir_2(l->ir, IR_and, W64, v, field_mask(l, f))));
+    return true;
+}
+
+static bool lift_insertq(struct lift *l, const struct insn *in)
+{
+    bool imm = in->operands == 4;
+    unsigned dst = in->opnd[0].reg;
+    ir_ref src = lift_vec(l, in, 1);
+    ir_ref where = imm ? 0 : lift_vop(l, IR_vextr, W64, 0, 1, src, 0);
+    struct field f = bit_field(l, in, where);
+    ir_ref mask = field_mask(l, f);
+    ir_ref v = ir_2(l->ir, IR_shl, W64, ir_2(l->ir, IR_and, W64, low_qword(l, src), mask), f.index);
+    ir_ref hole = ir_1(l->ir, IR_not, W64, ir_2(l->ir, IR_shl, W64, mask, f.index));
+    ir_ref old = ir_2(l->ir, IR_and, W64, low_qword(l, lift_getv(l, dst)), hole);
+    lift_putv(l, dst, lift_from_int(l, W64, ir_2(l->ir, IR_or, W64, old, v)));
+    return true;
+}
+
 /* ---- through helpers ---- */
 
 static bool lift_maskmovdqu(struct lift *l, const struct insn *in)
@@ -444,6 +500,17 @@ const struct sse_row sse_rows[OP_COUNT] = {
     FN(pextrb, lift_pextr), FN(pextrw, lift_pextr), FN(pextrd, lift_pextr), FN(pextrq, lift_pextr),
     FN(extractps, lift_pextr), FN(pinsrb, lift_pinsr), FN(pinsrw, lift_pinsr),
     FN(pinsrd, lift_pinsr), FN(pinsrq, lift_pinsr), FN(insertps, lift_insertps),
+    /* cryptography */
+    BIN(aesenc, aesenc, W128, 0), BIN(aesenclast, aesenclast, W128, 0),
+    BIN(aesdec, aesdec, W128, 0), BIN(aesdeclast, aesdeclast, W128, 0),
+    UN(aesimc, aesimc, W128, 0), UN(aeskeygenassist, aeskeygen, W128, 0),
+    BIN(pclmulqdq, clmul, W128, 0), BIN(sha1rnds4, sha1rnds, W128, 0),
+    BIN(sha1nexte, sha1next, W128, 0), BIN(sha1msg1, sha1msg1, W128, 0),
+    BIN(sha1msg2, sha1msg2, W128, 0), BIN(sha256msg1, sha256msg1, W128, 0),
+    BIN(sha256msg2, sha256msg2, W128, 0),
+    [OP_sha256rnds2] = {SSE_BLEND, W128, 0, IR_sha256rnds, 0, NULL},
+    BIN(gf2p8mulb, gfmul, W128, 0), BIN(gf2p8affineqb, gfaffine, W128, 0),
+    BIN(gf2p8affineinvqb, gfaffinv, W128, 0),
     /* floating point */
     FP4(add, fpadd), FP4(sub, fpsub), FP4(mul, fpmul), FP4(div, fpdiv), FP4(min, fpmin),
     FP4(max, fpmax), UN(sqrtps, fpsqrt, W128, VF_PS), UN(sqrtpd, fpsqrt, W128, VF_PD),
@@ -473,6 +540,8 @@ const struct sse_row sse_rows[OP_COUNT] = {
     FN(movaps, lift_movv), FN(movapd, lift_movv), FN(movups, lift_movv), FN(movupd, lift_movv),
     FN(movdqa, lift_movv), FN(movdqu, lift_movv), FN(lddqu, lift_movv), FN(movntdqa, lift_movv),
     FN(movntps, lift_movv), FN(movntpd, lift_movv), FN(movntdq, lift_movv),
+    FN(movntss, lift_movv), FN(movntsd, lift_movv), FN(extrq, lift_extrq),
+    FN(insertq, lift_insertq),
     FN(movss, lift_mov_scalar), FN(movsd_sse, lift_mov_scalar), FN(movd, lift_movd),
     FN(movq, lift_movd), FN(movlps, lift_movlp), FN(movlpd, lift_movlp), FN(movhps, lift_movhp),
     FN(movhpd, lift_movhp), FN(movddup, lift_movdup), FN(movsldup, lift_movdup),

@@ -25,10 +25,10 @@ static u32 error_mask(const struct state *native)
     return native->vector == EXC_PF && native->cr2 >> 47 ? ~(u32)PF_P : ~0u;
 }
 
-/* The instruction at which the run stopped, if it can be read. */
-static bool last_insn(const struct program *p, const struct state *native, struct insn *in)
+/* The instruction at which a run stopped, if it can be read. */
+static bool last_insn(const struct program *p, const struct state *run, struct insn *in)
 {
-    u64 off = native->rip - CODE_AT - p->offset;
+    u64 off = run->rip - CODE_AT - p->offset;
     return off < p->size && decode(in, p->code + off, 15, 64) == DECODE_OK;
 }
 
@@ -95,6 +95,15 @@ static bool fault_open(const struct program *p, const struct state *native)
     return last_insn(p, native, &in) && (in.op == OP_maskmovq || in.op == OP_maskmovdqu);
 }
 
+/* AMD's processors take SHA operands at any address; the SDM wants them aligned (exceptions of type
+ * 4). */
+static bool alignment_open(const struct program *p, const struct state *engine)
+{
+    struct insn in;
+    return engine->vector == EXC_GP && __builtin_cpu_is("amd") && last_insn(p, engine, &in) &&
+           in.row->isa == ISA_SHA && in.opnd[1].kind == OPND_MEM;
+}
+
 const char *difference(const struct program *p, const struct state *in,
                        const struct state *native, const struct state *engine)
 {
@@ -104,7 +113,7 @@ const char *difference(const struct program *p, const struct state *in,
         return "the engine crashes or loses its way";
     /* AMD's MXCSR.MM, which the guest's processor does not have, got into MXCSR. */
     bool foreign = load_le(native->fx + FX_MXCSR, 4) >> 16;
-    if (foreign || fault_open(p, native))
+    if (foreign || fault_open(p, native) || alignment_open(p, engine))
         return NULL;
     bool open = order_open(p, native);
     if ((native->vector != engine->vector && !open) || native->rip != engine->rip)

@@ -113,7 +113,8 @@ bool native_init(void);
 void native_run(const struct program *p, const struct state *in, struct state *out);
 
 struct guest;
-struct guest *guest_create(const struct accel *accel);
+/* plain: the engine must do without the instruction sets of the host that it can do without. */
+struct guest *guest_create(const struct accel *accel, bool plain);
 void guest_destroy(struct guest *g);
 /* Puts the program into memory, as a device would; runs it from `in` until an exception. */
 void guest_load(struct guest *g, const struct program *p);
@@ -122,6 +123,7 @@ void guest_run(struct guest *g, const struct program *p, const struct state *in,
 void guest_cold(struct guest *g); /* empties the TLB */
 /* Whether the model of the machines has it. */
 bool guest_has(unsigned isa);
+u64 guest_counter(struct guest *g, const char *name);
 void guest_info(struct guest *g);
 
 #endif

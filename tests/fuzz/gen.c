@@ -2,6 +2,7 @@
  * may execute in 64-bit mode, with operands that are likely to lie in the data area. */
 #include "gen.h"
 
+#include <cpuid.h>
 #include <stdlib.h>
 
 #define MAX_ROWS 4096u
@@ -34,7 +35,8 @@ static unsigned put_opcode(u8 *p, const struct form *f, u8 rex)
     return n;
 }
 
-static bool isa_ok(unsigned isa)
+/* Whether the host and the guest have it. */
+static bool both_have(unsigned isa)
 {
     switch (isa) {
     case ISA_BASE: case ISA_X87: case ISA_MMX: case ISA_SSE: case ISA_SSE2: case ISA_SSE3:
@@ -42,11 +44,29 @@ static bool isa_ok(unsigned isa)
     case ISA_FXSR: case ISA_CMOV: case ISA_CLFLUSH: case ISA_LM: case ISA_486: case ISA_586:
     case ISA_LAHF64: case ISA_3DNOWPREFETCH:
         return true;
-    case ISA_LZCNT: return __builtin_cpu_supports("lzcnt") && guest_has(isa);
-    case ISA_BMI1: return __builtin_cpu_supports("bmi") && guest_has(isa);
-    case ISA_MOVBE: return __builtin_cpu_supports("movbe") && guest_has(isa);
-    default: return false;
+    default: break;
     }
+    static const struct { u8 isa; u32 leaf; u8 reg, bit; } by_cpuid[] = {
+        {ISA_LZCNT, 0x80000001, 2, 5}, {ISA_BMI1, 7, 1, 3}, {ISA_BMI2, 7, 1, 8},
+        {ISA_MOVBE, 1, 2, 22}, {ISA_SSE4A, 0x80000001, 2, 6}, {ISA_AES, 1, 2, 25},
+        {ISA_PCLMUL, 1, 2, 1}, {ISA_SHA, 7, 1, 29}, {ISA_GFNI, 7, 2, 8}, {ISA_ADX, 7, 1, 19},
+        {ISA_CLFLUSHOPT, 7, 1, 23}, {ISA_CLWB, 7, 1, 24},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(by_cpuid); i++) {
+        u32 r[4] = {0};
+        if (by_cpuid[i].isa == isa)
+            return __get_cpuid_count(by_cpuid[i].leaf, 0, &r[0], &r[1], &r[2], &r[3]) &&
+                   r[by_cpuid[i].reg] >> by_cpuid[i].bit & 1 && guest_has(isa);
+    }
+    return false;
+}
+
+static bool isa_ok(unsigned isa)
+{
+    static u8 known[ISA_COUNT]; /* asking is slow */
+    if (!known[isa])
+        known[isa] = both_have(isa) ? 2 : 1;
+    return known[isa] == 2;
 }
 
 bool form_usable(const struct insn *in)

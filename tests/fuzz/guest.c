@@ -54,7 +54,7 @@ static void make_tables(struct guest *g)
     }
 }
 
-struct guest *guest_create(const struct accel *accel)
+struct guest *guest_create(const struct accel *accel, bool plain)
 {
     char *error = NULL;
     struct guest *g = calloc(1, sizeof *g);
@@ -65,7 +65,8 @@ struct guest *guest_create(const struct accel *accel)
     bus_map_ram(g->bus, "ram", 0, RAM_BYTES, g->ram, true, true, 0);
     struct cpu_config config = {0, g->bus, &g->clock, cpu_model_find("max", 1, &error)};
     g->cpu = cpu_create(&config);
-    struct accel_options options = {.code_bytes = 4u << 20, .verify_ir = true};
+    struct accel_options options = {.code_bytes = 4u << 20, .verify_ir = true,
+                                    .plain_host = plain};
     g->engine = accel->create(g->bus, &options);
     if (!g->cpu || !g->engine || !accel->attach(g->engine, g->cpu))
         abort();
@@ -111,6 +112,11 @@ bool guest_has(unsigned isa)
     char *error = NULL;
     struct cpu cpu = {.model = cpu_model_find("max", 1, &error)};
     return cpu_has(&cpu, isa);
+}
+
+u64 guest_counter(struct guest *g, const char *name)
+{
+    return g->accel->counter(g->engine, name);
 }
 
 void guest_info(struct guest *g)

@@ -1,5 +1,6 @@
 /* host_diff ENGINE CASES: random programs on an engine and on the host processor.  CASES is their
  * number, with seed 1, or a time ("600s"), with a seed that is new each time.
+ * The engine dbt-plain is dbt on a host that has only what dbt needs.
  *
  * DRAGOMAN_FUZZ_SEED    another seed (a number, or "time")
  * DRAGOMAN_FUZZ_SECONDS go on for so long
@@ -20,6 +21,7 @@
 
 static struct guest *guest;
 static const struct accel *accel;
+static bool plain;
 static bool seen[4096];
 static u64 engine_runs, skipped, insns, ends[32];
 
@@ -53,7 +55,7 @@ static const char *try_case(const struct program *p, const struct state *in, str
 
 static void renew(void)
 {
-    guest = guest_create(accel); /* what crashed is not touched again */
+    guest = guest_create(accel, plain); /* what crashed is not touched again */
 }
 
 static const char *try_fresh(const struct program *p, const struct state *in,
@@ -236,9 +238,10 @@ int main(int argc, char **argv)
     static struct program p;
     static struct state in;
     if (argc != 3) {
-        fprintf(stderr, "usage: host_diff dbt|interp CASES|SECONDSs\n");
+        fprintf(stderr, "usage: host_diff dbt|dbt-plain|interp CASES|SECONDSs\n");
         return 2;
     }
+    plain = strcmp(argv[1], "dbt-plain") == 0;
     accel = strcmp(argv[1], "interp") == 0 ? &accel_interp : &accel_dbt;
     if (!accel->available() || !native_init())
         return 77; /* meson: skipped */
@@ -275,6 +278,9 @@ int main(int argc, char **argv)
         if (ends[v])
             printf(" %u: %llu", v, (unsigned long long)ends[v]);
     printf("\n");
+    bool idle = plain && !guest_counter(guest, "vec_calls");
+    if (idle)
+        printf("no vector op was left to C\n");
     unsigned missing = n - first > 20000 ? print_coverage() : 0;
-    return failures || missing ? 1 : 0;
+    return failures || missing || idle ? 1 : 0;
 }

@@ -229,11 +229,10 @@ static bool vex_not_covered(const struct pair *q)
 static bool other_extension(const struct pair *q)
 {
     static const u8 groups[] = {
-        X86_GRP_VM, X86_GRP_3DNOW, X86_GRP_AES, X86_GRP_ADX, X86_GRP_RTM, X86_GRP_SHA,
-        X86_GRP_SSE4A, X86_GRP_PCLMUL, X86_GRP_SGX,
+        X86_GRP_VM, X86_GRP_3DNOW, X86_GRP_RTM, X86_GRP_SGX,
     };
     static const char *const names[] = {
-        "getsec", "pcommit", "xsaves", "xsaves64", "xrstors", "xrstors64", "rdpkru", "wrpkru",
+        "getsec", "pcommit", "rdpkru", "wrpkru",
         "montmul", "xsha1", "xsha256", "xstorerng", "xcryptecb", "xcryptcbc", "xcryptctr",
         "xcryptcfb", "xcryptofb", "femms", "encls", "enclu", "xabort", "xbegin", "xend", "xtest",
         "clgi", "stgi", "skinit", "invlpga", "vmfunc", NULL,
@@ -343,6 +342,16 @@ static bool rdpid(const struct pair *q)
     return !strcmp(q->ours, "rdpid") && !strcmp(q->theirs, "rdseed");
 }
 
+static bool gfni(const struct pair *q)
+{
+    return theirs_bad(q) && !ours_bad(q) && q->in.row->isa == ISA_GFNI;
+}
+
+static bool extrq_reg(const struct pair *q)
+{
+    return ours_bad(q) && opcode_is(q, 1, 0x78, 0x78) && !strcmp(q->theirs, "extrq");
+}
+
 static bool ud0_ud1(const struct pair *q)
 {
     return (opcode_is(q, 1, 0xff, 0xff) && (theirs_bad(q) || !strcmp(q->theirs, "ud0"))) ||
@@ -376,6 +385,8 @@ static struct exception {
     {fence_rm, "SDM LFENCE, MFENCE, SFENCE: ModRM.rm is ignored", 0},
     {swapgs_legacy, "SDM SWAPGS: #UD outside 64-bit mode", 0},
     {rdpid, "SDM RDPID: F3 0F C7 /7", 0},
+    {gfni, "SDM tables A-4, A-5: GF2P8MULB and the like, which Capstone 4 lacks", 0},
+    {extrq_reg, "APM vol. 4 EXTRQ: 66 0F 78 /0; silicon takes /1 to /7 as #UD", 0},
     {ud0_ud1, "SDM UD: 0F B9 /r and 0F FF /r have a ModRM byte; Capstone takes them without", 0},
 };
 

@@ -54,6 +54,7 @@ struct x64_engine {
     FILE *perf_map;
     u32 block_code;          /* bytes of host code that a block may have */
     bool verify, avx, lzcnt;
+    u32 levels; /* of vector instructions, as in struct x64_sel */
 };
 
 struct x64_vcpu {

@@ -81,6 +81,7 @@ struct x64_thunks {
     u64 seg;        /* segment slow_addr checked as exit_id says (segment, size, store) */
     u64 host[2];    /* host address for slow_value[0] bytes at slow_addr, to slow_value[0] */
     u64 div;        /* call_arg: width | signed << 3, low, high, divisor; to slow_value[0], [1] */
+    u64 vec;        /* vector op exit_id (op | w << 16, imm slow_addr) of vtmp[], to vtmp[0] */
     u64 eval_flags; /* flags op in exit_id, operands in call_arg; result (AHF) in slow_value[0] */
     u64 fetch_flags; /* makes the lazy record LAZY_AHF */
     u64 call;       /* RAX: function; arguments in call_arg; result in RAX; scratch is lost */
@@ -92,6 +93,7 @@ struct x64_counters {
     u64 blocks, guest_insns, host_bytes, compile_ns;
     u64 coalesced, twins, recipes, flag_saves, flag_loads, addr_folds, rmw_fused, spills;
     u64 chains, unchains, exits, retired, slow_loads, slow_stores, flushes, retries, unfit;
+    u64 vec_calls;
 };
 
 #define MAX_SITES 1024u
@@ -149,6 +151,7 @@ struct x64_sel {
     bool vec;          /* the block uses XMM registers */
     bool chain;        /* exits may be chained (not single-stepping, flat CS) */
     bool avx, lzcnt;   /* host has VEX; LZCNT and TZCNT */
+    u32 levels;        /* host's instruction sets for vectors, a bit for each VL_ */
     u16 pinned, xpinned; /* registers that must not be given away now */
     ir_ref reg_val[16], xreg_val[16];
     ir_ref home_head[16], xhome_head[16];
@@ -284,6 +287,7 @@ void x64_slow_store(struct cpu *cpu, u64 w);
 void x64_slow_seg(struct cpu *cpu, u64 unused);
 void x64_slow_host(struct cpu *cpu, u64 unused);
 void x64_slow_div(struct cpu *cpu, u64 unused);
+void x64_slow_vec(struct cpu *cpu, u64 unused);
 void x64_slow_flags(struct cpu *cpu, u64 unused);
 void x64_fetch_flags(struct cpu *cpu, u64 unused);
 /* Before and after a helper that knows MXCSR. */

@@ -3,6 +3,7 @@
  * registers in struct cpu; they may raise. */
 #include "cpu/cpu.h"
 #include "translator/ir_eval.h"
+#include "translator/ir_vec.h"
 #include "translator/x64/x64_engine.h"
 
 static enum mmu_kind kind_of(struct cpu *cpu, u32 mf)
@@ -102,6 +103,19 @@ void x64_slow_div(struct cpu *cpu, u64 unused)
         cpu_raise(cpu, EXC_DE);
     cpu->slow_value[0] = (u64)(n / divisor);
     cpu->slow_value[1] = (u64)(n % divisor);
+}
+
+void x64_slow_vec(struct cpu *cpu, u64 unused)
+{
+    struct ir_insn in = {.op = (u16)cpu->exit_id, .w = (u8)(cpu->exit_id >> 16),
+                         .imm = cpu->slow_addr};
+    union ir_value v[3];
+    (void)unused;
+    for (unsigned k = 0; k < 3; k++)
+        memcpy(&v[k], cpu->vtmp[k].b, sizeof v[k]);
+    const union ir_value *args[4] = {&v[0], &v[1], &v[2]};
+    ir_eval_vec_portable(NULL, &in, args, &v[0]);
+    memcpy(cpu->vtmp[0].b, &v[0], sizeof v[0]);
 }
 
 static u64 from_ahf(u64 ahf)

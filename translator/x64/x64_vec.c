@@ -9,6 +9,12 @@ static u32 opcode(const struct ir_insn *in)
     return X64_OP(o->pfx, o->map, o->opc);
 }
 
+/* Whether op `in` takes the three-operand form here. */
+static bool vex_form(const struct x64_sel *s, const struct ir_insn *in)
+{
+    return s->avx && !(ir_vec_info[in->op].flags & VI_LEGACY);
+}
+
 /* reg <- op(vvvv, rm), or two-operand with reg already holding the first source. */
 static void emit_op(struct x64_sel *s, u32 op, bool w, unsigned reg, unsigned vvvv,
                     struct x64_rm rm)
@@ -19,12 +25,10 @@ static void emit_op(struct x64_sel *s, u32 op, bool w, unsigned reg, unsigned vv
         x64_op(&s->buf, op, w, false, false, reg, rm);
 }
 
-/* Destination for a destructive op whose first source is a: without VEX a is copied there; the
- * second source must not be overwritten by that. */
-static unsigned xdst(struct x64_sel *s, unsigned a, struct x64_rm b)
+/* Destination for a destructive op whose first source is a: without VEX a is copied there. */
+static unsigned xdst(struct x64_sel *s, unsigned a)
 {
     unsigned dst = x64_xscratch(s);
-    (void)b;
     if (!s->avx)
         x64_movaps(s, dst, x64_r(a));
     return dst;
@@ -48,8 +52,14 @@ static void emit_two(struct x64_sel *s, ir_ref r, const struct ir_insn *in, bool
     unsigned a = x64_xuse(s, in->arg[0]);
     struct x64_rm b =
         needs_register(in) ? x64_r(x64_xuse(s, in->arg[1])) : x64_xuse_rm(s, in->arg[1]);
-    unsigned dst = xdst(s, a, b);
-    emit_op(s, opcode(in), false, dst, a, b);
+    unsigned dst = x64_xscratch(s);
+    if (vex_form(s, in)) {
+        bool w = ir_vec_info[in->op].flags & VI_VEX_W;
+        x64_vex(&s->buf, opcode(in), w, dst, a, b);
+    } else {
+        x64_movaps(s, dst, x64_r(a));
+        x64_op(&s->buf, opcode(in), false, false, false, dst, b);
+    }
     if (imm)
         x64_byte(&s->buf, immediate(in));
     x64_xdef(s, r, dst);
@@ -67,7 +77,7 @@ static void emit_one(struct x64_sel *s, ir_ref r, const struct ir_insn *in, bool
 
 static void emit_shift_imm(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
-    unsigned a = x64_xuse(s, in->arg[0]), dst = xdst(s, a, x64_r(a));
+    unsigned a = x64_xuse(s, in->arg[0]), dst = xdst(s, a);
     unsigned ext = ir_vec_info[in->op].ext;
     if (s->avx)
         x64_vex(&s->buf, opcode(in), false, ext, dst, x64_r(a));
@@ -97,7 +107,7 @@ static void emit_from_gpr(struct x64_sel *s, ir_ref r, const struct ir_insn *in,
 {
     unsigned a = x64_xuse(s, in->arg[0]);
     struct x64_rm b = x64_r(x64_use(s, in->arg[1]));
-    unsigned dst = xdst(s, a, x64_r(a));
+    unsigned dst = xdst(s, a);
     emit_op(s, opcode(in), in->w == W64, dst, a, b);
     if (imm)
         x64_byte(&s->buf, (u8)in->imm);
@@ -146,9 +156,32 @@ static void emit_move(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     x64_def(s, r, dst);
 }
 
+/* Vector ops that the host lacks, by the shared evaluator; none of them has scalars or needs MXCSR.
+ */
+static void emit_portable(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
+{
+    x64_clobber(s);
+    for (unsigned k = 0; k < ir_args(in); k++) {
+        s->xpinned = 0;
+        x64_movups_store(s, x64_m(X_RSP, CPU_OFF(vtmp) + (s32)(k * sizeof(union vec))),
+                         x64_xuse(s, in->arg[k]));
+    }
+    x64_store_imm(&s->buf, W32, RM_CPU(exit_id), (s32)(in->op | (u32)in->w << 16));
+    x64_store_imm(&s->buf, W64, RM_CPU(slow_addr), (s32)in->imm);
+    x64_call(&s->buf, s->thunks->vec);
+    unsigned dst = x64_xscratch(s);
+    x64_movaps(s, dst, RM_CPU(vtmp));
+    x64_xdef(s, r, dst);
+    s->counters->vec_calls++;
+}
+
 void x64_emit_vec(struct x64_sel *s, const struct ir_insn *in)
 {
     ir_ref r = (ir_ref)(in - s->ir->insns);
+    if (ir_is_vec(in->op) && !(s->levels >> vec_level(in) & 1)) {
+        emit_portable(s, r, in);
+        return;
+    }
     if (in->op == IR_vfromi || in->op == IR_ifromv) {
         emit_move(s, r, in);
         return;
