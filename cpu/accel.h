@@ -11,6 +11,7 @@ struct accel_options {
     u64 code_bytes; /* code cache, 0 for the default */
     bool verify_ir; /* run the IR verifier between passes (tests, debug builds) */
     bool plain_host; /* use no more of the host's instruction sets than the engine needs (tests) */
+    u64 off;        /* optimisations to do without, a mask of translator/technique.h */
     bool perf_map;  /* name emitted code for Linux's perf, in /tmp/perf-PID.map */
 };
 

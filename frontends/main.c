@@ -16,6 +16,7 @@
 #include "devices/host/chardev.h"
 #include "frontends/monitor.h"
 #include "frontends/options.h"
+#include "translator/technique.h"
 
 #define DEFAULT_FIRMWARE "bios.bin"
 #define LINUX_ROM "/usr/share/qemu/linuxboot_dma.bin"
@@ -57,12 +58,21 @@ static void accel_help(void)
                accels[i]->available() ? "" : " (not on this host)");
 }
 
+static void opt_help(void)
+{
+    printf(
+        "Optimisations (-accel NAME,opt=-NAME:... without these, opt=none:NAME:... only these):\n");
+    for (unsigned t = 0; t < T_COUNT; t++)
+        printf("  %-10s %s\n", techniques[t].name, techniques[t].what);
+}
+
 static void show_help(const struct options *o)
 {
     switch (o->help) {
     case HELP_VERSION: printf("dragoman %s\n", DRAGOMAN_VERSION); break;
     case HELP_CPU: cpu_model_help(print_stdout, NULL); break;
     case HELP_ACCEL: accel_help(); break;
+    case HELP_OPT: opt_help(); break;
     case HELP_DEVICE: pc_device_help(print_stdout, NULL); break;
     case HELP_MACHINE: printf("Machines (-machine NAME):\n  pc   440FX and PIIX3\n"); break;
     case HELP_LOG: log_help(); break;
@@ -178,6 +188,16 @@ static void open_streams(const struct options *o, struct streams *s)
 
 /* ---- the run ---- */
 
+static u64 techniques_off(const struct options *o)
+{
+    u64 off = 0;
+    size_t len;
+    const char *bad = o->opt ? technique_parse(o->opt, &off, &len) : NULL;
+    if (bad)
+        fatal("-accel: opt: no optimisation '%.*s' (see -accel dbt,opt=help)", (int)len, bad);
+    return off;
+}
+
 static void start_log(const struct options *o)
 {
     int error = o->log_file ? log_open(o->log_file) : 0;
@@ -191,7 +211,9 @@ static void configure(const struct options *o, struct pc_config *c)
     char *error = NULL;
     *c = (struct pc_config){
         .machine = {.accel = pick_accel(o),
-                    .accel_options = {.code_bytes = o->code_bytes, .perf_map = o->perf_map},
+                    .accel_options = {.code_bytes = o->code_bytes,
+                                      .perf_map = o->perf_map,
+                                      .off = techniques_off(o)},
                     .cpus = o->cpus,
                     .no_reboot = o->no_reboot,
                     .no_shutdown = o->no_shutdown,

@@ -165,6 +165,15 @@ static int set_accel(struct options *o, const char *name, const char *value, cha
             if (!number(i.value, i.value + i.value_len, &n) || n > 4096)
                 return bad(error, "-accel: tb-size takes a number of MiB up to 4096");
             o->code_bytes = n << 20;
+        } else if (key_is(&i, "opt")) {
+            char *all = NULL;
+            if (value_is(&i, "help"))
+                o->help = HELP_OPT;
+            if (asprintf(&all, "%s%s%.*s", o->opt ? o->opt : "", o->opt ? ":" : "",
+                         (int)i.value_len, i.value) < 0)
+                return bad(error, "out of memory");
+            free(o->opt);
+            o->opt = all;
         } else if (key_is(&i, "perfmap")) {
             o->perf_map = value_is(&i, "on");
             if (!o->perf_map && !value_is(&i, "off"))
@@ -331,7 +340,7 @@ static const struct option table[] = {
     CALL("m", "[size=]N[KMGT]", set_ram, "guest memory, in MiB without a suffix (default 128)"),
     CALL("smp", "[cpus=]N", set_cpus, "number of processors (default 1)"),
     CALL("cpu", "MODEL[,+FEATURE,-FEATURE]", set_cpu, "processor model; 'help' lists them"),
-    CALL("accel", "NAME[,tb-size=MiB][,perfmap=on]", set_accel,
+    CALL("accel", "NAME[,tb-size=MiB][,opt=-NAME:...][,perfmap=on]", set_accel,
          "how guest code runs; 'help' lists them"),
     CALL("machine", "pc", set_machine, "machine type; there is one"),
     CALL("M", "pc", set_machine, NULL),
@@ -451,7 +460,8 @@ int options_parse(struct options *o, int argc, char **argv, char **error)
 void options_free(struct options *o)
 {
     free(o->accel);
-    o->accel = NULL;
+    free(o->opt);
+    o->accel = o->opt = NULL;
 }
 
 /* ---- defaults of the streams ---- */

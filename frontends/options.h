@@ -17,6 +17,7 @@ enum options_help {
     HELP_VERSION,
     HELP_CPU,
     HELP_ACCEL,
+    HELP_OPT,
     HELP_DEVICE,
     HELP_MACHINE,
     HELP_LOG,
@@ -31,6 +32,7 @@ struct options {
     const char *cpu;
     char *accel; /* owned; NULL: the best there is */
     u64 code_bytes;
+    char *opt; /* owned: -accel opt=, several joined by ':'; NULL: none */
     bool perf_map;
     const char *kernel, *initrd, *append;
     const char *bios;

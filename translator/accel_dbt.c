@@ -313,6 +313,7 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     e->bus = bus;
     e->block_code = MAX_BLOCK_CODE;
     e->verify = options->verify_ir;
+    e->off = options->off;
     e->avx = !options->plain_host && __builtin_cpu_supports("avx");
     e->lzcnt = !options->plain_host && host_has_lzcnt();
     e->levels = vec_host_levels() & (options->plain_host ? (2u << VL_SSE42) - 1 : ~0u);
@@ -338,6 +339,7 @@ static bool dbt_attach(void *engine, struct cpu *cpu)
     }
     v->engine = e;
     v->cpu = cpu;
+    v->ir.off = e->off;
     cpu->engine = &hooks;
     cpu->engine_data = v;
     cpu->mmu.jumps_by_address = true; /* jump_tag */
@@ -416,6 +418,7 @@ static void dbt_info(void *engine, print_fn print, void *opaque)
 #undef X
     ROW(c->guest_insns ? c->compile_ns / c->guest_insns : 0, "ns per guest instruction translated")
 #undef ROW
+    technique_print(e->off, &accel_dbt, engine, print, opaque);
     print(opaque, "%-44s %.1f\n", "host bytes per guest instruction",
           c->guest_insns ? (double)c->host_bytes / (double)c->guest_insns : 0.0);
     print(opaque, "%-44s %llu of %llu KiB\n", "code buffer", (unsigned long long)e->used >> 10,

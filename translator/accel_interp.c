@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "translator/interp.h"
+#include "translator/technique.h"
 
 #define CHUNK_BYTES (256u << 10)
 #define DEFAULT_CODE_BYTES (64ull << 20)
@@ -28,6 +29,7 @@ struct interp {
     struct bus *bus;
     struct block_cache *cache;
     bool verify;
+    u64 off;
     unsigned max_chunks, chunks;
     pthread_mutex_t arena_lock;  /* chunks, pool, serials; taken inside the cache's lock */
     pthread_mutex_t atomic_lock; /* read-modify-writes that no host atomic can do */
@@ -391,6 +393,7 @@ static void *interp_create(struct bus *bus, const struct accel_options *options)
     u64 bytes = options && options->code_bytes ? options->code_bytes : DEFAULT_CODE_BYTES;
     e->bus = bus;
     e->verify = options && options->verify_ir;
+    e->off = options ? options->off : 0;
     e->max_chunks = bytes > CHUNK_BYTES ? (unsigned)(bytes / CHUNK_BYTES) : 1;
     pthread_mutex_init(&e->arena_lock, NULL);
     pthread_mutex_init(&e->atomic_lock, NULL);
@@ -441,6 +444,7 @@ static bool interp_attach(void *engine, struct cpu *cpu)
         return false;
     v->cpu = cpu;
     v->engine = e;
+    v->ir.off = e->off;
     cpu->engine = &hooks;
     cpu->engine_data = v;
     pthread_mutex_lock(&e->arena_lock);
@@ -532,6 +536,7 @@ static void interp_info(void *engine, print_fn print, void *opaque)
     print(opaque, "%-44s %llu\n", text, (unsigned long long)interp_counter(e, #id));
     CACHE_COUNTERS(X)
 #undef X
+    technique_print(e->off, &accel_interp, engine, print, opaque);
     u64 insns = interp_counter(e, "insns_translated");
     print(opaque, "%-44s %llu\n", "ns per guest instruction translated",
           (unsigned long long)(insns ? interp_counter(e, "translate_ns") / insns : 0));

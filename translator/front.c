@@ -10,6 +10,7 @@
 #include "cpu/cpu.h"
 #include "translator/block.h"
 #include "translator/inspect.h"
+#include "translator/technique.h"
 
 /* Bytes of a successor that the flags look-ahead may read; the block then depends on them. */
 #define LOOK_BYTES 24u
@@ -169,7 +170,7 @@ static void set_fates(struct fetch *f, struct ir *ir, struct front_counters *n)
 {
     unsigned slot = 0;
     u64 from = ir->rip;
-    if (!f->page || (ir->hflags & (HF_TF | HF_ONE)))
+    if (!f->page || (ir->hflags & (HF_TF | HF_ONE)) || !technique_on(ir->off, T_fates))
         return;
     for (unsigned i = 1; i < ir->count && slot < BLOCK_LOOKS; i++) {
         struct ir_insn *in = &ir->insns[i];

@@ -91,6 +91,7 @@ struct ir {
     u64 rip;       /* of the first instruction */
     u64 cs_base;   /* linear = cs_base + rip */
     u64 next_rip;  /* after the last instruction lifted */
+    u64 off;       /* techniques that are switched off (technique.h); the engine sets it once */
     u32 hflags;
     u32 guest_insns;
     u32 guest_bytes;

@@ -8,15 +8,17 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "translator/technique.h"
 
 static const struct {
     const char *name;
     void (*run)(struct ir *ir, struct opt_counters *counters);
+    enum technique technique; /* T_COUNT: always */
 } passes[] = {
-    {"forward", opt_forward}, /* first, so that folding sees through guest registers */
-    {"fold", opt_fold},       /* before flags: a known shift count frees the old flags */
-    {"flags", opt_flags},
-    {"dead", opt_dead}, /* last: counts uses and closes the holes of the others */
+    {"forward", opt_forward, T_COUNT}, /* first, so that folding sees through guest registers */
+    {"fold", opt_fold, T_fold},        /* before flags: a known shift count frees the old flags */
+    {"flags", opt_flags, T_deadflags},
+    {"dead", opt_dead, T_COUNT}, /* last: counts uses and closes the holes of the others */
 };
 
 static void print_to_log(void *opaque, const char *fmt, ...)
@@ -45,6 +47,8 @@ void opt_run(struct ir *ir, struct opt_counters *counters, bool verify)
     if (verify)
         must_verify(ir, "lifting");
     for (size_t i = 0; i < ARRAY_SIZE(passes); i++) {
+        if (!technique_on(ir->off, passes[i].technique))
+            continue;
         passes[i].run(ir, counters);
         if (verify)
             must_verify(ir, passes[i].name);

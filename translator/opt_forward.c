@@ -6,6 +6,7 @@
  * rest changes behind the IR's back (requests, MXCSR, lazy flags).
  */
 #include "translator/opt.h"
+#include "translator/technique.h"
 
 #define ENV_SLOTS 16u
 
@@ -39,7 +40,7 @@ static ir_ref read_state(struct forward *f, unsigned i, ir_ref known)
         return (ir_ref)i;
     f->map[i] = known;
     drop(f->ir, i);
-    f->counters->forwarded++;
+    f->counters->forwarded += technique_on(f->ir->off, T_forward);
     return known;
 }
 
@@ -170,9 +171,14 @@ static void forward_effects(struct forward *f, u32 e)
         memset(f->env, 0, sizeof f->env);
 }
 
+/* A getf after a putf is always forwarded: engines need not know the flags in between. */
 static void forward_op(struct forward *f, unsigned i)
 {
     struct ir_insn *in = &f->ir->insns[i];
+    if (!technique_on(f->ir->off, T_forward) && in->op != IR_getf && in->op != IR_putf) {
+        forward_effects(f, ir_effects(in));
+        return;
+    }
     switch (in->op) {
     case IR_get:
         f->gpr[in->aux] = read_state(f, i, f->gpr[in->aux]);

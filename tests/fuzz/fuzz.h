@@ -113,8 +113,9 @@ bool native_init(void);
 void native_run(const struct program *p, const struct state *in, struct state *out);
 
 struct guest;
-/* plain: the engine must do without the instruction sets of the host that it can do without. */
-struct guest *guest_create(const struct accel *accel, bool plain);
+/* plain: the engine must do without the instruction sets of the host that it can do without; off:
+ * and without these optimisations, a mask of translator/technique.h. */
+struct guest *guest_create(const struct accel *accel, bool plain, u64 off);
 void guest_destroy(struct guest *g);
 /* Puts the program into memory, as a device would; runs it from `in` until an exception. */
 void guest_load(struct guest *g, const struct program *p);

@@ -54,7 +54,7 @@ static void make_tables(struct guest *g)
     }
 }
 
-struct guest *guest_create(const struct accel *accel, bool plain)
+struct guest *guest_create(const struct accel *accel, bool plain, u64 off)
 {
     char *error = NULL;
     struct guest *g = calloc(1, sizeof *g);
@@ -66,7 +66,7 @@ struct guest *guest_create(const struct accel *accel, bool plain)
     struct cpu_config config = {0, g->bus, &g->clock, cpu_model_find("max", 1, &error)};
     g->cpu = cpu_create(&config);
     struct accel_options options = {.code_bytes = 4u << 20, .verify_ir = true,
-                                    .plain_host = plain};
+                                    .plain_host = plain, .off = off};
     g->engine = accel->create(g->bus, &options);
     if (!g->cpu || !g->engine || !accel->attach(g->engine, g->cpu))
         abort();

@@ -1,6 +1,8 @@
-/* host_diff ENGINE CASES: random programs on an engine and on the host processor.  CASES is their
- * number, with seed 1, or a time ("600s"), with a seed that is new each time.
+/* host_diff ENGINE CASES [OPT]: random programs on an engine and on the host processor.  CASES is
+ * their number, with seed 1, or a time ("600s"), with a seed that is new each time.
  * The engine dbt-plain is dbt on a host that has only what dbt needs.
+ *
+ * OPT is a list as for -accel dbt,opt=, or "each": as many cases without each optimisation.
  *
  * DRAGOMAN_FUZZ_SEED    another seed (a number, or "time")
  * DRAGOMAN_FUZZ_SECONDS go on for so long
@@ -15,6 +17,7 @@
 #include "compare.h"
 #include "fuzz.h"
 #include "native.h"
+#include "translator/technique.h"
 
 #define MAX_FAILURES 20u
 #define RUNS 3u /* a program's blocks are found, then linked */
@@ -22,6 +25,7 @@
 static struct guest *guest;
 static const struct accel *accel;
 static bool plain;
+static u64 off; /* optimisations to do without */
 static bool seen[4096];
 static u64 engine_runs, skipped, insns, ends[32];
 
@@ -55,7 +59,7 @@ static const char *try_case(const struct program *p, const struct state *in, str
 
 static void renew(void)
 {
-    guest = guest_create(accel, plain); /* what crashed is not touched again */
+    guest = guest_create(accel, plain, off); /* what crashed is not touched again */
 }
 
 static const char *try_fresh(const struct program *p, const struct state *in,
@@ -233,35 +237,15 @@ static u64 number_from(const char *name, u64 otherwise)
     return strcmp(v, "time") == 0 ? (u64)time(NULL) : strtoull(v, NULL, 0);
 }
 
-int main(int argc, char **argv)
+/* Programs first..first + cases of the seed, or for some seconds; returns how many fail. */
+static unsigned run_cases(u64 seed, u64 first, u64 cases, u64 seconds)
 {
     static struct program p;
     static struct state in;
-    if (argc != 3) {
-        fprintf(stderr, "usage: host_diff dbt|dbt-plain|interp CASES|SECONDSs\n");
-        return 2;
-    }
-    plain = strcmp(argv[1], "dbt-plain") == 0;
-    accel = strcmp(argv[1], "interp") == 0 ? &accel_interp : &accel_dbt;
-    if (!accel->available() || !native_init())
-        return 77; /* meson: skipped */
-    char *unit;
-    u64 cases = strtoull(argv[2], &unit, 0), first = 0;
-    bool timed = *unit == 's';
-    u64 seconds = number_from("DRAGOMAN_FUZZ_SECONDS", timed ? cases : 0);
-    u64 seed = number_from("DRAGOMAN_FUZZ_SEED", timed ? (u64)time(NULL) : 1);
-    if (getenv("DRAGOMAN_FUZZ_CASE")) {
-        first = number_from("DRAGOMAN_FUZZ_CASE", 0);
-        cases = first + 1;
-        seconds = 0;
-    }
-    rnd_seed(1);
-    gen_init();
-    renew();
     time_t end = time(NULL) + (time_t)seconds;
     unsigned failures = 0;
     u64 n = first;
-    for (; seconds ? time(NULL) < end : n < cases; n++) {
+    for (; seconds ? time(NULL) < end : n < first + cases; n++) {
         rnd_seed(seed * 1000003 + n);
         const char *what = one_case(&p, &in, n);
         if (what)
@@ -270,9 +254,64 @@ int main(int argc, char **argv)
             break;
     }
     printf("%s: %llu cases of seed %llu, %llu items, %llu engine runs, %llu not made, %u failed\n",
-           accel->name,
-           (unsigned long long)(n - first), (unsigned long long)seed, (unsigned long long)insns,
-           (unsigned long long)engine_runs, (unsigned long long)skipped, failures);
+           accel->name, (unsigned long long)(n - first), (unsigned long long)seed,
+           (unsigned long long)insns, (unsigned long long)engine_runs, (unsigned long long)skipped,
+           failures);
+    return failures;
+}
+
+/* The cases without each optimisation in turn, a share of the time each. */
+static unsigned run_each(u64 seed, u64 cases, u64 seconds)
+{
+    unsigned failures = 0;
+    for (unsigned t = 0; t < T_COUNT; t++) {
+        off = BIT64(t);
+        guest_destroy(guest);
+        renew();
+        printf("without %s: ", techniques[t].name);
+        failures += run_cases(seed + t, 0, cases, seconds ? seconds / T_COUNT + 1 : 0);
+    }
+    return failures;
+}
+
+static bool parse_off(const char *list)
+{
+    size_t len;
+    const char *bad = technique_parse(list, &off, &len);
+    if (bad)
+        fprintf(stderr, "host_diff: no optimisation %.*s\n", (int)len, bad);
+    return !bad;
+}
+
+int main(int argc, char **argv)
+{
+    bool each = argc == 4 && !strcmp(argv[3], "each");
+    if (argc != 3 && argc != 4) {
+        fprintf(stderr, "usage: host_diff dbt|dbt-plain|interp CASES|SECONDSs [OPT|each]\n");
+        return 2;
+    }
+    plain = strcmp(argv[1], "dbt-plain") == 0;
+    accel = strcmp(argv[1], "interp") == 0 ? &accel_interp : &accel_dbt;
+    if (!accel->available() || !native_init())
+        return 77; /* meson: skipped */
+    if (argc == 4 && !each && !parse_off(argv[3]))
+        return 2;
+    char *unit;
+    u64 cases = strtoull(argv[2], &unit, 0), first = 0;
+    bool timed = *unit == 's';
+    u64 seconds = number_from("DRAGOMAN_FUZZ_SECONDS", timed ? cases : 0);
+    u64 seed = number_from("DRAGOMAN_FUZZ_SEED", timed ? (u64)time(NULL) : 1);
+    if (getenv("DRAGOMAN_FUZZ_CASE")) {
+        first = number_from("DRAGOMAN_FUZZ_CASE", 0);
+        cases = 1;
+        seconds = 0;
+    }
+    rnd_seed(1);
+    gen_init();
+    renew();
+    if (each)
+        return run_each(seed, cases, seconds) ? 1 : 0;
+    unsigned failures = run_cases(seed, first, cases, seconds);
     printf("sequences end with");
     for (unsigned v = 0; v < 32; v++)
         if (ends[v])
@@ -281,6 +320,6 @@ int main(int argc, char **argv)
     bool idle = plain && !guest_counter(guest, "vec_calls");
     if (idle)
         printf("no vector op was left to C\n");
-    unsigned missing = n - first > 20000 ? print_coverage() : 0;
+    unsigned missing = seconds || cases > 20000 ? print_coverage() : 0;
     return failures || missing || idle ? 1 : 0;
 }

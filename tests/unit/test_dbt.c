@@ -76,6 +76,47 @@ START_TEST(test_counter)
 }
 END_TEST
 
+/* Each optimisation can be switched off, and then does not fire in any of these programs. */
+START_TEST(test_off)
+{
+    const struct technique_row *t = &techniques[_i];
+    char list[32];
+    u64 off = 0;
+    size_t len;
+    bool known = false;
+    snprintf(list, sizeof list, "-%s", t->name);
+    ck_assert_ptr_null(technique_parse(list, &off, &len));
+    ck_assert_uint_eq(off, BIT64(_i));
+    for (size_t k = 0; k < ARRAY_SIZE(fires); k++) {
+        known |= !strcmp(t->counter, fires[k].counter);
+        engine_teardown();
+        tiny_create_off(&m, engine_under_test, 0, off);
+        tiny_load(&m, 0x10000, fires[k].program, (u64)(fires[k].end - fires[k].program));
+        tiny_long(&m, 0x10000);
+        tiny_run(&m);
+        u64 n = tiny_counter(&m, t->counter);
+        ck_assert_msg(n == 0, "%s is %lld with %s off", t->counter, (long long)n, t->name);
+    }
+    ck_assert_msg(known, "no program makes %s fire", t->name);
+}
+END_TEST
+
+START_TEST(test_technique_lists)
+{
+    u64 off = 0;
+    size_t len = 0;
+    ck_assert_ptr_null(technique_parse("none:chain", &off, &len));
+    ck_assert_uint_eq(off, (BIT64(T_COUNT) - 1) & ~BIT64(T_chain));
+    ck_assert_ptr_null(technique_parse("all:-fold:-twins", &off, &len));
+    ck_assert_uint_eq(off, BIT64(T_fold) | BIT64(T_twins));
+    ck_assert_ptr_null(technique_parse("fold:", &off, &len));
+    ck_assert_uint_eq(off, BIT64(T_twins));
+    const char *bad = technique_parse("fold:-fol:chain", &off, &len);
+    ck_assert_ptr_nonnull(bad);
+    ck_assert(len == 3 && !memcmp(bad, "fol", 3));
+}
+END_TEST
+
 /* info jit prints each counter that there is. */
 static unsigned info_lines;
 static void count_line(void *opaque, const char *fmt, ...)
@@ -536,6 +577,8 @@ int main(void)
     tcase_add_checked_fixture(c, engine_setup, engine_teardown);
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, test_counter, 0, ARRAY_SIZE(fires));
+    tcase_add_loop_test(c, test_off, 0, T_COUNT);
+    tcase_add_test(c, test_technique_lists);
     tcase_add_test(c, test_info);
     tcase_add_test(c, test_unchain);
     tcase_add_test(c, test_chained_loop);

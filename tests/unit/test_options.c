@@ -90,6 +90,11 @@ START_TEST(accelerators)
     ck_assert_int_eq(parse("-accel interp,tb-size=16"), 0);
     ck_assert_str_eq(options.accel, "interp");
     ck_assert_uint_eq(options.code_bytes, 16ull << 20);
+    ck_assert_ptr_null(options.opt);
+    ck_assert_int_eq(parse("-accel dbt,opt=-chain,opt=-fold:fates"), 0);
+    ck_assert_str_eq(options.opt, "-chain:-fold:fates");
+    ck_assert_int_eq(parse("-accel dbt,opt=help"), 0);
+    ck_assert_int_eq(options.help, HELP_OPT);
     ck_assert_int_eq(parse("-machine pc,accel=dbt"), 0);
     ck_assert_str_eq(options.accel, "dbt");
     ck_assert_int_eq(parse("-accel help"), 0);

@@ -5,7 +5,7 @@
 
 #include "cpu/cpuid.h"
 
-void tiny_create(struct tiny *m, const struct accel *accel, u64 code_bytes)
+void tiny_create_off(struct tiny *m, const struct accel *accel, u64 code_bytes, u64 off)
 {
     char *error = NULL;
     *m = (struct tiny){.accel = accel};
@@ -19,11 +19,16 @@ void tiny_create(struct tiny *m, const struct accel *accel, u64 code_bytes)
     ck_assert_ptr_nonnull(config.model);
     m->cpu = cpu_create(&config);
     ck_assert_ptr_nonnull(m->cpu);
-    struct accel_options options = {.code_bytes = code_bytes, .verify_ir = true};
+    struct accel_options options = {.code_bytes = code_bytes, .verify_ir = true, .off = off};
     m->engine = accel->create(m->bus, &options);
     ck_assert_ptr_nonnull(m->engine);
     ck_assert(accel->attach(m->engine, m->cpu));
     cpu_reset(m->cpu, false);
+}
+
+void tiny_create(struct tiny *m, const struct accel *accel, u64 code_bytes)
+{
+    tiny_create_off(m, accel, code_bytes, 0);
 }
 
 void tiny_destroy(struct tiny *m)

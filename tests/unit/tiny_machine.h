@@ -21,6 +21,8 @@ struct tiny {
 
 /* With the IR verified between passes.  Aborts the test when the host has no memory. */
 void tiny_create(struct tiny *m, const struct accel *accel, u64 code_bytes);
+/* The same without some optimisations, a mask of translator/technique.h. */
+void tiny_create_off(struct tiny *m, const struct accel *accel, u64 code_bytes, u64 off);
 void tiny_destroy(struct tiny *m);
 
 /* Real mode at 0:ip with SS:SP = 0:7000h, interrupts off. */

@@ -195,7 +195,8 @@ void x64_def(struct x64_sel *s, ir_ref r, unsigned reg)
 static bool can_coalesce(const struct x64_sel *s, ir_ref r)
 {
     const struct x64_val *v = &s->val[r];
-    if (v->put_at <= s->cur || v->put_at - s->cur > 16 || x64_home_reg[v->put_reg] == X_NONE)
+    if (!x64_on(s, T_coalesce) || v->put_at <= s->cur || v->put_at - s->cur > 16 ||
+        x64_home_reg[v->put_reg] == X_NONE)
         return false;
     for (unsigned k = s->cur + 1; k < v->put_at; k++) {
         const struct ir_insn *in = &s->ir->insns[k];

@@ -168,6 +168,8 @@ unsigned x64_recipe_kind(const struct x64_sel *s, ir_ref f, ir_ref *a, ir_ref *b
     u64 c;
     *a = in->arg[0];
     *b = in->arg[1];
+    if (!x64_on(s, T_recipes))
+        return 0;
     switch (in->op) {
     case IR_fadd:
     case IR_fsub:
@@ -434,7 +436,8 @@ void x64_emit_flags(struct x64_sel *s, const struct ir_insn *in)
 {
     ir_ref f = (ir_ref)(in - s->ir->insns), twin = s->val[f].twin;
     if (!x64_flags_wanted(s, f)) {
-        s->counters->recipes++;
+        ir_ref a, b;
+        s->counters->recipes += x64_recipe_kind(s, f, &a, &b) != 0;
         return;
     }
     if (twin && !(s->val[twin].flags & (VAL_DONE | VAL_DEFERRED))) {

@@ -216,6 +216,8 @@ static void emit_double_shift(struct x64_sel *s, ir_ref r, const struct ir_insn 
     }
     struct x64_rm ra = x64_use_rm(s, in->arg[0]);
     unsigned dst = x64_dst(s, r, ra.is_reg && ra.reg != X_RCX ? ra.reg : X_NONE);
+    if (ra.is_reg && ra.reg != dst) /* three registers must do; copy_to finds the value again */
+        s->pinned &= (u16) ~(1 << ra.reg);
     unsigned other = x64_use(s, in->arg[1]);
     if (other == dst && x64_root(s, in->arg[0]) != x64_root(s, in->arg[1])) {
         other = x64_scratch(s);

@@ -96,8 +96,8 @@ static bool fate_holds(struct cpu *cpu, const struct x64_exit *x, const struct x
 void x64_chain(struct cpu *cpu, struct x64_exit *x, struct x64_block *to)
 {
     struct x64_engine *e = vcpu_of(cpu)->engine;
-    if (!x->field || x->to || to->b.phys2 != ~0ull || to->b.rip != x->rip ||
-        !fate_holds(cpu, x, to))
+    if (!x->field || !technique_on(e->off, T_chain) || x->to || to->b.phys2 != ~0ull ||
+        to->b.rip != x->rip || !fate_holds(cpu, x, to))
         return;
     pthread_mutex_lock(&e->link_lock);
     /* The record of the block that x belongs to may serve another one by now.  Blocks become

@@ -22,7 +22,7 @@ struct x64_stub *x64_stub(struct x64_sel *s)
 static bool folded(struct x64_sel *s, ir_ref r, bool mark)
 {
     struct x64_val *v = &s->val[r];
-    if (mark && v->uses == 1 && !v->twin && !v->put_at)
+    if (mark && x64_on(s, T_addr) && v->uses == 1 && !v->twin && !v->put_at)
         v->flags |= VAL_DEFERRED;
     return v->flags & VAL_DEFERRED;
 }

@@ -14,6 +14,7 @@
 
 #include "translator/block.h"
 #include "translator/ir.h"
+#include "translator/technique.h"
 #include "translator/x64/x64_emit.h"
 
 #define CPU_OFF(field) ((s32)offsetof(struct cpu, field))
@@ -169,6 +170,11 @@ struct x64_sel {
     u32 op_at[IR_MAX + 1]; /* where each op's code begins, from the block's start */
     const char *failed; /* out of some table: the block must be made smaller */
 };
+
+static inline bool x64_on(const struct x64_sel *s, enum technique t)
+{
+    return technique_on(s->ir->off, t);
+}
 
 extern const u8 x64_home_reg[16]; /* host register of each guest register, or X_NONE */
 #define SCRATCH_MASK ((u16)(1 << X_RAX | 1 << X_RCX | 1 << X_RDX))

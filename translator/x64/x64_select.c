@@ -86,7 +86,7 @@ static void count_uses(struct x64_sel *s)
 static void pair_rmw(struct x64_sel *s, unsigned i)
 {
     const struct ir_insn *ld = &s->ir->insns[i];
-    if (!(ld->aux & MF_RMW) || s->ir->hflags & (HF_ONE | HF_ALIGN))
+    if (!(ld->aux & MF_RMW) || !x64_on(s, T_rmw) || s->ir->hflags & (HF_ONE | HF_ALIGN))
         return;
     for (unsigned j = i + 1; j < s->ir->count; j++) {
         const struct ir_insn *in = &s->ir->insns[j];
@@ -334,7 +334,7 @@ static void look_over(struct x64_sel *s)
     for (unsigned i = 1; i < s->ir->count; i++) {
         if (s->ir->insns[i].op == IR_ld)
             pair_rmw(s, i);
-        if (is_flags_op(&s->ir->insns[i]))
+        if (is_flags_op(&s->ir->insns[i]) && x64_on(s, T_twins))
             pair_flags(s, i);
     }
     defer_conditions(s);
