@@ -270,64 +270,7 @@ u64 helper_sgdt(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     return 0;
 }
 
-/* ---- flags and interrupts ---- */
-
-u64 helper_pushf(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
-{
-    if (cpu_in_vm86(cpu) && cpu_iopl(cpu) < 3)
-        gp0(cpu);
-    return cpu_eflags(cpu) & ~(u64)(FL_RF | FL_VM);
-}
-
-u64 helper_popf(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
-{
-    u64 mask = FL_ARITH | FL_TF | FL_DF | FL_NT | (b > 2 ? FL_AC | FL_ID : 0);
-    if (cpu_in_vm86(cpu)) {
-        if (cpu_iopl(cpu) < 3)
-            gp0(cpu);
-        mask |= FL_IF;
-    } else {
-        if (cpu->cpl == 0)
-            mask |= FL_IOPL;
-        if (cpu->cpl <= cpu_iopl(cpu))
-            mask |= FL_IF;
-    }
-    u64 old = cpu_eflags(cpu), v = (old & ~mask) | (a & mask) | FL_FIXED;
-    cpu->eflags = v;
-    cpu->rip = c;
-    if ((old ^ v) & (FL_TF | FL_AC))
-        cpu_update_hflags(cpu);
-    cpu_unmask(cpu);
-    return 0;
-}
-
-/* CLI and STI: IOPL rules of SDM vol. 2A CLI table 3-7 (without VME and PVI). */
-static void check_iopl(struct cpu *cpu)
-{
-    if ((cpu->cr0 & CR0_PE) && cpu->cpl > cpu_iopl(cpu))
-        gp0(cpu);
-}
-
-u64 helper_cli(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
-{
-    check_iopl(cpu);
-    cpu->eflags &= ~(u64)FL_IF;
-    cpu->rip = a;
-    return 0;
-}
-
-u64 helper_sti(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
-{
-    check_iopl(cpu);
-    if (!(cpu->eflags & FL_IF)) {
-        cpu->eflags |= FL_IF;
-        cpu->irq_shadow = true;
-        cpu->shadow_rip = a;
-        cpu_unmask(cpu);
-    }
-    cpu->rip = a;
-    return 0;
-}
+/* ---- halting, waiting ---- */
 
 u64 helper_hlt(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {

@@ -26,7 +26,7 @@ struct feature {
  * a clear answer. */
 static const struct feature features[] = {
     {"fpu", W_1_EDX, 0, ISA_X87, true},
-    {"vme", W_1_EDX, 1, ISA_COUNT, false},
+    {"vme", W_1_EDX, 1, ISA_COUNT, true},
     {"de", W_1_EDX, 2, ISA_COUNT, true},
     {"pse", W_1_EDX, 3, ISA_COUNT, true},
     {"tsc", W_1_EDX, 4, ISA_TSC, true},
@@ -143,7 +143,7 @@ static const struct cpu_model models[] = {
         .name = "max", .brand = "Dragoman Virtual CPU (max)", .amd = false,
         .family = 6, .model = 143, .stepping = 8, .level = 0x16, .xlevel = 0x80000008,
         .words = {
-            [W_1_EDX] = PLAIN_1_EDX | ED(27),
+            [W_1_EDX] = PLAIN_1_EDX | ED(1) | ED(27),
             [W_1_ECX] = ED(0) | ED(1) | ED(9) | ED(13) | ED(17) | ED(19) | ED(20) | ED(21) |
                         ED(22) | ED(23) | ED(24) | ED(25) | ED(26) | ED(30) | ED(31),
             [W_7_EBX] = ED(0) | ED(1) | ED(7) | ED(9) | ED(10) | ED(18) | ED(19) | ED(20) | ED(23) |
@@ -289,7 +289,8 @@ bool cpu_has(const struct cpu *cpu, enum isa isa)
 bool cpu_has_feature(const struct cpu *cpu, enum cpu_feature feature)
 {
     static const struct { u8 word, bit; } where[] = {
-        [FEAT_DE] = {W_1_EDX, 2}, [FEAT_PSE] = {W_1_EDX, 3}, [FEAT_TSC] = {W_1_EDX, 4},
+        [FEAT_VME] = {W_1_EDX, 1}, [FEAT_DE] = {W_1_EDX, 2},
+        [FEAT_PSE] = {W_1_EDX, 3}, [FEAT_TSC] = {W_1_EDX, 4},
         [FEAT_PAE] = {W_1_EDX, 6}, [FEAT_MCE] = {W_1_EDX, 7}, [FEAT_PGE] = {W_1_EDX, 13},
         [FEAT_PCID] = {W_1_ECX, 17}, [FEAT_X2APIC] = {W_1_ECX, 21},
         [FEAT_TSC_DEADLINE] = {W_1_ECX, 24}, [FEAT_TSC_ADJUST] = {W_7_EBX, 1},
@@ -315,6 +316,7 @@ unsigned cpu_phys_bits(const struct cpu *cpu)
 u64 cpu_cr4_mask(const struct cpu *cpu)
 {
     static const struct { u8 feature; u32 bit; } by_feature[] = {
+        {FEAT_VME, CR4_VME | CR4_PVI},
         {FEAT_DE, CR4_DE}, {FEAT_PSE, CR4_PSE}, {FEAT_TSC, CR4_TSD}, {FEAT_PAE, CR4_PAE},
         {FEAT_MCE, CR4_MCE}, {FEAT_PGE, CR4_PGE}, {FEAT_PCID, CR4_PCIDE}, {FEAT_SMEP, CR4_SMEP},
         {FEAT_UMIP, CR4_UMIP},

@@ -4,8 +4,6 @@
  * Delivery runs inside cpu_service with cpu->guard set, or directly from the INT n helper; a fault
  * on the way raises like any other: cpu_raise goes to the guard or to the engine.  Nothing in
  * struct cpu changes before the last access that can fault.
- *
- * Left out: virtual-8086 mode extensions (CR4.VME, PVI), which the models do not offer.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -273,10 +271,9 @@ u64 helper_int_n(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
         .vector = (int)(a & 0xff), .soft = !icebp, .ext = icebp, .rip = b,
     };
     /* Only INT n proper is sensitive to IOPL, not INT3, INTO and INT1 (SDM vol. 3B 20.3.3). */
-    if (cpu_in_vm86(cpu) && !icebp && e.vector > 4 && cpu_iopl(cpu) < 3)
-        cpu_raise_error(cpu, EXC_GP, 0);
-    bool stepping = cpu->hflags & HF_TF;
-    event_deliver(cpu, &e);
+    bool proper = a & 0x200, stepping = cpu->hflags & HF_TF;
+    if (!(cpu_in_vm86(cpu) && proper && iflag_vm86_int(cpu, (unsigned)e.vector, b)))
+        event_deliver(cpu, &e);
     cpu->step_skip = stepping;
     if (icebp)
         debug_delivered(cpu);

@@ -12,7 +12,7 @@ static u64 writable_flags(const struct cpu *cpu, unsigned size)
     if (cpu->cpl <= cpu_iopl(cpu))
         m |= FL_IF;
     if (cpu->cpl == 0)
-        m |= FL_IOPL | (size > 2 ? FL_VIF | FL_VIP : 0);
+        m |= FL_IOPL | (size > 2 && (cpu->cr0 & CR0_PE) ? FL_VIF | FL_VIP : 0);
     return m;
 }
 
@@ -30,8 +30,7 @@ static void finish(struct cpu *cpu)
 static void iret_paragraph(struct cpu *cpu, unsigned size)
 {
     struct stack s;
-    if (cpu_in_vm86(cpu) && cpu_iopl(cpu) < 3)
-        cpu_raise_error(cpu, EXC_GP, 0);
+    bool plain = !cpu_in_vm86(cpu) || iflag_vm86_plain(cpu, size);
     stack_current(&s, cpu);
     u64 rip = stack_pop(&s, size);
     u16 sel = (u16)stack_pop(&s, size);
@@ -40,10 +39,11 @@ static void iret_paragraph(struct cpu *cpu, unsigned size)
     u64 mask = writable_flags(cpu, size);
     if (cpu_in_vm86(cpu))
         mask = (mask | FL_IF) & ~(u64)FL_IOPL;
+    u64 flags = plain ? merge_flags(cpu, image, mask) : iflag_virtual_load(cpu, image);
     stack_commit(&s);
     seg_install_paragraph(cpu, SEG_CS, sel);
     cpu->rip = rip;
-    cpu_set_eflags(cpu, merge_flags(cpu, image, mask));
+    cpu_set_eflags(cpu, flags);
     finish(cpu);
 }
 
@@ -69,6 +69,7 @@ static void iret_to_vm86(struct cpu *cpu, struct stack *s, u64 rip, u16 cs, u64 
     cpu->gpr[RSP] = (u32)sp;
     cpu->rip = rip;
     cpu_set_eflags(cpu, image | FL_VM);
+    iflag_check_pending(cpu);
     finish(cpu);
 }
 
@@ -127,6 +128,7 @@ static void iret_protected(struct cpu *cpu, unsigned size)
             return_scrub_segments(cpu, rpl);
     }
     cpu_set_eflags(cpu, flags);
+    iflag_check_pending(cpu);
     finish(cpu);
 }
 

@@ -192,6 +192,21 @@ static inline u32 cpu_ext(const struct cpu *cpu)
     return cpu->guard != NULL;
 }
 
+/* ---- the virtual interrupt flag (cpu/iflag.c) ---- */
+/* In virtual-8086 mode: whether PUSHF, POPF and IRET of `size` bytes work on the real flags; false
+ * for the virtual ones of CR4.VME; raises #GP(0) where there is neither. */
+bool iflag_vm86_plain(struct cpu *cpu, unsigned size);
+/* The 16-bit image of the virtual flags: IF is VIF, IOPL 3. */
+u64 iflag_virtual_image(struct cpu *cpu);
+/* The flags after such an image is loaded; raises #GP(0). */
+u64 iflag_virtual_load(struct cpu *cpu, u64 image);
+/* After a transfer that may have loaded VIF and VIP together: records #GP(0) at the new rip (SDM
+ * vol. 3B 20.3.2). */
+void iflag_check_pending(struct cpu *cpu);
+/* INT n in virtual-8086 mode: true when the 8086 program's own handler has been entered, false when
+ * the IDT's has to be; raises #GP(0). */
+bool iflag_vm86_int(struct cpu *cpu, unsigned vector, u64 next);
+
 /* ---- debugging (cpu/debug.c) ---- */
 /* DR0-DR3, DR7 or CR4.DE changed: arms what they say. */
 void debug_update(struct cpu *cpu);

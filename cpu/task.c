@@ -170,6 +170,7 @@ static void enter_task(struct cpu *cpu, u16 sel, const struct descriptor *d,
     if (e && e->has_error)
         push_error(cpu, &d->seg, e);
     check_target(cpu, &cpu->seg[SEG_CS], cpu->rip, ext);
+    iflag_check_pending(cpu);
     if (t->trap & 1) {
         cpu->dr[6] |= 1u << 15; /* BT */
         cpu_raise(cpu, EXC_DB);

@@ -149,7 +149,7 @@ bool lift_int(struct lift *l, const struct insn *in)
         return interrupt(l, EXC_BP);
     if (in->op == OP_int1)
         return interrupt(l, 0x100 | EXC_DB);
-    return interrupt(l, in->imm & 0xff);
+    return interrupt(l, 0x200 | (in->imm & 0xff));
 }
 
 bool lift_into(struct lift *l, const struct insn *in)

@@ -125,6 +125,11 @@ QEMU_WRONG = {
                                 "TCG gives the selector",
         "16-bit jump wraps": "with a 16-bit operand size IP is cut to 16 bits (SDM vol. 2A JMP)",
     },
+    "v86": {
+        "INT1 at any IOPL": "INT1 is sensitive neither to IOPL nor to the gate's DPL (SDM vol. 2A INT)",
+        "word at FFFF": LIMITS, "dword at FFFD": LIMITS, "word at SS:FFFF": LIMITS,
+        "offset 10000": LIMITS, "PUSH with SP 1": LIMITS, "jump beyond 64 KiB": LIMITS,
+    },
     "segment64": {
         "SFMASK": "SYSCALL clears what SFMASK says and nothing else (SDM vol. 2B); TCG loses the "
                   "arithmetic flags",

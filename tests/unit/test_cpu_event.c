@@ -188,7 +188,7 @@ START_TEST(test_not_present_gate)
     fixture_protected(3);
     set_gate(0x30, DT_INTR32, 3, S_CODE0, 0x1000, 0);
     poke(IDT_AT + 0x30 * 8 + 5, 1, peek(IDT_AT + 0x30 * 8 + 5, 1) & 0x7f);
-    ck_raises(EXC_NP, 0x30 * 8 + 2, helper_int_n, 0x30, 0, 0, 0);
+    ck_raises(EXC_NP, 0x30 * 8 + 2, helper_int_n, 0x230, 0, 0, 0);
     cpu->idt.limit = 0x30 * 8 + 6;
     ck_raises(EXC_GP, 0x30 * 8 + 2, helper_int_n, 0x30, 0, 0, 0);
 }
@@ -262,7 +262,7 @@ START_TEST(test_vm86)
     /* IOPL 0: INT n, PUSHF, CLI, IRET fault; INT3 does not. */
     set_gate(0x30, DT_INTR32, 3, S_CODE0, 0x1000, 0);
     set_gate(3, DT_INTR32, 3, S_CODE0, 0x1000, 0);
-    ck_raises(EXC_GP, 0, helper_int_n, 0x30, 0, 0, 0);
+    ck_raises(EXC_GP, 0, helper_int_n, 0x230, 0, 0, 0);
     ck_raises(EXC_GP, 0, helper_pushf, 2, 0, 0, 0);
     ck_raises(EXC_GP, 0, helper_popf, 0, 2, 0, 0);
     ck_raises(EXC_GP, 0, helper_cli, 0, 0, 0, 0);

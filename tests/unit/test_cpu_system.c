@@ -32,7 +32,8 @@ static const struct cr_case crs[] = {
     {true, 0, 0, CR0_PG, true},            /* in 64-bit code */
     {false, 4, 1 << 13, 0, true},          /* VMXE */
     {false, 4, CR4_LA57, 0, true},
-    {false, 4, CR4_VME, 0, true},
+    {false, 4, CR4_VME | CR4_PVI, 0, false},
+    {false, 4, CR4_PKE, 0, true},
     {false, 4, 1ull << 32, 0, true},
     {false, 4, CR4_OSXSAVE | CR4_SMEP | CR4_UMIP | CR4_FSGSBASE, 0, false},
     {true, 4, 0, CR4_PAE, true},
