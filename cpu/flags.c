@@ -2,6 +2,7 @@
  * are derived from flags, segments and control registers.
  */
 #include "cpu/system.h"
+#include "cpu/x87.h"
 
 /* Parity flag of the low byte (SDM vol. 1, 3.4.3.1). */
 static u64 parity(u64 r)
@@ -163,6 +164,8 @@ void cpu_update_hflags(struct cpu *cpu)
         f |= HF_NOSSE;
     if (~cpu->mxcsr & 0x1f80)
         f |= HF_SSE_EXC;
+    if (!(f & HF_NOFPU) && ~cpu->x87.fcw & FSW_EXC)
+        f |= HF_X87_EXC;
     if (cpu->eflags & FL_TF)
         f |= HF_TF;
     if ((cpu->cr0 & CR0_AM) && (cpu->eflags & FL_AC) && cpu->cpl == 3)
@@ -181,4 +184,10 @@ void cpu_set_mxcsr(struct cpu *cpu, u32 v)
     cpu->mxcsr = v;
     cpu->guest_mxcsr_host = v | 0x1f80; /* the host must not trap: masks all set */
     cpu->hflags = (cpu->hflags & ~(u32)HF_SSE_EXC) | (~v & 0x1f80 ? HF_SSE_EXC : 0);
+}
+
+void cpu_fcw_changed(struct cpu *cpu)
+{
+    bool unmasked = !(cpu->hflags & HF_NOFPU) && ~cpu->x87.fcw & FSW_EXC;
+    cpu->hflags = (cpu->hflags & ~(u32)HF_X87_EXC) | (unmasked ? HF_X87_EXC : 0);
 }

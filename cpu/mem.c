@@ -43,7 +43,8 @@ static void look_at_insn(struct cpu *cpu, bool *stack)
     *stack |= in.seg == SEG_SS;
     bool control = in.op == OP_fnstcw || in.op == OP_fnstsw || in.op == OP_fnstenv ||
                    in.op == OP_fnsave;
-    if (in.row->isa == ISA_X87 && !control && cpu->x87.fsw & FSW_ES)
+    bool x87 = in.row->isa == ISA_X87 || in.op == OP_fisttp;
+    if (x87 && !control && cpu->x87.fsw & FSW_ES)
         x87_wait(cpu);
 }
 

@@ -92,7 +92,7 @@ struct x87 {
     struct fpreg r[8]; /* physical registers R0-R7; ST(i) is r[(top + i) & 7] */
     u16 fcw, fsw;      /* TOP lives in fsw bits 11-13 */
     u8 ftw;            /* abridged: bit i set = R[i] is not empty */
-    u16 fop;
+    u32 fop;           /* 11 bits */
     u64 fip, fdp;
     u16 fcs, fds;
 };
@@ -132,6 +132,7 @@ enum {
     HF_ONE = 1 << 12,      /* one instruction a block (interrupt shadow, code rewriting itself) */
     HF_ALIGN = 1 << 13,    /* CR0.AM, EFLAGS.AC and CPL 3: #AC checks */
     HF_AVX = 1 << 14,      /* CR4.OSXSAVE and XCR0 enables AVX */
+    HF_X87_EXC = 1 << 15,  /* some x87 exception is unmasked: check each operation */
 };
 
 /* Reasons in cpu.requests: set by any thread, seen by emitted code at back edges. */
@@ -208,6 +209,7 @@ struct cpu {
     u64 scratch[3];   /* engine: RAX, RCX, RDX at a slow path or exit */
     u64 call_arg[4];  /* engine: arguments of a helper call */
     u32 exit_id;      /* engine: which exit emitted code took */
+    bool x87_host;    /* engine: the host's x87 holds registers, control and status word */
     struct segment seg[SEG_COUNT];
     struct mmu mmu;
     union vec xmm[32] __attribute__((aligned(64)));

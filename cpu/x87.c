@@ -312,8 +312,7 @@ u64 helper_x87_fcomi(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     }
     if (!stop && (a & X87_POP))
         pop(x);
-    cpu->eflags = (cpu->eflags & ~(u64)FL_ARITH) | flags;
-    return 0;
+    return flags;
 }
 
 /* ---- moves between registers ---- */

@@ -61,11 +61,15 @@ u64 helper_x87_control(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     if (op != X87_INIT && op != X87_CLEX)
         x87_wait(cpu);
     switch (op) {
-    case X87_INIT: x87_init(x); break;
+    case X87_INIT:
+        x87_init(x);
+        cpu_fcw_changed(cpu);
+        break;
     case X87_CLEX: x->fsw &= (u16)~(FSW_EXC | FSW_SF | FSW_ES | FSW_B); break;
     case X87_LDCW:
         x->fcw = (u16)((b & 0x1f3f) | 0x40);
         x87_summary(x);
+        cpu_fcw_changed(cpu);
         break;
     case X87_INCSTP:
     case X87_DECSTP:
@@ -83,7 +87,19 @@ u64 helper_x87_control(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
         break;
     default: break;
     }
+    if (c)
+        cpu->rip = c;
     return 0;
+}
+
+u64 helper_x87_fnstcw(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
+{
+    return cpu->x87.fcw;
+}
+
+u64 helper_x87_fnstsw(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
+{
+    return cpu->x87.fsw;
 }
 
 /* ---- environment images: 14 bytes (16-bit operand size) or 28 ---- */
@@ -174,6 +190,9 @@ u64 helper_x87_env(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
             r->mant = load_le(image + env + 10 * i, 8);
             r->sexp = (u16)load_le(image + env + 10 * i + 8, 2);
         }
+        cpu_fcw_changed(cpu);
+        if (d)
+            cpu->rip = d;
         return 0;
     }
     if (wide)
@@ -192,5 +211,8 @@ u64 helper_x87_env(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
         x->fcw |= FSW_EXC;
         x87_summary(x);
     }
+    cpu_fcw_changed(cpu);
+    if (d)
+        cpu->rip = d;
     return 0;
 }

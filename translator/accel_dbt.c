@@ -103,6 +103,7 @@ static bool select_block(struct x64_vcpu *v, struct x64_block *b)
     s->avx = e->avx;
     s->lzcnt = e->lzcnt;
     s->levels = e->levels;
+    s->x87 = e->x87 && !(v->ir.hflags & (HF_X87_EXC | HF_ONE | HF_TF | HF_ALIGN));
     s->chain = (v->ir.hflags & HF_CSFLAT) && !(v->ir.hflags & (HF_ONE | HF_TF));
     s->buf = (struct x64_buf){rw, rw + e->block_code, (s64)(e->code.rx - e->code.rw)};
     b->rw = rw;
@@ -211,6 +212,7 @@ static struct x64_exit *execute(struct x64_vcpu *v, struct x64_block *b)
               b->b.hflags);
     enter(cpu, b->code);
     cpu->host_ret = 0;
+    x64_x87_save(cpu, 0);
     cpu->mxcsr |= cpu->guest_mxcsr_host & 0x3f;
     struct x64_exit *x = &v->engine->exits[cpu->exit_id];
     if (!x->dynamic)
@@ -227,6 +229,7 @@ static void dbt_run(struct cpu *cpu)
     cpu->host_mxcsr = _mm_getcsr() & ~0x3fu;
     block_cpu_online(e->cache, cpu->index);
     if (_setjmp(v->unwind)) { /* an exception, or an instruction to be done alone */
+        x64_x87_save(cpu, 0);
         cpu->mxcsr |= _mm_getcsr() & 0x3f;
         _mm_setcsr(cpu->host_mxcsr);
         cpu->host_ret = 0;
@@ -317,6 +320,7 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     e->avx = !options->plain_host && __builtin_cpu_supports("avx");
     e->lzcnt = !options->plain_host && host_has_lzcnt();
     e->levels = vec_host_levels() & (options->plain_host ? (2u << VL_SSE42) - 1 : ~0u);
+    e->x87 = true;
     if (!x64_link_init(e) || !codebuf_init(&e->code, size)) {
         dbt_destroy(e);
         return NULL;
@@ -372,6 +376,8 @@ static void dbt_detach(struct cpu *cpu)
     X(flag_loads, "flags loaded into the host's")                                                  \
     X(addr_folds, "additions folded into addresses")                                               \
     X(rmw_fused, "stores that share the check of their load")                                      \
+    X(x87_inline, "x87 instructions on the host's x87")                                            \
+    X(x87_loads, "moves of the x87's state to the host")                                           \
     X(spills, "values spilled")                                                                    \
     X(vec_calls, "vector ops left to C, for want of a host instruction")                           \
     X(chains, "exits chained to their successor")                                                  \

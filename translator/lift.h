@@ -21,6 +21,8 @@ struct lift {
     u64 next;         /* of the one after it */
     ir_ref rsp_for_ea; /* when not 0: the RSP that address computation must use (POP to memory) */
     bool ended;       /* an op that ends the block has been emitted */
+    bool mmx_checked; /* no x87 exception is pending: an MMX instruction of the block has looked */
+    bool mmx_entered; /* TOP is 0 and all tags are valid: one has made them so */
 };
 
 /* Lifts one instruction.  Returns false when it is undefined in this mode: the block builder then

@@ -97,5 +97,6 @@ bool lift_fp(struct lift *l, const struct insn *in)
     }
     if (sse_rows[in->op].kind != SSE_NONE)
         return l->hflags & HF_NOSSE ? lift_unavailable(l, 2) : lift_sse(l, in);
+    l->mmx_checked = l->mmx_entered = false;
     return l->hflags & HF_NOFPU ? lift_unavailable(l, 0) : lift_x87(l, in);
 }

@@ -16,9 +16,13 @@ ir_ref lift_get_mm(struct lift *l, unsigned reg)
     return ir_ldenv(l->ir, W64, mm_offset(reg));
 }
 
-/* The state change of an MMX instruction; after everything that can fault. */
+/* The state change of an MMX instruction; after everything that can fault.  Nothing but x87 code
+ * undoes it (lift_fp.c). */
 static void enter_mmx(struct lift *l)
 {
+    if (l->mmx_entered)
+        return;
+    l->mmx_entered = true;
     ir_ref fsw = ir_ldenv(l->ir, W16, X87_FIELD(fsw));
     ir_stenv(l->ir, W16, X87_FIELD(fsw),
              ir_2(l->ir, IR_and, W16, fsw, lift_const(l, W16, (u16)~0x3800)));
@@ -207,12 +211,16 @@ static bool lift_to_mmx(struct lift *l, const struct insn *in)
 bool lift_mmx(struct lift *l, const struct insn *in)
 {
     /* CVTPI2PS and CVTPI2PD from memory are no MMX instructions but for their name. */
-    if (!lift_is_mem(in, 1) || (in->op != OP_cvtpi2ps && in->op != OP_cvtpi2pd))
+    bool foreign = lift_is_mem(in, 1) && (in->op == OP_cvtpi2ps || in->op == OP_cvtpi2pd);
+    if (!l->mmx_checked && !foreign) {
         ir_call(l->ir, HELPER_mmx_check, 0, 0, 0, 0);
+        l->mmx_checked = true;
+    }
     switch (in->op) {
     case OP_emms: /* TOP too becomes 0, as processors do */
         enter_mmx(l);
         ir_stenv(l->ir, W8, X87_FIELD(ftw), lift_const(l, W8, 0));
+        l->mmx_entered = false;
         return true;
     case OP_movd:
     case OP_movq:

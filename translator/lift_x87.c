@@ -3,6 +3,10 @@
  * Touches the IR being built.  Memory operands of 2, 4 and 8 bytes are loaded by IR and passed by
  * value; 80-bit ones, stores and environment images go by address, because the helper must not
  * change the x87 before the access has succeeded.
+ *
+ * A block lifted without HF_X87_EXC ends after what could unmask an exception, except for FLDCW: an
+ * engine that relies on the masks executes that one alone when it does (x64_x87.c).  With it, a
+ * block ends where the masks may be set again.
  */
 #include "cpu/x87.h"
 #include "translator/lift_fp.h"
@@ -18,9 +22,8 @@ static u32 descriptor(const struct insn *in, unsigned op, unsigned i)
 
 static ir_ref call(struct lift *l, const struct insn *in, enum helper h, u32 desc, ir_ref value)
 {
-    bool mem = desc & X87_MEM;
     ir_ref zero = lift_const(l, W64, 0);
-    ir_ref fdp = mem ? lift_ea(l, in) : zero;
+    ir_ref fdp = desc & X87_MEM ? lift_ea(l, in) : zero;
     return ir_callv(l->ir, h, lift_const(l, W64, desc), value ? value : zero, fdp,
                     lift_const(l, W64, l->rip));
 }
@@ -134,8 +137,9 @@ static bool lift_fcomi(struct lift *l, const struct insn *in)
 {
     bool unordered = in->op == OP_fucomi || in->op == OP_fucompi;
     bool pop = in->op == OP_fcompi || in->op == OP_fucompi;
-    call(l, in, HELPER_x87_fcomi, descriptor(in, unordered, in->modrm & 7) | (pop ? X87_POP : 0),
-         0);
+    u32 desc = descriptor(in, unordered, in->modrm & 7) | (pop ? X87_POP : 0);
+    ir_ref flags = ir_trunc(l->ir, W32, W64, call(l, in, HELPER_x87_fcomi, desc, 0));
+    lift_putf(l, ir_1(l->ir, IR_fbits, W32, flags));
     return true;
 }
 
@@ -149,10 +153,10 @@ static bool lift_fcmov(struct lift *l, const struct insn *in)
     return true;
 }
 
-/* FNSTCW, FNSTSW: they do not wait, so the field is all there is. */
-static bool lift_store_word(struct lift *l, const struct insn *in, size_t field)
+/* FNSTCW, FNSTSW. */
+static bool lift_store_word(struct lift *l, const struct insn *in, enum helper h)
 {
-    ir_ref v = ir_ldenv(l->ir, W16, field);
+    ir_ref v = ir_trunc(l->ir, W16, W64, ir_callv(l->ir, h, 0, 0, 0, 0));
     if (is_mem(in))
         lift_st(l, W16, lift_linear(l, in, 2, true), v, lift_mf(in));
     else
@@ -162,8 +166,13 @@ static bool lift_store_word(struct lift *l, const struct insn *in, size_t field)
 
 static bool lift_control(struct lift *l, const struct insn *in, unsigned op)
 {
-    ir_ref value = op == X87_LDCW ? load(l, in, false) : 0;
-    call(l, in, HELPER_x87_control, descriptor(in, op, is_mem(in) ? 0 : in->modrm & 7), value);
+    ir_ref value = op == X87_LDCW ? load(l, in, false) : lift_const(l, W64, 0);
+    bool ends = (op == X87_LDCW || op == X87_INIT) && (l->hflags & HF_X87_EXC);
+    u32 desc = descriptor(in, op, is_mem(in) ? 0 : in->modrm & 7);
+    ir_call(l->ir, HELPER_x87_control, lift_const(l, W64, desc), value,
+            ends ? lift_next(l) : lift_const(l, W64, 0), 0);
+    if (ends)
+        lift_exit_lookup(l);
     return true;
 }
 
@@ -173,8 +182,11 @@ static bool lift_env(struct lift *l, const struct insn *in, unsigned op)
     bool wide = in->opsize != 2;
     size += wide ? 14 : 0;
     ir_ref addr = lift_linear(l, in, size, op == X87_SAVE || op == X87_STENV);
-    ir_callv(l->ir, HELPER_x87_env, lift_const(l, W64, op), addr, lift_const(l, W64, wide),
-             lift_const(l, W64, l->rip));
+    bool ends = op == X87_LDENV || op == X87_RSTOR || (l->hflags & HF_X87_EXC);
+    ir_call(l->ir, HELPER_x87_env, lift_const(l, W64, op), addr, lift_const(l, W64, wide),
+            ends ? lift_next(l) : lift_const(l, W64, 0));
+    if (ends)
+        lift_exit_lookup(l);
     return true;
 }
 
@@ -260,8 +272,8 @@ static bool lift_x87_other(struct lift *l, const struct insn *in)
     case OP_fldz:
         call(l, in, HELPER_x87_fld_const, descriptor(in, in->modrm & 7, 0), 0);
         return true;
-    case OP_fnstcw: return lift_store_word(l, in, X87_FIELD(fcw));
-    case OP_fnstsw: return lift_store_word(l, in, X87_FIELD(fsw));
+    case OP_fnstcw: return lift_store_word(l, in, HELPER_x87_fnstcw);
+    case OP_fnstsw: return lift_store_word(l, in, HELPER_x87_fnstsw);
     case OP_fldenv: return lift_env(l, in, X87_LDENV);
     case OP_fnstenv: return lift_env(l, in, X87_STENV);
     case OP_frstor: return lift_env(l, in, X87_RSTOR);

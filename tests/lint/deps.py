@@ -3,8 +3,8 @@
 
 Who may include whom: the table below, one entry a folder; an include of a folder that is not listed
 is an error, and so is a quoted include that is not a path from the top of the tree.  Also: files of
-at most 1,000 lines and functions of at most 110 (tables apart), 100 columns, and no marks of
-unfinished work.
+at most 1,000 lines and functions of at most 110 (tables apart), 100 columns, no marks of
+unfinished work, and no long double, which would disturb a guest's x87 that the host's holds.
 """
 import pathlib
 import re
@@ -28,6 +28,9 @@ TOP_LEVEL = set("base cpu translator mmu devices frontends bios tests docs meson
                 " Makefile README.md LICENSE .ci".split())
 MAX_FILE, MAX_FUNCTION, MAX_COLUMNS = 1000, 110, 100
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+
+
+LONG_DOUBLE = re.compile(r"^[^*/]*\blong double\b")
 
 
 def folder_of(path):
@@ -63,6 +66,8 @@ def check_shape(path, text, errors):
             errors.append(f"{path}:{n}: {len(line)} columns")
         if UNFINISHED.search(line):
             errors.append(f"{path}:{n}: unfinished: {line.strip()[:60]}")
+        if LONG_DOUBLE.match(line):
+            errors.append(f"{path}:{n}: long double")
         if path.suffix != ".c":
             continue
         if line == "{":

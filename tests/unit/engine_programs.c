@@ -316,6 +316,86 @@ START_TEST(test_strings)
 END_TEST
 
 /* More code than the arena holds, executed twice over. */
+/* The pointers of FNSTENV (SDM vol. 1, 8.1.8) after a register and after a memory operand, with and
+ * without something in between that could look at them. */
+CODE64(x87_pointers64,
+       "fninit\n mov $0x20000, %edi\n fld1\n 1: fldl 8(%rdi)\n fnstenv 0x100(%rdi)\n"
+       "2: faddp\n fnop\n mov (%rdi), %eax\n fnstenv 0x140(%rdi)\n lea 1b(%rip), %rbx\n"
+       "lea 2b(%rip), %rdx\n fninit\n fnstenv 0x180(%rdi)\n hlt\n")
+
+static void check_pointers(u64 at, u64 fip, u64 fop, u64 fcs, u64 fdp)
+{
+    const u8 *image = m.ram + at;
+    ck_assert_uint_eq(load_le(image + 12, 4), fip);
+    ck_assert_uint_eq(load_le(image + 16, 4), fop << 16 | fcs);
+    ck_assert_uint_eq(load_le(image + 20, 4), fdp);
+}
+
+START_TEST(test_x87_pointers)
+{
+    LOAD(0x10000, x87_pointers64);
+    tiny_long(&m, 0x10000);
+    tiny_run(&m);
+    u64 cs = m.cpu->seg[SEG_CS].selector;
+    check_pointers(0x20100, m.cpu->gpr[RBX], 0x547, cs, 0x20008);
+    check_pointers(0x20140, m.cpu->gpr[RDX], 0x6c1, cs, 0x20008);
+    check_pointers(0x20180, 0, 0, 0, 0);
+}
+END_TEST
+
+/* In one block: a division by zero that is masked; the same unmasked by FLDCW, pending until FWAIT,
+ * where its handler finds it; FNSTSW and FNINIT do not wait. */
+CODE64(x87_unmask64,
+       "fninit\n mov $0x20000, %edi\n fld1\n fldz\n fdivrp\n fnstsw 8(%rdi)\n fninit\n"
+       "movw $0x37b, (%rdi)\n fldcw (%rdi)\n fldz\n fld1\n 1: fdivp\n fnstsw 10(%rdi)\n"
+       "mov $1, %ebx\n 2: fwait\n mov $2, %ebx\n fld1\n fldz\n fstpl 16(%rdi)\n hlt\n"
+       ".org x87_unmask64 + 0x80\n mov (%rsp), %rsi\n fnstenv 0x100(%rdi)\n lea 2b(%rip), %rcx\n"
+       "lea 1b(%rip), %rdx\n fninit\n add $1, %rsi\n mov %rsi, (%rsp)\n iretq\n")
+
+START_TEST(test_x87_unmask)
+{
+    LOAD(0x10000, x87_unmask64);
+    store_le(m.ram + 0x20010, 0x1234, 8);
+    tiny_long(&m, 0x10000);
+    tiny_gate(&m, EXC_MF, 0x10080);
+    tiny_run(&m);
+    ck_assert_uint_eq(load_le(m.ram + 0x20008, 2), 0x3804);
+    ck_assert_uint_eq(load_le(m.ram + 0x2000a, 2), 0xb084); /* ES, B; the operands still there */
+    ck_assert_uint_eq(m.cpu->gpr[RSI], m.cpu->gpr[RCX] + 1);
+    ck_assert_uint_eq(load_le(m.ram + 0x2010c, 4), m.cpu->gpr[RDX]);
+    ck_assert_uint_eq(m.cpu->gpr[RBX], 2);
+    ck_assert_uint_eq(load_le(m.ram + 0x20010, 8), 0);
+    ck_assert_uint_eq(m.cpu->x87.fcw, 0x37f);
+    ck_assert_uint_eq(m.cpu->x87.fsw, 0x3800);
+}
+END_TEST
+
+/* x87 and MMX code in turns, around a page fault whose handler uses the x87 itself. */
+CODE64(x87_turns64,
+       "fninit\n mov $0x20000, %edi\n mov $0x80000000, %esi\n fldpi\n fld1\n fstpl (%rdi)\n"
+       "fldl (%rsi)\n fstpl 8(%rdi)\n fstpl 16(%rdi)\n movq (%rdi), %mm3\n paddd %mm3, %mm3\n"
+       "movq %mm3, 24(%rdi)\n fnstsw 40(%rdi)\n emms\n fildl 32(%rdi)\n fistpq 48(%rdi)\n hlt\n"
+       ".org x87_turns64 + 0x80\n fnstsw 42(%rdi)\n fldl (%rdi)\n fstpl 56(%rdi)\n mov %edi, %esi\n"
+       "add $8, %rsp\n iretq\n")
+
+START_TEST(test_x87_turns)
+{
+    LOAD(0x10000, x87_turns64);
+    store_le(m.ram + 0x20020, 0xfffffff9, 4);
+    tiny_long(&m, 0x10000);
+    tiny_gate(&m, EXC_PF, 0x10080);
+    tiny_run(&m);
+    ck_assert_uint_eq(load_le(m.ram + 0x20008, 8), 0x3ff0000000000000);
+    ck_assert_uint_eq(load_le(m.ram + 0x20010, 8), 0x400921fb54442d18);
+    ck_assert_uint_eq(load_le(m.ram + 0x20018, 8), 0x7fe0000000000000);
+    ck_assert_uint_eq(load_le(m.ram + 0x20028, 2), 0x0020); /* MMX: TOP is 0; inexact from pi */
+    ck_assert_uint_eq(load_le(m.ram + 0x2002a, 2), 0x3800);
+    ck_assert_uint_eq(load_le(m.ram + 0x20030, 8), (u64)-7);
+    ck_assert_uint_eq(load_le(m.ram + 0x20038, 8), 0x3ff0000000000000);
+    ck_assert_uint_eq(m.cpu->x87.ftw, 0);
+}
+END_TEST
+
 START_TEST(test_full_arena)
 {
     tiny_destroy(&m);
@@ -356,6 +436,9 @@ void engine_programs(Suite *s)
     tcase_add_test(c, test_atomics);
     tcase_add_test(c, test_sse);
     tcase_add_test(c, test_strings);
+    tcase_add_test(c, test_x87_pointers);
+    tcase_add_test(c, test_x87_unmask);
+    tcase_add_test(c, test_x87_turns);
     tcase_add_test(c, test_full_arena);
     suite_add_tcase(s, c);
 }

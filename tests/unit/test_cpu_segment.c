@@ -229,7 +229,16 @@ END_TEST
 
 START_TEST(test_hflags)
 {
+    ck_assert_uint_eq(cpu->hflags, HF_NOSSE | HF_X87_EXC); /* FCW is 40h after RESET */
+    cpu->x87.fcw = 0x37f;
+    cpu_fcw_changed(cpu);
     ck_assert_uint_eq(cpu->hflags, HF_NOSSE);
+    cpu->x87.fcw = 0x37b; /* zero divide */
+    cpu_fcw_changed(cpu);
+    ck_assert_uint_eq(cpu->hflags, HF_NOSSE | HF_X87_EXC);
+    cpu_update_hflags(cpu);
+    ck_assert_uint_eq(cpu->hflags, HF_NOSSE | HF_X87_EXC);
+    cpu->x87.fcw = 0x37f;
     fixture_protected(0);
     ck_assert_uint_eq(cpu->hflags, HF_PE | HF_CS32 | HF_SS32 | HF_FLAT | HF_CSFLAT | HF_NOSSE);
     fixture_protected(3);

@@ -30,6 +30,7 @@ CODE64(unchain64, "mov $20, %ecx\n xor %r8d, %r8d\n"
 CODE64(slow64, "mov $0x20ffd, %edi\n mov $0x11223344, %eax\n mov %eax, (%rdi)\n"
                "mov (%rdi), %ebx\n hlt\n")
 CODE64(spill64, "mov $0x20000, %edi\n pushfq\n pop %rbx\n pushfq\n pop (%rdi)\n hlt\n")
+CODE64(x87_64, "fninit\n fldpi\n fld1\n faddp\n hlt\n")
 CODE64(rewrite64, "lea 1f(%rip), %rdi\n movb $0x55, 1(%rdi)\n 1: mov $0x11, %eax\n hlt\n")
 
 static const struct {
@@ -50,6 +51,7 @@ static const struct {
     FIRES("retired", unchain64, true),    FIRES("drops", unchain64, true),
     FIRES("code_writes", unchain64, true), FIRES("slow_loads", slow64, true),
     FIRES("slow_stores", slow64, true),   FIRES("retries", rewrite64, true),
+    FIRES("x87_inline", x87_64, true),    FIRES("x87_loads", x87_64, true),
     FIRES("folded", arith64, true),       FIRES("forwarded", arith64, true),
     FIRES("puts_killed", deads64, true),  FIRES("flags_killed", deads64, true),
     FIRES("dead", deads64, true),         FIRES("fates_dead", deads64, true),

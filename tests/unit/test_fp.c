@@ -95,6 +95,10 @@ void cpu_set_mxcsr(struct cpu *cpu, u32 v)
     cpu->mxcsr = v;
 }
 
+void cpu_fcw_changed(struct cpu *cpu)
+{
+}
+
 bool cpu_has(const struct cpu *cpu, enum isa isa)
 {
     return true;

@@ -213,7 +213,13 @@ void x64_emit_call(struct x64_sel *s, const struct ir_insn *in)
     ir_ref r = (ir_ref)(in - s->ir->insns);
     u32 effects = ir_helper_effects((unsigned)in->imm);
     unsigned args = ir_helper_args((unsigned)in->imm);
+    if (x64_x87_emit(s, in))
+        return;
     x64_clobber(s);
+    if (effects & (HE_X87 | HE_VEC)) /* vector helpers may use fenv.h */
+        x64_x87_to_cpu(s);
+    if (effects & HE_ENV)
+        x64_x87_forget(s);
     if (effects & HE_RFL) {
         x64_store_flags(s);
         s->pinned = 0;
@@ -263,7 +269,8 @@ static void emit_slow(struct x64_sel *s, const struct x64_stub *stub)
     } else if (stub->value_kind == STUB_XMM) {
         x64_movups_store(s, RM_CPU(slow_value), stub->rm.reg);
     }
-    x64_store(b, W64, RM_CPU(slow_addr), stub->areg);
+    if (stub->areg != X_NONE)
+        x64_store(b, W64, RM_CPU(slow_addr), stub->areg);
     x64_store_imm(b, W32, RM_CPU(exit_id), (s32)stub->word);
     x64_call(b, stub->thunk);
     if (s->site_count == MAX_SITES) {

@@ -462,7 +462,11 @@ void x64_emit_flags(struct x64_sel *s, const struct ir_insn *in)
     case IR_frcl:
     case IR_frcr: emit_alone(s, in); break;
     case IR_getf: emit_getf(s, f); return;
-    case IR_fbits: emit_fbits(s, f, in); return;
+    case IR_fbits:
+        if (x64_x87_is_flags(s, f))
+            break;
+        emit_fbits(s, f, in);
+        return;
     case IR_fbit:
         if (in->imm == FL_CF)
             emit_fbit_carry(s, f, in);

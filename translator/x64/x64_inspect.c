@@ -36,7 +36,7 @@ static const struct known_field known_fields[] = {
     PLAIN(hflags), PLAIN(mxcsr), PLAIN(host_sp), PLAIN(host_ret), PLAIN(host_mxcsr),
     PLAIN(guest_mxcsr_host), LIST(spill), LIST(vspill), PLAIN(slow_addr), LIST(slow_value),
     LIST(scratch), LIST(call_arg), PLAIN(exit_id), LIST(seg), PLAIN(mmu.context),
-    PLAIN(mmu.tlb_mask), LIST(xmm), PLAIN(x87), PLAIN(cpl), PLAIN(irq_shadow),
+    PLAIN(mmu.tlb_mask), LIST(xmm), PLAIN(x87), PLAIN(x87_host), PLAIN(cpl), PLAIN(irq_shadow),
 };
 #undef PLAIN
 #undef LIST
@@ -95,7 +95,12 @@ static void put_thunk(FILE *out, const struct x64_thunks *t, u64 address)
         u64 at;
         const char *name;
     } thunks[] = {{t->leave, "the run loop"},     {t->seg, "segment check"},
-                 {t->host[0], "host address"},   {t->host[1], "host address"},
+                 {t->host[0][0], "host address"}, {t->host[0][1], "host address"},
+                 {t->host[1][0], "host address to write"},
+                 {t->host[1][1], "host address to write"},
+                 {t->x87_load[0], "x87 to the host"}, {t->x87_load[1], "x87 to the host"},
+                 {t->x87_save[0], "x87 to struct cpu"}, {t->x87_save[1], "x87 to struct cpu"},
+                 {t->alone, "the instruction alone"},
                  {t->div, "division in C"},      {t->eval_flags, "flags op in C"},
                  {t->fetch_flags, "flags to AHF form"}, {t->call, "call of a helper"},
                  {t->call_flags, "call of a helper that sees flags"},

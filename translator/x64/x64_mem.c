@@ -163,12 +163,13 @@ static struct check emit_check(struct x64_sel *s, ir_ref r, unsigned size, bool 
     return c;
 }
 
-/* As emit_check, leaving the host address in a scratch register (*host). */
-static struct check emit_check_host(struct x64_sel *s, ir_ref r, unsigned size, unsigned mf)
+/* As emit_check, leaving the host address in a scratch register (addend). */
+static struct check emit_check_host(struct x64_sel *s, ir_ref r, unsigned size, bool write,
+                                    unsigned mf)
 {
-    struct check c = emit_check(s, r, size, true, mf);
+    struct check c = emit_check(s, r, size, write, mf);
     x64_alu(&s->buf, ALU_ADD, W64, c.addend, x64_r(c.areg));
-    c.stub->thunk = s->thunks->host[s->vec];
+    c.stub->thunk = s->thunks->host[write][s->vec];
     c.stub->value_kind = STUB_CONST;
     c.stub->value = size;
     c.stub->dst_kind = STUB_GPR;
@@ -178,13 +179,18 @@ static struct check emit_check_host(struct x64_sel *s, ir_ref r, unsigned size, 
     return c;
 }
 
+unsigned x64_check_host(struct x64_sel *s, ir_ref r, unsigned size, bool write, unsigned mf)
+{
+    return emit_check_host(s, r, size, write, mf).addend;
+}
+
 /* ---- loads and stores ---- */
 
 static void emit_ld(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
     ir_ref st = s->val[r].twin;
     if (st) { /* read-modify-write: one check for both, for writing */
-        struct check c = emit_check_host(s, in->arg[0], W_BYTES(in->w), in->aux);
+        struct check c = emit_check_host(s, in->arg[0], W_BYTES(in->w), true, in->aux);
         x64_def(s, st, c.addend);
         s->counters->rmw_fused++;
         unsigned dst = x64_dst(s, r, c.spare);
@@ -381,7 +387,7 @@ static void emit_atomic(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
         emit_atomic_slow(s, r, in);
         return;
     }
-    struct check c = emit_check_host(s, in->arg[0], W_BYTES(in->w), (unsigned)in->imm);
+    struct check c = emit_check_host(s, in->arg[0], W_BYTES(in->w), true, (unsigned)in->imm);
     unsigned host = c.addend;
     s->pinned = (u16)(1 << host);
     struct x64_rm mem = x64_m(host, 0);

@@ -79,8 +79,11 @@ struct x64_thunks {
     u64 leave;      /* jumped to with cpu.exit_id set */
     u64 lookup;     /* likewise: on to the block at cpu.rip if the jump cache has it */
     u64 load[2][5], store[2][5]; /* by width, [1]: keeps XMM registers too */
+    u64 x87_load[2], x87_save[2]; /* the guest's x87 into the host's, and back */
+    u64 alone;      /* the instruction again, alone in its block */
     u64 seg;        /* segment slow_addr checked as exit_id says (segment, size, store) */
-    u64 host[2];    /* host address for slow_value[0] bytes at slow_addr, to slow_value[0] */
+    u64 host[2][2]; /* host address for slow_value[0] bytes at slow_addr, to slow_value[0];
+                     * [1][...]: for writing */
     u64 div;        /* call_arg: width | signed << 3, low, high, divisor; to slow_value[0], [1] */
     u64 vec;        /* vector op exit_id (op | w << 16, imm slow_addr) of vtmp[], to vtmp[0] */
     u64 eval_flags; /* flags op in exit_id, operands in call_arg; result (AHF) in slow_value[0] */
@@ -93,6 +96,7 @@ struct x64_thunks {
 struct x64_counters {
     u64 blocks, guest_insns, host_bytes, compile_ns;
     u64 coalesced, twins, recipes, flag_saves, flag_loads, addr_folds, rmw_fused, spills;
+    u64 x87_inline, x87_loads;
     u64 chains, unchains, exits, retired, slow_loads, slow_stores, flushes, retries, unfit;
     u64 vec_calls;
 };
@@ -153,6 +157,13 @@ struct x64_sel {
     bool chain;        /* exits may be chained (not single-stepping, flat CS) */
     bool avx, lzcnt;   /* host has VEX; LZCNT and TZCNT */
     u32 levels;        /* host's instruction sets for vectors, a bit for each VL_ */
+    bool x87;          /* x87 instructions go to the host's x87 (x64_x87.c) */
+    u8 x87_at;         /* where the x87's state is here, as far as is known */
+    bool x87_cs, x87_pending; /* FCS is stored; FIP and FOP below are not */
+    u8 x87_ds;         /* segment whose selector FDS has, or SEG_COUNT */
+    u64 x87_rip;
+    s64 x87_high;      /* upper half of FIP as stored, -1: unknown */
+    u32 x87_fop;
     u16 pinned, xpinned; /* registers that must not be given away now */
     ir_ref reg_val[16], xreg_val[16];
     ir_ref home_head[16], xhome_head[16];
@@ -263,6 +274,9 @@ bool x64_same_page(const struct x64_sel *s, u64 rip);
 /* Records a site whose call has just been emitted. */
 void x64_site_here(struct x64_sel *s);
 struct x64_stub *x64_stub(struct x64_sel *s);
+/* Emits the check of `size` bytes at linear address r; a scratch register with their host address.
+ * Where there is none, the instruction is done again alone. */
+unsigned x64_check_host(struct x64_sel *s, ir_ref r, unsigned size, bool write, unsigned mf);
 /* A new exit record of the engine and its number (accel_dbt.c). */
 struct x64_exit *x64_new_exit(struct x64_engine *e, u32 *id);
 /* Atomic operation in C (x64_slow.c): what: AT_ op, or 0xff for cmpxchg with c the new value,
@@ -283,6 +297,24 @@ struct x64_addr x64_match_addr(struct x64_sel *s, ir_ref r, bool mark);
 unsigned x64_use_addr(struct x64_sel *s, ir_ref r);
 struct x64_rm x64_addr_rm(struct x64_sel *s, const struct x64_addr *a);
 
+/* ---- x87 (x64_x87.c) ---- */
+/* Emits the helper call as a host instruction; false if it is to be called. */
+bool x64_x87_emit(struct x64_sel *s, const struct ir_insn *in);
+/* In the pre-pass, for a call: marks the load that it takes over. */
+void x64_x87_fold(struct x64_sel *s, const struct ir_insn *in);
+/* Whether the call is emitted as an instruction that cannot stop. */
+bool x64_x87_quiet(const struct x64_sel *s, const struct ir_insn *in);
+/* Whether it keeps operand k as a condition. */
+bool x64_x87_condition(const struct x64_sel *s, const struct ir_insn *in, unsigned k);
+/* Whether f is an fbits whose flags such an instruction leaves in the host's. */
+bool x64_x87_is_flags(const struct x64_sel *s, ir_ref f);
+/* Emits what makes struct x87 hold the state. */
+void x64_x87_to_cpu(struct x64_sel *s);
+/* Stores FIP and FOP if they are due; before whatever may stop. */
+void x64_x87_flush(struct x64_sel *s);
+/* Segment registers may have changed. */
+void x64_x87_forget(struct x64_sel *s);
+
 /* ---- the whole (x64_select.c) ---- */
 /* Emits s->ir; false when a table or the buffer overflowed. */
 bool x64_select(struct x64_sel *s);
@@ -291,9 +323,13 @@ bool x64_select(struct x64_sel *s);
 void x64_slow_load(struct cpu *cpu, u64 w);
 void x64_slow_store(struct cpu *cpu, u64 w);
 void x64_slow_seg(struct cpu *cpu, u64 unused);
-void x64_slow_host(struct cpu *cpu, u64 unused);
+void x64_slow_host(struct cpu *cpu, u64 write);
 void x64_slow_div(struct cpu *cpu, u64 unused);
 void x64_slow_vec(struct cpu *cpu, u64 unused);
+void x64_slow_alone(struct cpu *cpu, u64 unused);
+void x64_x87_load(struct cpu *cpu, u64 unused);
+/* Does nothing when struct x87 is current. */
+void x64_x87_save(struct cpu *cpu, u64 unused);
 void x64_slow_flags(struct cpu *cpu, u64 unused);
 void x64_fetch_flags(struct cpu *cpu, u64 unused);
 /* Before and after a helper that knows MXCSR. */

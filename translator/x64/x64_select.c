@@ -170,9 +170,11 @@ static void pair_flags(struct x64_sel *s, unsigned f)
 }
 
 /* Whether an op keeps a boolean operand as a condition (so that the boolean is never made). */
-static bool takes_condition(const struct ir_insn *in, unsigned k)
+static bool takes_condition(const struct x64_sel *s, const struct ir_insn *in, unsigned k)
 {
     switch (in->op) {
+    case IR_call:
+    case IR_callv: return x64_x87_condition(s, in, k);
     case IR_exit_if:
     case IR_select:
     case IR_selectf: return k == 0;
@@ -194,7 +196,7 @@ static void defer_conditions(struct x64_sel *s)
     for (unsigned i = 1; i < s->ir->count; i++)
         for (unsigned k = 0; k < 4; k++)
             if (s->val[i].root == i && has_arg(&s->ir->insns[i], k) &&
-                takes_condition(&s->ir->insns[i], k))
+                takes_condition(s, &s->ir->insns[i], k))
                 as_condition[s->val[s->ir->insns[i].arg[k]].root]++;
     for (unsigned i = 1; i < s->ir->count; i++) {
         const struct ir_insn *in = &s->ir->insns[i];
@@ -336,6 +338,8 @@ static void look_over(struct x64_sel *s)
             pair_rmw(s, i);
         if (is_flags_op(&s->ir->insns[i]) && x64_on(s, T_twins))
             pair_flags(s, i);
+        if (s->ir->insns[i].op == IR_call || s->ir->insns[i].op == IR_callv)
+            x64_x87_fold(s, &s->ir->insns[i]);
     }
     defer_conditions(s);
     find_lifetimes(s);
@@ -353,6 +357,8 @@ static void emit_get(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 static void emit_one(struct x64_sel *s, const struct ir_insn *in)
 {
     ir_ref r = (ir_ref)(in - s->ir->insns);
+    if (ir_effects(in) & (E_FAULT | E_CALL | E_EXIT | E_END) && !x64_x87_quiet(s, in))
+        x64_x87_flush(s);
     switch (in->op) {
     case IR_NONE:
     case IR_const: break;
@@ -406,6 +412,10 @@ bool x64_select(struct x64_sel *s)
     s->failed = NULL;
     s->vec = false;
     s->insn_rip = s->ir->rip;
+    s->x87_at = 0;
+    s->x87_pending = false;
+    s->x87_high = -1;
+    x64_x87_forget(s);
     x64_emit_header(s);
     s->start = s->buf.p;
     look_over(s);

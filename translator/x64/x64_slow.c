@@ -55,13 +55,12 @@ void x64_slow_store(struct cpu *cpu, u64 w)
         check_status(cpu, mmu_store_bytes(&cpu->mmu, kind, la, cpu->slow_value, 16), mf);
 }
 
-void x64_slow_host(struct cpu *cpu, u64 unused)
+void x64_slow_host(struct cpu *cpu, u64 write)
 {
     u8 *host = NULL;
-    (void)unused;
     check_status(cpu,
                  mmu_host(&cpu->mmu, cpu->mmu.kind, cpu->slow_addr, (unsigned)cpu->slow_value[0],
-                          MMU_WRITE, &host),
+                          write ? MMU_WRITE : MMU_READ, &host),
                  cpu->exit_id);
     if (!host)
         x64_retry_alone(cpu);

@@ -199,13 +199,17 @@ void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t)
             t->load[v][w] = make_slow(b, x64_slow_load, w, v);
             t->store[v][w] = make_slow(b, x64_slow_store, w, v);
         }
-        t->host[v] = make_slow(b, x64_slow_host, 0, v);
+        t->host[0][v] = make_slow(b, x64_slow_host, false, v);
+        t->host[1][v] = make_slow(b, x64_slow_host, true, v);
+        t->x87_load[v] = make_slow(b, x64_x87_load, 0, v);
+        t->x87_save[v] = make_slow(b, x64_x87_save, 0, v);
     }
     t->seg = make_slow(b, x64_slow_seg, 0, true);
     t->div = make_slow(b, x64_slow_div, 0, true);
     t->vec = make_slow(b, x64_slow_vec, 0, true);
     t->eval_flags = make_slow(b, x64_slow_flags, 0, true);
     t->fetch_flags = make_slow(b, x64_fetch_flags, 0, true);
+    t->alone = make_slow(b, x64_slow_alone, 0, false);
     t->call = make_call(b, false, false);
     t->call_flags = make_call(b, true, false);
     t->call_vec = make_call(b, true, true);
