@@ -24,7 +24,7 @@ static struct paging paging_of(const struct cpu *cpu)
         .nxe = cpu->efer & EFER_NXE,
         .smep = cpu->cr4 & CR4_SMEP,
         .smap = cpu->cr4 & CR4_SMAP,
-        .gbpages = cpu_has_feature(cpu, FEAT_1G_PAGES),
+        .gbpages = cpu_has_feature(cpu, FEAT_PDPE1GB),
         .phys_bits = (u8)cpu_phys_bits(cpu),
     };
 }

@@ -9,8 +9,8 @@
 struct cpu;
 struct cpu_model;
 
-/* Parses "qemu64,+aes,-sse4_2"; NULL with *error (malloced, one line) when unknown.  Models live
- * as long as the process. */
+/* Parses "qemu64,+aes,-sse4_2,avx=off"; NULL with *error (malloced, one line) when unknown.  Models
+ * live as long as the process. */
 const struct cpu_model *cpu_model_find(const char *spec, unsigned cpus, char **error);
 
 /* Lists models and features for `-cpu help`. */
@@ -19,11 +19,12 @@ void cpu_model_help(print_fn print, void *opaque);
 /* Whether instructions of this group exist on the model. */
 bool cpu_has(const struct cpu *cpu, enum isa isa);
 
-/* Features without instructions of their own, for MSRs and CR4. */
+/* Features: bits of CPUID.  Those that bring instructions are asked for with cpu_has as a rule. */
 enum cpu_feature {
-    FEAT_VME, FEAT_DE, FEAT_PSE, FEAT_TSC, FEAT_PAE, FEAT_MCE, FEAT_PGE, FEAT_PCID, FEAT_X2APIC,
-    FEAT_TSC_DEADLINE, FEAT_TSC_ADJUST, FEAT_SMEP, FEAT_UMIP, FEAT_NX, FEAT_SPEC_CTRL,
-    FEAT_ARCH_CAPABILITIES, FEAT_MTRR, FEAT_MCA, FEAT_PAT, FEAT_1G_PAGES, FEAT_XGETBV1,
+#define FEATURE(id, name, word, bit, isa, emulated) FEAT_##id,
+#include "cpu/features.def"
+#undef FEATURE
+    FEAT_COUNT
 };
 bool cpu_has_feature(const struct cpu *cpu, enum cpu_feature feature);
 

@@ -233,7 +233,7 @@ struct row {
 #define SHIFT_NU(op)                                                                    \
     PFX(I(op, (Nq, Ib), MMX, NONE, 0), I(op, (Ux, Ib), SSE2, NONE, 0), UD, UD)
 #define SHIFT_U(op) PFX(UD, I(op, (Ux, Ib), SSE2, NONE, 0), UD, UD)
-#define HINT_NOP I(nop, (En), BASE, NONE, 0)
+#define HINT_NOP I(nop, (En), 686, NONE, 0)
 
 /* VEX: packed single and double; all four formats; integers, whose 256-bit form is AVX2; the same
  * with no other prefix. */

@@ -75,7 +75,8 @@ static void write_tsc_adjust(struct cpu *cpu, u64 v)
 /* ---- plain registers: a field, who has it, what may be written ---- */
 
 enum { M_RO = 1, M_CANON = 2, M_AMD = 4, M_INTEL = 8, M_LM = 16, M_SEP = 32, M_SYSCALL = 64,
-       M_RDTSCP = 128, M_SPEC = 256, M_MTRR = 512, M_MCA = 1024, M_XSAVES = 2048 };
+       M_RDTSCP = 128, M_SPEC = 256, M_MTRR = 512, M_MCA = 1024, M_XSAVES = 2048,
+       M_P6 = 4096 };
 
 struct msr_row {
     u32 msr;
@@ -89,11 +90,11 @@ struct msr_row {
 #define AT(field) offsetof(struct cpu, field)
 
 static const struct msr_row rows[] = {
-    {MSR_PLATFORM_ID, NO_FIELD, M_RO | M_INTEL, 0, 0},
-    {MSR_FEATURE_CONTROL, NO_FIELD, M_RO | M_INTEL, 0, 1}, /* locked: no VMX, no SGX */
+    {MSR_PLATFORM_ID, NO_FIELD, M_RO | M_INTEL | M_P6, 0, 0},
+    {MSR_FEATURE_CONTROL, NO_FIELD, M_RO | M_INTEL | M_P6, 0, 1}, /* locked: no VMX, no SGX */
     {MSR_SPEC_CTRL, AT(spec_ctrl), M_SPEC, 7, 0},
     {MSR_PRED_CMD, NO_FIELD, M_SPEC, 1, 0},
-    {MSR_UCODE_WRITE, NO_FIELD, M_INTEL, ~0ull, 0},
+    {MSR_UCODE_WRITE, NO_FIELD, M_INTEL | M_P6, ~0ull, 0},
     {MSR_MTRRCAP, NO_FIELD, M_RO | M_MTRR, 0, 0x508}, /* 8 variable, fixed, write-combining */
     {MSR_SYSENTER_CS, AT(sysenter_cs), M_SEP, 0xffffffff, 0},
     {MSR_SYSENTER_ESP, AT(sysenter_esp), M_SEP | M_CANON, ~0ull, 0},
@@ -101,9 +102,9 @@ static const struct msr_row rows[] = {
     {MSR_MCG_CAP, NO_FIELD, M_RO | M_MCA, 0, MCG_CAP_VALUE},
     {MSR_MCG_STATUS, AT(mcg_status), M_MCA, 7, 0},
     {MSR_MCG_CTL, AT(mcg_ctl), M_MCA, ~0ull, 0},
-    {MSR_PERF_STATUS, NO_FIELD, M_RO | M_INTEL, 0, 0x10ull << 32 | 0x1900},
-    {MSR_MISC_ENABLE, AT(misc_enable), M_INTEL, 0x4401c51889, 0},
-    {MSR_DEBUGCTL, AT(debugctl), 0, 3, 0}, /* LBR and BTF */
+    {MSR_PERF_STATUS, NO_FIELD, M_RO | M_INTEL | M_P6, 0, 0x10ull << 32 | 0x1900},
+    {MSR_MISC_ENABLE, AT(misc_enable), M_INTEL | M_P6, 0x4401c51889, 0},
+    {MSR_DEBUGCTL, AT(debugctl), M_P6, 3, 0}, /* LBR and BTF */
     {MSR_XSS, NO_FIELD, M_XSAVES, 0, 0}, /* no supervisor components */
     {MSR_STAR, AT(star), M_SYSCALL, ~0ull, 0},
     {MSR_LSTAR, AT(lstar), M_LM | M_CANON, ~0ull, 0},
@@ -137,6 +138,7 @@ static bool row_exists(const struct cpu *cpu, u32 flags)
              ((flags & M_RDTSCP) && !cpu_has(cpu, ISA_RDTSCP) && !cpu_has(cpu, ISA_RDPID)) ||
              ((flags & M_SPEC) && !cpu_has_feature(cpu, FEAT_SPEC_CTRL)) ||
              ((flags & M_MTRR) && !cpu_has_feature(cpu, FEAT_MTRR)) ||
+             ((flags & M_P6) && !cpu_has(cpu, ISA_686)) ||
              ((flags & M_XSAVES) && !cpu_has(cpu, ISA_XSAVES)) ||
              ((flags & M_MCA) && !cpu_has_feature(cpu, FEAT_MCA)));
 }
@@ -220,7 +222,8 @@ static u64 *mc_register(struct cpu *cpu, u32 msr)
 
 static bool is_irq_msr(const struct cpu *cpu, u32 msr)
 {
-    return cpu->irq && (msr == MSR_APIC_BASE ||
+    return cpu->irq && ((msr == MSR_APIC_BASE && cpu_has_feature(cpu, FEAT_APIC) &&
+                         cpu_has(cpu, ISA_686)) ||
                         (msr == MSR_TSC_DEADLINE && cpu_has_feature(cpu, FEAT_TSC_DEADLINE)) ||
                         (msr >= MSR_X2APIC && msr <= MSR_X2APIC_END &&
                          cpu_has_feature(cpu, FEAT_X2APIC)));
@@ -258,6 +261,11 @@ static bool write_irq_msr(struct cpu *cpu, u32 msr, u64 v)
 
 /* ---- the whole space ---- */
 
+static bool has_efer(const struct cpu *cpu)
+{
+    return cpu_has(cpu, ISA_SYSCALL) || cpu_has(cpu, ISA_LM) || cpu_has_feature(cpu, FEAT_NX);
+}
+
 static u64 *row_field(struct cpu *cpu, const struct msr_row *row)
 {
     return (u64 *)((char *)cpu + row->offset);
@@ -272,12 +280,14 @@ bool cpu_read_msr(struct cpu *cpu, u32 msr, u64 *v)
     if (is_irq_msr(cpu, msr))
         return read_irq_msr(cpu, msr, v);
     switch (msr) {
-    case MSR_TSC: *v = cpu_tsc(cpu); return true;
+    case MSR_TSC: *v = cpu_tsc(cpu); return cpu_has(cpu, ISA_TSC);
     case MSR_TSC_ADJUST: *v = cpu->tsc_adjust; return cpu_has_feature(cpu, FEAT_TSC_ADJUST);
-    case MSR_EFER: *v = cpu->efer; return true;
+    case MSR_EFER: *v = cpu->efer; return has_efer(cpu);
     case MSR_PAT: *v = cpu->pat; return cpu_has_feature(cpu, FEAT_PAT);
     case MSR_MTRR_DEF_TYPE: *v = cpu->mtrr_def_type; return cpu_has_feature(cpu, FEAT_MTRR);
-    case MSR_UCODE_REV: *v = cpu_is_amd(cpu) ? 0x01000065 : 1ull << 32; return true;
+    case MSR_UCODE_REV:
+        *v = cpu_is_amd(cpu) ? 0x01000065 : 1ull << 32;
+        return cpu_has(cpu, ISA_686);
     case MSR_ARCH_CAPABILITIES:
         *v = ARCH_CAPABILITIES_VALUE;
         return cpu_has_feature(cpu, FEAT_ARCH_CAPABILITIES);
@@ -300,13 +310,17 @@ bool cpu_read_msr(struct cpu *cpu, u32 msr, u64 *v)
 static int write_special(struct cpu *cpu, u32 msr, u64 v)
 {
     switch (msr) {
-    case MSR_TSC: write_tsc(cpu, v); return true;
+    case MSR_TSC:
+        if (!cpu_has(cpu, ISA_TSC))
+            return false;
+        write_tsc(cpu, v);
+        return true;
     case MSR_TSC_ADJUST:
         if (!cpu_has_feature(cpu, FEAT_TSC_ADJUST))
             return false;
         write_tsc_adjust(cpu, v);
         return true;
-    case MSR_EFER: return cpu_write_efer(cpu, v);
+    case MSR_EFER: return has_efer(cpu) && cpu_write_efer(cpu, v);
     case MSR_PAT:
         if (!cpu_has_feature(cpu, FEAT_PAT) || !memory_types(v, true))
             return false;
@@ -317,7 +331,8 @@ static int write_special(struct cpu *cpu, u32 msr, u64 v)
             return false;
         cpu->mtrr_def_type = v;
         return true;
-    case MSR_UCODE_REV: return true; /* cleared before CPUID reports it; the value is fixed */
+    case MSR_UCODE_REV: /* cleared before CPUID reports it; the value is fixed */
+        return cpu_has(cpu, ISA_686);
     case MSR_ARCH_CAPABILITIES: return false;
     default: return -1;
     }

@@ -90,10 +90,13 @@ static bool model_has(const struct lift *l, const struct insn *in)
 {
     switch (in->op) {
     /* Without their CPUID bits these are the older instructions whose bytes they extend with a
-     * prefix, or no-ops, never #UD (SDM vol. 2, LZCNT, TZCNT, ENDBR64, PREFETCHW). */
-    case OP_lzcnt: case OP_tzcnt: case OP_endbr32: case OP_endbr64: case OP_prefetchw:
-    case OP_prefetch:
+     * prefix, or the no-ops that family 6 has there (SDM vol. 2, LZCNT, TZCNT, ENDBR64, PREFETCHW,
+     * NOP). */
+    case OP_lzcnt: case OP_tzcnt:
         return true;
+    case OP_endbr32: case OP_endbr64: case OP_prefetchw: case OP_prefetch: case OP_prefetchnta:
+    case OP_prefetcht0: case OP_prefetcht1: case OP_prefetcht2:
+        return cpu_has(l->cpu, ISA_686);
     case OP_lahf: case OP_sahf:
         return l->mode != 64 || cpu_has(l->cpu, in->row->isa);
     default:
@@ -187,8 +190,8 @@ static bool may_be_seen(const struct insn *in)
         if (in->opnd[i].kind == OPND_MEM && in->opnd[i].size)
             return true;
     switch (in->row->isa) {
-    case ISA_BASE: case ISA_CMOV: case ISA_486: case ISA_MOVBE: case ISA_POPCNT: case ISA_LZCNT:
-    case ISA_BMI1: case ISA_LM:
+    case ISA_BASE: case ISA_CMOV: case ISA_486: case ISA_686: case ISA_MOVBE: case ISA_POPCNT:
+    case ISA_LZCNT: case ISA_BMI1: case ISA_LM:
         break;
     default:
         return true;

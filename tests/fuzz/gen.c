@@ -41,7 +41,7 @@ static bool both_have(unsigned isa)
     switch (isa) {
     case ISA_BASE: case ISA_X87: case ISA_MMX: case ISA_SSE: case ISA_SSE2: case ISA_SSE3:
     case ISA_SSSE3: case ISA_SSE41: case ISA_SSE42: case ISA_POPCNT: case ISA_CX8: case ISA_CX16:
-    case ISA_FXSR: case ISA_CMOV: case ISA_CLFLUSH: case ISA_LM: case ISA_486: case ISA_586:
+    case ISA_FXSR: case ISA_CMOV: case ISA_CLFLUSH: case ISA_LM: case ISA_486: case ISA_586: case ISA_686:
     case ISA_LAHF64: case ISA_3DNOWPREFETCH:
         return true;
     default: break;

@@ -450,7 +450,7 @@ static bool aim(const struct insn *in, struct silicon_state *st, bool *mem)
 static bool candidate(const struct insn *in)
 {
     switch (in->row->isa) {
-    case ISA_BASE: case ISA_486: case ISA_CMOV: case ISA_LM: case ISA_POPCNT: case ISA_LZCNT:
+    case ISA_BASE: case ISA_486: case ISA_686: case ISA_CMOV: case ISA_LM: case ISA_POPCNT: case ISA_LZCNT:
     case ISA_BMI1: case ISA_MOVBE: case ISA_SSE42: case ISA_LAHF64: case ISA_SSE2:
         break;
     default:
