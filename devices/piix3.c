@@ -3,7 +3,7 @@
  * Data sheet: 82371FB (PIIX) and 82371SB (PIIX3), order number 290550, sections 2.2 (PCI
  * registers) and 2.5.5 (reset control).  Modelled: the PIRQ router and port 0xCF9.  The other
  * registers hold what is written.  The chip's 8259s, 8254, 8237 and ELCR are other files.
- * Left out: IDE and USB functions, motherboard IRQ/DMA steering, SMI generation, X-bus decode.
+ * Left out: the USB function, motherboard IRQ/DMA steering, SMI generation, X-bus decode.
  */
 #include "devices/piix3.h"
 

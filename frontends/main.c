@@ -14,6 +14,7 @@
 #include "cpu/cpuid.h"
 #include "devices/board/pc.h"
 #include "devices/host/chardev.h"
+#include "frontends/identify.h"
 #include "frontends/monitor.h"
 #include "frontends/options.h"
 #include "translator/technique.h"
@@ -186,6 +187,79 @@ static void open_streams(const struct options *o, struct streams *s)
     }
 }
 
+/* ---- files and drives ---- */
+
+/* Memory for a guest of which we only have a disk: a quarter of the host's, within reason. */
+static u64 sensible_ram(void)
+{
+    u64 quarter = (u64)sysconf(_SC_PHYS_PAGES) * (u64)sysconf(_SC_PAGE_SIZE) / 4;
+    u64 least = 256ull << 20, most = 2048ull << 20;
+    return (quarter < least ? least : quarter > most ? most : quarter) & ~((64ull << 20) - 1);
+}
+
+/* Gives each file of `dragoman FILE...` the option that its content calls for. */
+static void place_files(struct options *o)
+{
+    char *error = NULL;
+    for (unsigned i = 0; i < o->files; i++) {
+        const char *path = o->file[i];
+        enum file_kind kind = identify_file(path);
+        if (kind == FILE_UNREADABLE)
+            fatal("'%s': %s", path, strerror(errno));
+        /* What looks like a compressed archive is only taken for an initrd beside a kernel. */
+        if (kind == FILE_KERNEL && !o->kernel)
+            o->kernel = path;
+        else if (kind == FILE_INITRD && !o->initrd && (o->kernel || o->files > 1))
+            o->initrd = path;
+        else if (options_add_image(&o->drives, path, -1, kind == FILE_ISO, path, &error))
+            fail(error);
+    }
+    if (o->files && !o->ram_given)
+        o->ram = sensible_ram();
+    if (o->initrd && !o->kernel)
+        fatal("-initrd %s: there is no kernel that it belongs to", o->initrd);
+    if (o->append && !o->kernel)
+        fatal("-append: there is no kernel that it is for");
+}
+
+/* What the files came to, in options, so that users learn them. */
+static void say_options(const struct options *o)
+{
+    fprintf(stderr, "dragoman: this is dragoman -m %llu", (unsigned long long)(o->ram >> 20));
+    if (o->kernel)
+        fprintf(stderr, " -kernel %s", o->kernel);
+    if (o->initrd)
+        fprintf(stderr, " -initrd %s", o->initrd);
+    for (unsigned i = 0; i < OPTIONS_IDE; i++)
+        if (o->drives.ide[i].path && o->drives.ide[i].cdrom && i == 2)
+            fprintf(stderr, " -cdrom %s", o->drives.ide[i].path);
+        else if (o->drives.ide[i].path)
+            fprintf(stderr, " -hd%c %s", 'a' + i, o->drives.ide[i].path);
+    fprintf(stderr, "\n");
+}
+
+static void open_drives(const struct options *o, struct pc_drive drive[PC_IDE_DRIVES])
+{
+    bool any_cdrom = false;
+    for (unsigned i = 0; i < PC_IDE_DRIVES; i++) {
+        const struct options_drive *d = &o->drives.ide[i];
+        struct block_options b = {.path = d->path,
+                                  .format = d->format,
+                                  .read_only = d->read_only || d->cdrom,
+                                  .snapshot = (d->snapshot || o->drives.snapshot) && !d->cdrom};
+        char *error = NULL;
+        any_cdrom |= d->cdrom;
+        if (!d->used)
+            continue;
+        drive[i].kind = d->cdrom ? ATA_CDROM : ATA_DISK;
+        if (d->path && !(drive[i].block = block_open(&b, &error)))
+            fail(error);
+    }
+    /* As in QEMU's machine, there is a CD-ROM drive. */
+    if (!any_cdrom && !o->no_defaults && drive[2].kind == ATA_NONE)
+        drive[2].kind = ATA_CDROM;
+}
+
 /* ---- the run ---- */
 
 static u64 techniques_off(const struct options *o)
@@ -226,7 +300,10 @@ static void configure(const struct options *o, struct pc_config *c)
         .kernel = o->kernel,
         .initrd = o->initrd,
         .cmdline = o->append,
+        .boot_order = o->boot_order,
+        .boot_menu = o->boot_menu,
     };
+    open_drives(o, c->drive);
     c->machine.model = cpu_model_find(o->cpu ? o->cpu : "max", o->cpus, &error);
     if (!c->machine.model)
         fail(error);
@@ -280,8 +357,12 @@ int main(int argc, char **argv)
     }
     if (options.help != HELP_NONE)
         show_help(&options);
-    else
+    else {
+        place_files(&options);
+        if (options.files)
+            say_options(&options);
         status = run(&options);
+    }
     options_free(&options);
     return status;
 }

@@ -111,6 +111,11 @@ static void info_chardev(struct monitor_context *c, const char *args)
         c->print(c->opaque, "%s\n", chardev_name(m->chardev[i]));
 }
 
+static void info_block(struct monitor_context *c, const char *args)
+{
+    pc_print_drives(c->pc, c->print, c->opaque);
+}
+
 static const struct {
     const char *name;
     command_fn *fn;
@@ -335,6 +340,32 @@ static void cmd_cpu(struct monitor_context *c, const char *args)
         c->print(c->opaque, "cpu: there are %u\n", c->pc->machine.cpu_count);
     else
         c->cpu = (unsigned)n;
+}
+
+static void cmd_eject(struct monitor_context *c, const char *args)
+{
+    char *error = NULL;
+    bool force = !strncmp(args, "-f", 2);
+    for (args += force ? 2 : 0; *args == ' '; args++)
+        continue;
+    if (!pc_change_disc(c->pc, args, NULL, force, &error))
+        c->print(c->opaque, "eject: %s\n", error ? error : "no memory");
+    free(error);
+}
+
+static void cmd_change(struct monitor_context *c, const char *args)
+{
+    char *error = NULL, *name = strdup(args), *path = name ? strchr(name, ' ') : NULL;
+    if (path) {
+        *path++ = 0;
+        path += strspn(path, " ");
+    }
+    if (!path || !*path)
+        c->print(c->opaque, "change: takes a drive (see info block) and a file\n");
+    else if (!pc_change_disc(c->pc, name, path, false, &error))
+        c->print(c->opaque, "change: %s\n", error ? error : "no memory");
+    free(error);
+    free(name);
 }
 
 static void cmd_log(struct monitor_context *c, const char *args)

@@ -108,6 +108,7 @@ static int set_ram(struct options *o, const char *name, const char *value, char 
     }
     if (bytes < PC_RAM_MIN || bytes > PC_RAM_MAX)
         return bad(error, "-m %s: the guest can have 1 MiB to 64 GiB", value);
+    o->ram_given = true;
     o->ram = bytes & ~0xffffull; /* firmware counts in units of 64 KiB */
     return 0;
 }
@@ -286,6 +287,43 @@ static int set_rtc(struct options *o, const char *name, const char *value, char 
     return 0;
 }
 
+static int add_drive(struct options *o, const char *name, const char *value, char **error)
+{
+    return options_add_drive(&o->drives, value, error);
+}
+
+/* -hda to -hdd */
+static int add_disk(struct options *o, const char *name, const char *value, char **error)
+{
+    return options_add_image(&o->drives, name, name[3] - 'a', false, value, error);
+}
+
+static int add_cdrom(struct options *o, const char *name, const char *value, char **error)
+{
+    return options_add_image(&o->drives, name, 2, true, value, error);
+}
+
+static int set_boot(struct options *o, const char *name, const char *value, char **error)
+{
+    struct item i;
+    for (const char *p = value; next_item(&p, &i);) {
+        if (!i.key || key_is(&i, "order") || key_is(&i, "once")) {
+            if (!i.value_len || strspn(i.value, "abcdn") < i.value_len)
+                return bad(error, "-boot: '%.*s' is no order of a, c, d and n", (int)i.value_len,
+                           i.value);
+            o->boot_order = i.value;
+        } else if (key_is(&i, "menu")) {
+            o->boot_menu = value_is(&i, "on");
+            if (!o->boot_menu && !value_is(&i, "off"))
+                return bad(error, "-boot: menu takes on or off");
+        } else if (!key_is(&i, "strict") && !key_is(&i, "splash-time") &&
+                   !key_is(&i, "reboot-timeout")) {
+            return bad(error, "-boot: unknown parameter '%.*s'", (int)i.key_len, i.key);
+        }
+    }
+    return 0;
+}
+
 static int set_global(struct options *o, const char *name, const char *value, char **error)
 {
     static const char port[] = "isa-debugcon.iobase=";
@@ -344,6 +382,16 @@ static const struct option table[] = {
          "how guest code runs; 'help' lists them"),
     CALL("machine", "pc", set_machine, "machine type; there is one"),
     CALL("M", "pc", set_machine, NULL),
+    CALL("hda", "FILE", add_disk, "disk image (raw or qcow2) of the first drive"),
+    CALL("hdb", "FILE", add_disk, "second drive"),
+    CALL("hdc", "FILE", add_disk, "third drive"),
+    CALL("hdd", "FILE", add_disk, "fourth drive"),
+    CALL("cdrom", "FILE", add_cdrom, "CD-ROM image (in the third drive's place)"),
+    CALL("drive", "file=FILE[,KEY=VALUE]", add_drive,
+         "a drive: format=raw|qcow2, media=disk|cdrom, readonly=on, snapshot=on, index=0..3"),
+    FLAG("snapshot", drives.snapshot, "what guests write to disks is lost at the end"),
+    CALL("boot", "[order=]acdn[,menu=on]", set_boot,
+         "what to boot from: a floppy, c disk, d CD-ROM, n network; menu=on shows the choice"),
     TEXT("kernel", "FILE", kernel, "Linux bzImage or multiboot image to start"),
     TEXT("initrd", "FILE", initrd, "initial RAM disk; for multiboot 'FILE ARGS,FILE ARGS'"),
     TEXT("append", "TEXT", append, "kernel command line"),
@@ -387,7 +435,8 @@ static const struct option *find_option(const char *text)
 
 void options_print_help(void)
 {
-    printf("usage: dragoman [OPTIONS] [KERNEL]\n\n");
+    printf("usage: dragoman [OPTIONS] [FILE...]\n\n"
+           "FILE is a disk image, an ISO, a kernel or its initial RAM disk: content tells.\n\n");
     for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
         char left[64];
         const struct option *t = &table[i];
@@ -423,6 +472,8 @@ static int check(const struct options *o, char **error)
 {
     if (o->help != HELP_NONE)
         return 0;
+    if (o->files)
+        return 0; /* one of them may be the kernel */
     if (!o->kernel && o->initrd)
         return usage(error, "-initrd %s: there is no -kernel that it belongs to", o->initrd);
     if (!o->kernel && o->append)
@@ -437,9 +488,9 @@ int options_parse(struct options *o, int argc, char **argv, char **error)
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i], *value = NULL;
         if (*arg != '-') {
-            if (o->kernel)
-                return usage(error, "'%s': there is a kernel already (see -help)", arg);
-            o->kernel = arg;
+            if (o->files == OPTIONS_FILES)
+                return usage(error, "'%s': too many files (see -help)", arg);
+            o->file[o->files++] = arg;
             continue;
         }
         const struct option *t = arg[1] ? find_option(arg) : NULL;
@@ -462,6 +513,7 @@ void options_free(struct options *o)
     free(o->accel);
     free(o->opt);
     o->accel = o->opt = NULL;
+    options_drives_free(&o->drives);
 }
 
 /* ---- defaults of the streams ---- */

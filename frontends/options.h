@@ -3,9 +3,11 @@
 #define DRAGOMAN_FRONTENDS_OPTIONS_H
 
 #include "base/types.h"
+#include "frontends/options_drive.h"
 
 #define OPTIONS_SERIALS 4
 #define OPTIONS_DEVICES 16
+#define OPTIONS_FILES 8
 
 #define OPTIONS_STATUS_BAD 1   /* a value makes no sense */
 #define OPTIONS_STATUS_USAGE 2 /* the command line itself is wrong */
@@ -28,6 +30,12 @@ enum options_help {
 struct options {
     enum options_help help;
     u64 ram; /* bytes */
+    bool ram_given;
+    const char *file[OPTIONS_FILES]; /* without an option: what they are is seen later */
+    unsigned files;
+    struct options_drives drives;
+    const char *boot_order; /* letters: a floppy, c disk, d CD-ROM, n network */
+    bool boot_menu;
     unsigned cpus;
     const char *cpu;
     char *accel; /* owned; NULL: the best there is */

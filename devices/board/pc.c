@@ -1,8 +1,8 @@
 /* Wires the PC's chips together; implements nothing.
  *
  * Layout and wiring are those of QEMU's "pc" (i440FX + PIIX3 with the PIIX4's power management),
- * so that firmware and guests find what they know.  Left out: VGA, IDE, USB, floppy, DMA
- * controllers, parallel ports, SMBus.
+ * so that firmware and guests find what they know.  Left out: VGA, USB, floppy, DMA controllers,
+ * parallel ports, SMBus.
  */
 #include "devices/board/pc.h"
 
@@ -211,9 +211,17 @@ static void make_isa(struct pc *pc, const struct pc_config *config)
 
 /* ---- what firmware reads about the machine ---- */
 
+/* Boot devices are numbered from 1: floppy, disk, CD-ROM, network. */
+static const char boot_letters[] = "acdn";
+
 /* CMOS bytes as IBM's AT, Bochs' and QEMU's firmware use them. */
-static void fill_cmos(struct pc *pc)
+static void fill_cmos(struct pc *pc, const char *boot)
 {
+    u8 order[3] = {0};
+    unsigned orders = 0;
+    for (boot = boot ? boot : "cad"; *boot && *boot != ',' && orders < 3; boot++)
+        if (strchr(boot_letters, *boot))
+            order[orders++] = (u8)(strchr(boot_letters, *boot) - boot_letters + 1);
     u64 extended = (pc->low_ram - 0x100000) >> 10; /* KiB above 1 MiB, 16 bits */
     u64 above_16m = pc->low_ram > 0x1000000 ? (pc->low_ram - 0x1000000) >> 16 : 0;
     u64 above_4g = pc->high_ram >> 16;
@@ -232,8 +240,8 @@ static void fill_cmos(struct pc *pc)
         {0x31, (u8)(extended >> 8)},
         {0x34, (u8)above_16m},
         {0x35, (u8)(above_16m >> 8)},
-        {0x38, 0x30}, /* boot order disk, floppy, CD: third; signature check of floppies */
-        {0x3d, 0x12}, /* second and first */
+        {0x38, (u8)(order[2] << 4)}, /* third boot device; signature check of floppies */
+        {0x3d, (u8)(order[1] << 4 | order[0])},
         {0x5b, (u8)above_4g},
         {0x5c, (u8)(above_4g >> 8)},
         {0x5d, (u8)(above_4g >> 16)},
@@ -280,12 +288,14 @@ static bool make_fw_cfg(struct pc *pc, const struct pc_config *config, char **er
 
     fw_cfg_init(f, m->bus);
     machine_add_device(m, &fw_cfg_class, f, "fw_cfg");
+    u8 first = (u8)(config->boot_order ? *config->boot_order : 'c');
     bool good = fw_cfg_add_u64(f, FW_CFG_RAM_SIZE, pc->low_ram + pc->high_ram) &&
                 fw_cfg_add_u16(f, FW_CFG_NB_CPUS, (u16)m->cpu_count) &&
                 fw_cfg_add_u16(f, FW_CFG_MAX_CPUS, (u16)m->cpu_count) &&
                 fw_cfg_add_u16(f, FW_CFG_NOGRAPHIC, config->serial_console) &&
-                fw_cfg_add_u16(f, FW_CFG_BOOT_DEVICE, 'c') &&
-                fw_cfg_add_u16(f, FW_CFG_BOOT_MENU, 0) && fw_cfg_add_u64(f, FW_CFG_NUMA, 0) &&
+                fw_cfg_add_u16(f, FW_CFG_BOOT_DEVICE, first) &&
+                fw_cfg_add_u16(f, FW_CFG_BOOT_MENU, config->boot_menu) &&
+                fw_cfg_add_u64(f, FW_CFG_NUMA, 0) &&
                 fw_cfg_add_u32(f, FW_CFG_IRQ0_OVERRIDE, 1) &&
                 fw_cfg_add_file(f, "etc/e820", e820, entries * 20) &&
                 fw_cfg_add_file(f, "etc/system-states", states, sizeof states);
@@ -323,13 +333,13 @@ bool pc_init(struct pc *pc, const struct pc_config *config, char **error)
 {
     struct machine *m = &pc->machine;
     memset(pc, 0, sizeof *pc);
+    memcpy(pc->drive, config->drive, sizeof pc->drive);
     bool good = machine_init(m, &config->machine, error);
     if (!take_chardevs(pc, config) && good) {
         *error = error_text("too many character devices");
         return false;
     }
-    if (!good || !make_ram(pc, config->ram, error) ||
-        !load_firmware(pc, config->firmware, error))
+    if (!good || !make_ram(pc, config->ram, error) || !load_firmware(pc, config->firmware, error))
         return false;
     if (config->kernel && !load_kernel(pc, config, error))
         return false;
@@ -342,12 +352,13 @@ bool pc_init(struct pc *pc, const struct pc_config *config, char **error)
     make_pci(pc);
     make_timers(pc, config->rtc_epoch);
     make_isa(pc, config);
-    fill_cmos(pc);
-    return make_fw_cfg(pc, config, error);
+    fill_cmos(pc, config->boot_order);
+    return pc_make_storage(pc, config, error) && make_fw_cfg(pc, config, error);
 }
 
 void pc_destroy(struct pc *pc)
 {
+    pc_free_storage(pc); /* its threads take the machine lock */
     machine_destroy(&pc->machine);
     fw_cfg_destroy(&pc->fw_cfg);
     boot_kernel_free(&pc->kernel);

@@ -30,6 +30,7 @@
 #include "devices/piix4_pm.h"
 #include "devices/port61.h"
 #include "devices/port92.h"
+#include "devices/storage/piix3_ide.h"
 
 #define PC_SERIALS 4u
 #define PC_RAM_MIN (1ull << 20)
@@ -37,6 +38,12 @@
 #define PC_LOW_RAM_MAX 0xc0000000ull
 #define PC_FIRMWARE_MAX (16u << 20)
 #define PC_DEVICES 16u
+#define PC_IDE_DRIVES 4u /* primary master and slave, secondary master and slave */
+
+struct pc_drive {
+    enum ata_kind kind;
+    struct block *block; /* NULL: a CD-ROM drive without a disc */
+};
 
 struct pc_config {
     struct machine_config machine;
@@ -48,6 +55,9 @@ struct pc_config {
     u16 debugcon_port;
     bool serial_console;                /* the firmware's messages go to COM1 too */
     const char *kernel, *initrd, *cmdline; /* NULL: none */
+    struct pc_drive drive[PC_IDE_DRIVES];
+    const char *boot_order; /* of letters a, c, d, n; NULL: disk, floppy, CD-ROM */
+    bool boot_menu;
     const char *option_rom; /* path of a ROM that starts the kernel (foreign firmware), or NULL */
 };
 
@@ -74,12 +84,15 @@ struct pc {
     struct ns16550 serial[PC_SERIALS];
     struct debugcon debugcon;
     struct boot_kernel kernel;
+    struct piix3_ide ide;
+    struct block_pool *pool;
+    struct pc_drive drive[PC_IDE_DRIVES]; /* the images are owned */
     void *added[PC_DEVICES]; /* states of -device chips; owned */
     unsigned added_count;
 };
 
-/* Builds the machine.  The chardevs in config are the machine's from then on, also on failure.
- * False with *error (malloced, one line); call pc_destroy in both cases. */
+/* Builds the machine.  The chardevs and images in config are the machine's from then on, also on
+ * failure.  False with *error (malloced, one line); call pc_destroy in both cases. */
 bool pc_init(struct pc *pc, const struct pc_config *config, char **error);
 void pc_destroy(struct pc *pc);
 
@@ -92,6 +105,18 @@ void pc_device_help(print_fn print, void *opaque);
 /* What firmware is to be started from `path`; the board decides by this whether an option ROM is
  * needed for -kernel. */
 bool pc_firmware_is_seabios(const char *path);
+
+/* Puts the image at `path` into the CD-ROM drive `name` (pc_drive_name), NULL: takes the disc out.
+ * Against software's lock only by force.  Machine frozen; false with *error. */
+bool pc_change_disc(struct pc *pc, const char *name, const char *path, bool force, char **error);
+/* "ide1-cd0" */
+const char *pc_drive_name(const struct pc *pc, unsigned drive);
+/* `info block` */
+void pc_print_drives(struct pc *pc, print_fn print, void *opaque);
+
+/* ---- pc_storage.c, for pc.c ---- */
+bool pc_make_storage(struct pc *pc, const struct pc_config *config, char **error);
+void pc_free_storage(struct pc *pc);
 
 /* `info pic` */
 void pc_print_irq(struct pc *pc, print_fn print, void *opaque);

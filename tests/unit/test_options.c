@@ -112,9 +112,47 @@ START_TEST(usage)
     expect_error("-m", OPTIONS_STATUS_USAGE, "-m");
     expect_error("-initrd x", OPTIONS_STATUS_USAGE, "-kernel");
     expect_error("-append quiet", OPTIONS_STATUS_USAGE, "-kernel");
-    expect_error("one two", OPTIONS_STATUS_USAGE, "two");
-    ck_assert_int_eq(parse("bzImage -append quiet"), 0);
-    ck_assert_str_eq(options.kernel, "bzImage");
+    expect_error("1 2 3 4 5 6 7 8 nine", OPTIONS_STATUS_USAGE, "nine");
+    ck_assert_int_eq(parse("bzImage -append quiet initrd.gz"), 0);
+    ck_assert_uint_eq(options.files, 2);
+    ck_assert_str_eq(options.file[0], "bzImage");
+}
+END_TEST
+
+START_TEST(drives)
+{
+    const struct options_drive *ide = options.drives.ide;
+    ck_assert_int_eq(parse("-hda a.img -hdd d.img -cdrom c.iso -snapshot"), 0);
+    ck_assert(ide[0].used && !ide[1].used && ide[2].cdrom && ide[3].used);
+    ck_assert_str_eq(ide[0].path, "a.img");
+    ck_assert_str_eq(ide[2].path, "c.iso");
+    ck_assert(options.drives.snapshot);
+    ck_assert_int_eq(parse("-drive file=a,,b=c.qcow2,format=qcow2,if=ide,readonly=on,index=1 "
+                           "-drive x.iso,media=cdrom -drive media=cdrom,bus=0,unit=0"), 0);
+    ck_assert_str_eq(ide[1].path, "a,b=c.qcow2");
+    ck_assert_str_eq(ide[1].format, "qcow2");
+    ck_assert(ide[1].read_only && !ide[1].cdrom);
+    ck_assert_str_eq(ide[2].path, "x.iso");
+    ck_assert(ide[0].used && ide[0].cdrom && !ide[0].path);
+    expect_error("-hda a -hda b", OPTIONS_STATUS_BAD, "-hda");
+    expect_error("-hdc a -cdrom b", OPTIONS_STATUS_BAD, "-hdc");
+    expect_error("-drive file=a,if=scsi", OPTIONS_STATUS_BAD, "scsi");
+    expect_error("-drive file=a,readonly=maybe", OPTIONS_STATUS_BAD, "readonly=maybe");
+    expect_error("-drive file=a,index=9", OPTIONS_STATUS_BAD, "index=9");
+    expect_error("-drive format=raw", OPTIONS_STATUS_BAD, "file=");
+    expect_error("-drive file=a,colour=red", OPTIONS_STATUS_BAD, "colour");
+    expect_error("-hda a -hdb b -hdc c -hdd d -drive file=e", OPTIONS_STATUS_BAD, "room");
+}
+END_TEST
+
+START_TEST(boot)
+{
+    ck_assert_int_eq(parse("-boot d"), 0);
+    ck_assert_str_eq(options.boot_order, "d");
+    ck_assert_int_eq(parse("-boot order=dc,menu=on"), 0);
+    ck_assert(options.boot_menu && !strncmp(options.boot_order, "dc,", 3));
+    expect_error("-boot order=xyz", OPTIONS_STATUS_BAD, "xyz");
+    expect_error("-boot menu=perhaps", OPTIONS_STATUS_BAD, "menu");
 }
 END_TEST
 
@@ -194,6 +232,8 @@ int main(void)
     tcase_add_test(t, processors);
     tcase_add_test(t, accelerators);
     tcase_add_test(t, usage);
+    tcase_add_test(t, drives);
+    tcase_add_test(t, boot);
     tcase_add_test(t, devices);
     tcase_add_test(t, others);
     tcase_add_test(t, streams);
