@@ -186,12 +186,14 @@ void task_switch(struct cpu *cpu, u16 sel, struct descriptor *d, enum task_reaso
     bool wide = desc_type(d) & 8, nested = reason == TASK_CALL || reason == TASK_EVENT;
     u64 flags = cpu_eflags(cpu);
 
-    if (d->seg.limit < (wide ? TSS32_MIN : TSS16_MIN) || (sel & 4))
+    if (d->seg.limit < (wide ? TSS32_MIN : TSS16_MIN))
         raise_sel(cpu, EXC_TS, sel, ext);
     log_event(pcall, "task switch %04x -> %04x\n", old.selector, sel);
     load_state(cpu, &d->seg, &t);
     if (reason == TASK_IRET)
         flags &= ~(u64)FL_NT;
+    if (e && e->set_rf)
+        flags |= FL_RF;
     save_state(cpu, &old, next_rip, flags);
     if (reason == TASK_JMP || reason == TASK_IRET)
         desc_set_busy(cpu, old.selector, false);

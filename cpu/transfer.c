@@ -105,7 +105,9 @@ static void read_far_target(struct cpu *cpu, u16 sel, struct descriptor *d)
         check_direct(cpu, sel, d);
         return;
     }
-    if (!far_target_type(cpu, desc_type(d)))
+    /* A TSS lies in the GDT only (SDM vol. 3A 7.2.2). */
+    bool tss = desc_type(d) == DT_TSS16 || desc_type(d) == DT_TSS32;
+    if (!far_target_type(cpu, desc_type(d)) || (tss && (sel & 4)))
         raise_sel(cpu, EXC_GP, sel, 0);
     check_gate_access(cpu, sel, d);
 }

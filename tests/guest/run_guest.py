@@ -24,6 +24,7 @@ STACK = ("a non-canonical address through RSP or RBP is #SS(0) (SDM vol. 2, exce
          "instruction in 64-bit mode); TCG raises #GP")
 MSR = "reserved bits, bad values and unknown MSRs are #GP(0) (SDM vol. 2B RDMSR, WRMSR); TCG ignores"
 IDT16 = ("error codes hold the vector * 8 (SDM vol. 3A 6.13); TCG puts in vector * 16 in long mode")
+TSS_LDT = "a TSS selector with TI set is #GP in JMP, CALL and INT (SDM vol. 3A 7.2.2); TCG raises #TS"
 RF1 = "RF lasts for one instruction, and is set between two elements (SDM vol. 3B 17.3.1.1)"
 RF = "faults push RF = 1 (SDM vol. 3B 17.3.1.1); TCG does not"
 LIMITS = "segment limits and types (SDM vol. 3A 5.3, 5.5) are not checked by TCG"
@@ -124,6 +125,20 @@ QEMU_WRONG = {
         "far beyond the limit": "the error code is 0, it is the offset that is wrong (SDM vol. 2A JMP); "
                                 "TCG gives the selector",
         "16-bit jump wraps": "with a 16-bit operand size IP is cut to 16 bits (SDM vol. 2A JMP)",
+    },
+    "task32": {
+        "INT n, TSS in the LDT": TSS_LDT, "TSS in the LDT": TSS_LDT, "gate to the LDT": TSS_LDT,
+        "its registers are the new task's: * LDT*": "EIP is loaded before the LDT is checked (SDM vol. "
+                                                    "3A 7.3); TCG saves another",
+        "its registers are the new task's: LDT *": "the same",
+        "SS absent*": "#SS for an absent stack segment (SDM vol. 3A table 7-1); TCG raises #NP",
+        "TR in the handler": "follows from it", "the error code was all": "follows from it",
+        "busy, all three": "follows from it",
+        "accessed bits are set*": "loading a segment register sets its accessed bit (SDM vol. 3A "
+                                  "3.4.5.1)",
+        "RF is saved*": RF,
+        "T: *": "the T flag of a TSS (SDM vol. 3B 17.3.1.5) is not in TCG",
+        "LTR null": "a null selector is #GP(0) (SDM vol. 2A LTR); TCG takes it",
     },
     "v86": {
         "INT1 at any IOPL": "INT1 is sensitive neither to IOPL nor to the gate's DPL (SDM vol. 2A INT)",
