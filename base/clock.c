@@ -26,7 +26,8 @@ void clock_start(struct clock *c)
 
 void clock_stop(struct clock *c)
 {
-    __atomic_store_n(&c->stopped, clock_now(c), __ATOMIC_RELAXED);
+    if (c->mode == CLOCK_HOST)
+        __atomic_store_n(&c->stopped, clock_now(c), __ATOMIC_RELAXED);
     __atomic_store_n(&c->running, false, __ATOMIC_RELEASE);
 }
 
@@ -34,7 +35,23 @@ u64 clock_now(const struct clock *c)
 {
     if (c->mode == CLOCK_HOST && __atomic_load_n(&c->running, __ATOMIC_ACQUIRE))
         return host_ns() - __atomic_load_n(&c->offset, __ATOMIC_RELAXED);
+    if (c->count)
+        return c->stopped + (c->count(c->count_opaque) << c->shift);
     return __atomic_load_n(&c->stopped, __ATOMIC_RELAXED);
+}
+
+void clock_follow(struct clock *c, u64 (*count)(void *opaque), void *opaque, unsigned shift)
+{
+    c->count = count;
+    c->count_opaque = opaque;
+    c->shift = shift;
+}
+
+void clock_warp(struct clock *c, u64 time)
+{
+    u64 now = clock_now(c);
+    if (time > now)
+        c->stopped += time - now;
 }
 
 u64 clock_deadline(const struct clock *c)

@@ -13,6 +13,7 @@
     X(exec, "each block as the run loop enters it")                           \
     X(cpu, "registers at each entry from the run loop")                       \
     X(int, "interrupts and exceptions as they are delivered")                 \
+    X(state, "all registers at each point of -icount's trace")                \
     X(mmu, "page walks, page faults and TLB flushes")                         \
     X(pcall, "far transfers and task switches")                               \
     X(unimp, "guest use of what is not modelled")                             \

@@ -4,6 +4,7 @@
  * Left out: performance counters, CET, protection keys.
  */
 #include "base/log.h"
+#include "cpu/count.h"
 #include "cpu/simd.h"
 #include "cpu/system.h"
 
@@ -152,6 +153,7 @@ static void write_cr8(struct cpu *cpu, u64 v)
     if (v >> 4)
         gp0(cpu);
     if (cpu->irq && cpu->irq->set_tpr) {
+        count_exact(cpu);
         bus_lock(cpu->bus);
         cpu->irq->set_tpr(cpu->irq_opaque, (u8)v);
         bus_unlock(cpu->bus);
@@ -185,6 +187,7 @@ u64 helper_mov_from_cr(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     case 4: return cpu->cr4;
     case 8:
         if (cpu->irq && cpu->irq->get_tpr) {
+            count_exact(cpu);
             bus_lock(cpu->bus);
             v = cpu->irq->get_tpr(cpu->irq_opaque);
             bus_unlock(cpu->bus);

@@ -8,6 +8,7 @@
 
 #include "base/fields.h"
 #include "base/log.h"
+#include "cpu/count.h"
 #include "cpu/system.h"
 
 struct cpu_work {
@@ -45,6 +46,12 @@ struct cpu *cpu_create(const struct cpu_config *config)
         munmap(p, size);
         return NULL;
     }
+    if (config->count && !count_create(cpu, config->count)) {
+        count_free(cpu);
+        mmu_free(&cpu->mmu);
+        munmap(p, size);
+        return NULL;
+    }
     pthread_mutex_init(&cpu->wake_lock, NULL);
     pthread_cond_init(&cpu->wake, NULL);
     cpu_reset(cpu, false);
@@ -66,6 +73,7 @@ void cpu_destroy(struct cpu *cpu)
         return;
     size_t guard = page_round(1);
     free_work(cpu);
+    count_free(cpu);
     mmu_free(&cpu->mmu);
     pthread_cond_destroy(&cpu->wake);
     pthread_mutex_destroy(&cpu->wake_lock);
@@ -317,6 +325,18 @@ static bool may_run(const struct cpu *cpu)
            cpu->exc_vector >= 0;
 }
 
+/* Lets virtual time go on while the vCPU is halted, if that is the vCPU's business.  Called with
+ * wake_lock held, which is given up meanwhile; false: nothing done. */
+static bool rest(struct cpu *cpu)
+{
+    if (!cpu->count || cpu->stopping)
+        return false;
+    pthread_mutex_unlock(&cpu->wake_lock);
+    bool done = count_idle(cpu);
+    pthread_mutex_lock(&cpu->wake_lock);
+    return done;
+}
+
 void cpu_thread(struct cpu *cpu, const struct accel *accel, _Atomic bool *quit)
 {
     for (;;) {
@@ -328,7 +348,8 @@ void cpu_thread(struct cpu *cpu, const struct accel *accel, _Atomic bool *quit)
                 cpu->parked = cpu->stopping;
                 pthread_cond_broadcast(&cpu->wake);
             }
-            pthread_cond_wait(&cpu->wake, &cpu->wake_lock);
+            if (!rest(cpu))
+                pthread_cond_wait(&cpu->wake, &cpu->wake_lock);
             atomic_fetch_and(&cpu->requests, ~(u32)REQ_EXIT);
         }
         bool leave = atomic_load(quit);
@@ -337,6 +358,8 @@ void cpu_thread(struct cpu *cpu, const struct accel *accel, _Atomic bool *quit)
         pthread_mutex_unlock(&cpu->wake_lock);
         if (leave)
             return;
+        if (cpu->count)
+            count_stop_soon(cpu); /* timers may have changed while it stood still */
         accel->run(cpu);
     }
 }

@@ -11,6 +11,7 @@ struct cpu_config {
     struct bus *bus;
     struct clock *clock;
     const struct cpu_model *model; /* cpu/cpuid.h */
+    const struct count_config *count; /* cpu/count.h; NULL: time does not follow instructions */
 };
 
 /* Allocates a vCPU with its private stack of JIT_STACK_BYTES below it (page-aligned, guarded), in
@@ -35,6 +36,8 @@ bool cpu_queue_work(struct cpu *cpu, void (*fn)(struct cpu *cpu, void *opaque), 
 /* The contract of an engine's run loop:
  *
  *     for (;;) {
+ *         if (cpu->count && cpu->budget <= 0)
+ *             count_stop(cpu);                   counted mode: cpu/count.h
  *         if (cpu_needs_service(cpu) && !cpu_service(cpu))
  *             return;
  *         if (cpu->debug && !cpu_debug_before(cpu))

@@ -200,8 +200,10 @@ u64 debug_take_rf(struct cpu *cpu, u64 flags)
 {
     if (!(flags & FL_RF))
         return 0;
-    /* Who could see it: an instruction breakpoint, or the image that a waiting event pushes. */
-    if (!cpu->debug_code && !atomic_load_explicit(&cpu->requests, memory_order_relaxed))
+    /* Who could see it: an instruction breakpoint, or the image that a waiting event pushes; in
+     * counted mode that of a timer's interrupt right after this instruction, and the trace. */
+    if (!cpu->debug_code && !cpu->count &&
+        !atomic_load_explicit(&cpu->requests, memory_order_relaxed))
         return 0;
     cpu->debug |= DBG_RF;
     atomic_fetch_or(&cpu->requests, REQ_RECHECK);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "cpu/count.h"
 #include "cpu/system.h"
 
 /* Faults push RF (SDM vol. 3B 17.3.1.1); of #DB some do, see cpu/debug.c. */
@@ -372,6 +373,8 @@ void cpu_deliver_pending(struct cpu *cpu)
     }
     if (log_enabled(int))
         log_delivery(cpu);
+    if (cpu->count)
+        cpu->budget--;
     bool external = cpu->exc_ext;
     cpu->exc_delivering = external ? -1 : cpu->exc_vector;
     struct event e = {

@@ -1,4 +1,5 @@
 /* IN and OUT: permission by IOPL and the TSS's I/O bit map (SDM vol. 1, 19.5). */
+#include "cpu/count.h"
 #include "cpu/system.h"
 
 void cpu_check_io(struct cpu *cpu, u16 port, unsigned size)
@@ -24,6 +25,7 @@ u64 helper_in(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     cpu_check_io(cpu, (u16)a, (unsigned)b);
     if (unlikely(cpu->debug_io))
         debug_io(cpu, (u16)a, (unsigned)b);
+    count_exact(cpu);
     return bus_in(cpu->bus, (int)cpu->index, (u16)a, (unsigned)b);
 }
 
@@ -32,6 +34,7 @@ u64 helper_out(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     cpu_check_io(cpu, (u16)a, (unsigned)b);
     if (unlikely(cpu->debug_io))
         debug_io(cpu, (u16)a, (unsigned)b);
+    count_exact(cpu);
     bus_out(cpu->bus, (int)cpu->index, (u16)a, (u32)(c & size_mask((unsigned)b)), (unsigned)b);
     return 0;
 }

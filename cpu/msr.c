@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "base/log.h"
+#include "cpu/count.h"
 #include "cpu/system.h"
 
 enum {
@@ -46,6 +47,7 @@ static u64 tsc_raw(const struct cpu *cpu)
 
 u64 cpu_tsc(struct cpu *cpu)
 {
+    count_exact(cpu);
     return tsc_raw(cpu) + (u64)cpu->tsc_offset;
 }
 
@@ -233,6 +235,7 @@ static bool read_irq_msr(struct cpu *cpu, u32 msr, u64 *v)
 {
     const struct irq_ops *ops = cpu->irq;
     bool ok = true;
+    count_exact(cpu);
     bus_lock(cpu->bus);
     if (msr == MSR_APIC_BASE)
         *v = ops->get_apic_base(cpu->irq_opaque);
@@ -248,6 +251,7 @@ static bool write_irq_msr(struct cpu *cpu, u32 msr, u64 v)
 {
     const struct irq_ops *ops = cpu->irq;
     bool ok = true;
+    count_exact(cpu);
     bus_lock(cpu->bus);
     if (msr == MSR_APIC_BASE)
         ok = ops->set_apic_base(cpu->irq_opaque, v);
@@ -450,7 +454,11 @@ u64 helper_rdpid(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 u64 helper_rdrand(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     u64 v = 0;
-    bool ok = getrandom(&v, (size_t)b, GRND_NONBLOCK) == (ssize_t)b;
+    bool ok = true;
+    if (cpu->count)
+        v = count_random(cpu);
+    else
+        ok = getrandom(&v, (size_t)b, GRND_NONBLOCK) == (ssize_t)b;
     cpu_flags(cpu);
     cpu->eflags = (cpu->eflags & ~(u64)FL_ARITH) | (ok ? FL_CF : 0);
     return ok ? v & size_mask((unsigned)b) : 0;

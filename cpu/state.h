@@ -172,6 +172,9 @@ struct engine_hooks {
     /* The same, to execute the current instruction again in a block of its own (HF_ONE); nothing
      * of it may have been done that must not be done twice. */
     void (*redo)(struct cpu *cpu) __attribute__((noreturn));
+    /* Counted mode, while an instruction executes: returns if it is the only one of its block (or
+     * none executes), else leaves to do it again in a block of its own. */
+    void (*alone)(struct cpu *cpu);
     /* Evaluates one vector op with its MXCSR exceptions observed: set it to ir_vec_checked
      * (translator/ir_eval_vec.h), which says what the arguments are. */
     u64 (*vec_op)(struct cpu *cpu, u64 what, u64 imm, u64 i);
@@ -210,6 +213,7 @@ struct cpu {
     u64 call_arg[4];  /* engine: arguments of a helper call */
     u32 exit_id;      /* engine: which exit emitted code took */
     bool x87_host;    /* engine: the host's x87 holds registers, control and status word */
+    s64 budget;       /* counted mode: instructions left before the run loop must look around */
     struct segment seg[SEG_COUNT];
     struct mmu mmu;
     union vec xmm[32] __attribute__((aligned(64)));
@@ -254,6 +258,7 @@ struct cpu {
     void *irq_opaque;
     const struct engine_hooks *engine;
     void *engine_data;
+    struct cpu_count *count; /* counted mode (cpu/count.h), else NULL */
     const struct cpu_model *model;
     void (*request_reset)(void *opaque); /* triple fault; from the vCPU's thread */
     void *reset_opaque;

@@ -142,6 +142,8 @@ static s64 clock_epoch(const struct options *o)
 {
     time_t now = time(NULL);
     struct tm local;
+    if (o->fixed_date)
+        return o->date;
     if (!o->local_time || !localtime_r(&now, &local))
         return now;
     return now + local.tm_gmtoff;
@@ -289,6 +291,8 @@ static void configure(const struct options *o, struct pc_config *c)
                                       .perf_map = o->perf_map,
                                       .off = techniques_off(o)},
                     .cpus = o->cpus,
+                    .counted = o->counted,
+                    .count = o->count,
                     .no_reboot = o->no_reboot,
                     .no_shutdown = o->no_shutdown,
                     .paused = o->paused},

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "devices/board/pc.h"
@@ -212,6 +213,42 @@ static int set_machine(struct options *o, const char *name, const char *value, c
     return 0;
 }
 
+static int set_icount(struct options *o, const char *name, const char *value, char **error)
+{
+    struct item i;
+    struct count_config *c = &o->count;
+    u64 n = 0;
+    o->counted = c->sleep = true;
+    for (const char *p = value; next_item(&p, &i);) {
+        bool is_number = number(i.value, i.value + i.value_len, &n);
+        if (!i.key || key_is(&i, "shift")) {
+            if (value_is(&i, "auto"))
+                return bad(error,
+                           "-icount: shift=auto follows the host's speed, which no run could "
+                           "repeat; give a number from 0 to %u",
+                           COUNT_SHIFT_MAX);
+            if (!is_number || n > COUNT_SHIFT_MAX)
+                return bad(error, "-icount: shift takes a number from 0 to %u", COUNT_SHIFT_MAX);
+            c->shift = (unsigned)n;
+        } else if (key_is(&i, "sleep") && (value_is(&i, "on") || value_is(&i, "off"))) {
+            c->sleep = value_is(&i, "on");
+        } else if (key_is(&i, "trace") && is_number) {
+            c->trace_step = n;
+        } else if (key_is(&i, "trace-ram") && is_number) {
+            c->trace_ram = n;
+        } else if (key_is(&i, "trace-from") && is_number) {
+            c->trace_from = n;
+        } else if (key_is(&i, "trace-to") && is_number) {
+            c->trace_to = n;
+        } else if (!(key_is(&i, "align") && value_is(&i, "off"))) {
+            return bad(error, "-icount: '%.*s' is not one of shift=N, sleep=on|off, align=off, "
+                              "trace=N, trace-ram=N, trace-from=N, trace-to=N",
+                       (int)strcspn(i.key ? i.key : i.value, ","), i.key ? i.key : i.value);
+        }
+    }
+    return 0;
+}
+
 static int add_serial(struct options *o, const char *name, const char *value, char **error)
 {
     if (o->serials == OPTIONS_SERIALS)
@@ -273,6 +310,22 @@ static int only_none(struct options *o, const char *name, const char *value, cha
     return 0;
 }
 
+/* YYYY-MM-DD[Thh:mm:ss], as a moment in UTC. */
+static bool date_value(const struct item *i, s64 *seconds)
+{
+    char text[32];
+    struct tm tm = {0};
+    if (i->value_len >= sizeof text)
+        return false;
+    memcpy(text, i->value, i->value_len);
+    text[i->value_len] = 0;
+    const char *end = strptime(text, strchr(text, 'T') ? "%Y-%m-%dT%H:%M:%S" : "%Y-%m-%d", &tm);
+    if (!end || *end)
+        return false;
+    *seconds = timegm(&tm);
+    return true;
+}
+
 static int set_rtc(struct options *o, const char *name, const char *value, char **error)
 {
     struct item i;
@@ -281,8 +334,11 @@ static int set_rtc(struct options *o, const char *name, const char *value, char 
             o->local_time = false;
         else if (key_is(&i, "base") && value_is(&i, "localtime"))
             o->local_time = true;
-        else if (!(key_is(&i, "clock") && value_is(&i, "host")) && !key_is(&i, "driftfix"))
-            return bad(error, "-rtc %s: only base=utc and base=localtime are known", value);
+        else if (key_is(&i, "base") && date_value(&i, &o->date))
+            o->fixed_date = true;
+        else if (!(key_is(&i, "clock") && (value_is(&i, "host") || value_is(&i, "vm"))) &&
+                 !key_is(&i, "driftfix"))
+            return bad(error, "-rtc %s: base takes utc, localtime or YYYY-MM-DD[Thh:mm:ss]", value);
     }
     return 0;
 }
@@ -410,7 +466,10 @@ static const struct option table[] = {
     FLAG("S", paused, "waits for 'cont' in the monitor before it starts"),
     CALL("d", "CATEGORY,...", set_log, "what to log; 'help' lists the categories"),
     TEXT("D", "FILE", log_file, "where the log goes (default: standard error)"),
-    CALL("rtc", "base=utc|localtime", set_rtc, "what the clock shows"),
+    CALL("rtc", "base=utc|localtime|DATE", set_rtc,
+         "what the clock shows at first; DATE is YYYY-MM-DD[Thh:mm:ss]"),
+    CALL("icount", "[shift=]N[,sleep=off]", set_icount,
+         "time follows the guest's instructions, 2^N ns each, so that a run can be repeated"),
     TEXT("name", "TEXT", name, "name of the guest"),
     FLAG("nodefaults", no_defaults, "no default serial port and monitor"),
     CALL("no-user-config", NULL, ignore, NULL),
@@ -472,6 +531,9 @@ static int check(const struct options *o, char **error)
 {
     if (o->help != HELP_NONE)
         return 0;
+    if (o->counted && o->cpus > 1)
+        return usage(error, "-icount counts the instructions of one processor: it cannot be had "
+                            "with %s", "-smp 2 or more");
     if (o->files)
         return 0; /* one of them may be the kernel */
     if (!o->kernel && o->initrd)

@@ -3,6 +3,7 @@
 #define DRAGOMAN_FRONTENDS_OPTIONS_H
 
 #include "base/types.h"
+#include "cpu/count.h"
 #include "frontends/options_drive.h"
 
 #define OPTIONS_SERIALS 4
@@ -59,6 +60,10 @@ struct options {
     bool no_reboot, no_shutdown, paused;
     bool no_defaults;
     bool local_time;
+    bool fixed_date;
+    s64 date; /* fixed_date: seconds since 1970 that the guest's clock shows at first */
+    bool counted; /* -icount */
+    struct count_config count; /* without the callbacks */
 };
 
 /* Fills *o from the command line.  Returns 0, or an exit status with *error (malloced, one line).

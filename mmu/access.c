@@ -84,6 +84,14 @@ static unsigned io_piece(u64 gpa, unsigned len)
     return n;
 }
 
+/* A device is about to be reached. */
+static void note_io(struct mmu *m)
+{
+    m->priv->counters.io_accesses++;
+    if (unlikely(m->before_io != NULL))
+        m->before_io(m);
+}
+
 static void read_part(struct mmu *m, const struct part *p, u8 *buf)
 {
     const u8 *host = part_host(p);
@@ -94,7 +102,7 @@ static void read_part(struct mmu *m, const struct part *p, u8 *buf)
     u64 gpa = part_gpa(p);
     for (unsigned done = 0, n; done < p->len; done += n) {
         n = io_piece(gpa + done, p->len - done);
-        m->priv->counters.io_accesses++;
+        note_io(m);
         store_le(buf + done, bus_read(m->bus, m->cpu_index, gpa + done, n), n);
     }
 }
@@ -126,7 +134,7 @@ static void write_part(struct mmu *m, const struct part *p, const u8 *buf)
     u64 gpa = part_gpa(p);
     for (unsigned done = 0, n; done < p->len; done += n) {
         n = io_piece(gpa + done, p->len - done);
-        m->priv->counters.io_accesses++;
+        note_io(m);
         bus_write(m->bus, m->cpu_index, gpa + done, load_le(buf + done, n), n);
     }
 }
@@ -181,7 +189,7 @@ enum mmu_status mmu_load(struct mmu *m, enum mmu_kind kind, u64 la, unsigned siz
         *out = ram_load(part_host(&p), size);
         return MMU_OK;
     }
-    m->priv->counters.io_accesses++;
+    note_io(m);
     *out = bus_read(m->bus, m->cpu_index, part_gpa(&p), size);
     return MMU_OK;
 }
@@ -199,7 +207,7 @@ enum mmu_status mmu_store(struct mmu *m, enum mmu_kind kind, u64 la, unsigned si
         return status;
     watch_parts(m, &p, 1, MMU_WRITE);
     if (unlikely(goes_to_bus(&p))) {
-        m->priv->counters.io_accesses++;
+        note_io(m);
         bus_write(m->bus, m->cpu_index, part_gpa(&p), value & size_mask(size), size);
         return MMU_OK;
     }

@@ -114,6 +114,8 @@ struct mmu {
     bool implicit;               /* the access is not an instruction's own: meets no watch */
     void (*watch_hit)(struct mmu *m, unsigned hits);
 
+    void (*before_io)(struct mmu *m); /* NULL, or called before an access of the vCPU leaves RAM;
+                                       * may leave without returning */
     bool jumps_by_address;       /* tags of the jump cache are linear addresses below bit 48 (the
                                   * engine says so); else what changes a page drops all */
     struct mmu_private *priv;    /* contexts, ASID slots, sizes, counters */

@@ -12,6 +12,7 @@
 #include <xmmintrin.h>
 
 #include "base/log.h"
+#include "cpu/count.h"
 #include "translator/ir_eval_vec.h"
 #include "translator/ir_vec.h"
 #include "translator/x64/x64_engine.h"
@@ -68,6 +69,8 @@ static void dbt_sync(struct cpu *cpu)
     if (!b || lo >= b->site_count || b->sites[lo].ret != off)
         return;
     cpu->rip = b->b.rip + b->sites[lo].insn;
+    if (cpu->count) /* the instruction has not ended, nor have those after it */
+        cpu->budget += b->b.guest_insns - b->sites[lo].index;
     apply_recipe(cpu, &b->sites[lo].flags);
 }
 
@@ -76,8 +79,16 @@ static void __attribute__((noreturn)) dbt_unwind(struct cpu *cpu)
     _longjmp(vcpu_of(cpu)->unwind, 1);
 }
 
+static void dbt_alone(struct cpu *cpu)
+{
+    struct x64_block *b =
+        cpu->host_ret ? x64_block_at(vcpu_of(cpu)->engine, cpu->host_ret) : NULL;
+    if (b && b->b.guest_insns > 1)
+        x64_retry_alone(cpu);
+}
+
 static const struct engine_hooks hooks = {.sync = dbt_sync, .unwind = dbt_unwind,
-                                          .redo = x64_retry_alone,
+                                          .redo = x64_retry_alone, .alone = dbt_alone,
                                           .vec_op = ir_vec_checked};
 
 void x64_retry_alone(struct cpu *cpu)
@@ -104,6 +115,7 @@ static bool select_block(struct x64_vcpu *v, struct x64_block *b)
     s->lzcnt = e->lzcnt;
     s->levels = e->levels;
     s->x87 = e->x87 && !(v->ir.hflags & (HF_X87_EXC | HF_ONE | HF_TF | HF_ALIGN));
+    s->counted = v->cpu->count;
     s->chain = (v->ir.hflags & HF_CSFLAT) && !(v->ir.hflags & (HF_ONE | HF_TF));
     s->buf = (struct x64_buf){rw, rw + e->block_code, (s64)(e->code.rx - e->code.rw)};
     b->rw = rw;
@@ -202,6 +214,18 @@ static struct x64_block *find_block(struct x64_vcpu *v)
     return b;
 }
 
+/* The block to execute next, one that the budget covers in counted mode; NULL when the fetch
+ * faulted. */
+static struct x64_block *next_block(struct x64_vcpu *v)
+{
+    struct cpu *cpu = v->cpu;
+    struct x64_block *b = find_block(v);
+    if (!cpu->count || !b || cpu->budget >= b->b.guest_insns)
+        return b;
+    cpu->hflags |= HF_ONE;
+    return find_block(v);
+}
+
 /* Executes b; returns the exit it took. */
 static struct x64_exit *execute(struct x64_vcpu *v, struct x64_block *b)
 {
@@ -241,6 +265,12 @@ static void dbt_run(struct cpu *cpu)
     x64_step_in(v);
     for (;;) {
         block_safe_point(e->cache, cpu->index);
+        if (cpu->count && cpu->budget <= 0) {
+            last = NULL;
+            x64_step_out(v);
+            count_stop(cpu);
+            x64_step_in(v);
+        }
         if (cpu_needs_service(cpu)) {
             last = NULL;
             x64_step_out(v);
@@ -248,13 +278,17 @@ static void dbt_run(struct cpu *cpu)
                 break;
             x64_step_in(v);
         }
+        if (cpu->count && cpu->budget <= 0) { /* a delivery has used it up */
+            last = NULL;
+            continue;
+        }
         if (unlikely(cpu->debug) && !cpu_debug_before(cpu)) {
             last = NULL;
             continue;
         }
         v->stepping = cpu->hflags & HF_TF;
         u64 before = e->counters.flushes;
-        struct x64_block *b = find_block(v);
+        struct x64_block *b = next_block(v);
         if (!b) {
             last = NULL;
             continue;

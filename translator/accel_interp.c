@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "cpu/count.h"
 #include "translator/interp.h"
 #include "translator/technique.h"
 
@@ -294,8 +295,12 @@ static void sync_state(struct cpu *cpu)
 static void unwind(struct cpu *cpu)
 {
     struct vcpu *v = vcpu_of(cpu);
-    if (v->running && v->at)
-        v->insns += insn_at(&v->running->code, v->at);
+    if (v->running && v->at) {
+        u32 done = insn_at(&v->running->code, v->at);
+        v->insns += done;
+        if (cpu->count)
+            cpu->budget += v->running->b.guest_insns - done;
+    }
     v->unwinds++;
     interp_unlock(cpu);
     _longjmp(v->unwind, 1);
@@ -324,37 +329,76 @@ static void redo(struct cpu *cpu)
     unwind(cpu);
 }
 
-static const struct engine_hooks hooks = {
-    .sync = sync_state, .unwind = unwind, .redo = redo, .vec_op = ir_vec_checked};
+static void alone(struct cpu *cpu)
+{
+    struct vcpu *v = vcpu_of(cpu);
+    if (v->running && v->at && v->running->b.guest_insns > 1)
+        redo(cpu);
+}
+
+static const struct engine_hooks hooks = {.sync = sync_state, .unwind = unwind, .redo = redo,
+                                          .alone = alone, .vec_op = ir_vec_checked};
 
 /* ---- run loop ---- */
+
+/* Executes a chain of blocks. */
+static void execute(struct vcpu *v, struct tblock *t)
+{
+    while (t) {
+        v->running = t;
+        v->blocks++;
+        t = t->code.ops->fn(v->cpu, (u8 *)v->frame, t->code.ops);
+    }
+}
+
+/* The same in counted mode: as far as the budget goes. */
+static void execute_counted(struct vcpu *v, struct tblock *t)
+{
+    struct cpu *cpu = v->cpu;
+    while (t && cpu->budget >= t->b.guest_insns) {
+        u64 before = v->insns;
+        unsigned price = t->b.guest_insns;
+        v->running = t;
+        v->blocks++;
+        cpu->budget -= price;
+        t = t->code.ops->fn(cpu, (u8 *)v->frame, t->code.ops);
+        cpu->budget += (s64)(price - (v->insns - before));
+    }
+}
 
 /* One turn: an event, or a chain of blocks.  False when the caller wants the thread back. */
 static bool run_once(struct vcpu *v)
 {
     struct cpu *cpu = v->cpu;
     block_safe_point(v->engine->cache, cpu->index);
+    if (cpu->count && cpu->budget <= 0)
+        count_stop(cpu);
     if (!v->redo && cpu_needs_service(cpu) && !cpu_service(cpu))
         return false;
     if (v->redo) {
         v->redo = false;
         cpu->hflags |= HF_ONE;
     }
+    if (cpu->count && cpu->budget <= 0)
+        return true; /* a delivery has used it up */
     if (unlikely(cpu->debug) && !cpu_debug_before(cpu))
         return true;
     bool stepping = cpu->hflags & HF_TF;
     struct tblock *t = find_block(v);
+    if (cpu->count && t && cpu->budget < t->b.guest_insns) {
+        cpu->hflags |= HF_ONE;
+        t = find_block(v);
+    }
     if (!t) {
         cpu_one_done(cpu);
         return true;
     }
     log_event(exec, "cpu %u: %llx, hflags %04x, %u instructions\n", cpu->index,
               (unsigned long long)t->b.rip, t->b.hflags, t->b.guest_insns);
-    while (t) {
-        v->running = t;
-        v->blocks++;
-        t = t->code.ops->fn(cpu, (u8 *)v->frame, t->code.ops);
-    }
+    if (cpu->count)
+        execute_counted(v, t);
+    else
+        execute(v, t);
     v->running = NULL;
     v->at = NULL;
     cpu_one_done(cpu);

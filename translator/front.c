@@ -179,6 +179,9 @@ static void set_fates(struct fetch *f, struct ir *ir, struct front_counters *n)
         if (in->op != IR_exit && in->op != IR_exit_if)
             continue;
         in->aux = (u8)exit_fate(f, in->imm, from, slot++);
+        /* Counted mode may stop at any block's entry, and what is traced there shows the flags. */
+        if (f->cpu->count && in->aux == XF_DEAD)
+            in->aux = XF_FAULT;
         n->fates_fault += in->aux == XF_FAULT;
         n->fates_dead += in->aux == XF_DEAD;
     }

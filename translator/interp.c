@@ -353,7 +353,7 @@ static void emit_exit(struct compact *c, unsigned i)
     const struct ir_insn *in = &c->ir->insns[i];
     xop_fn *fn = c->once ? xop_exit_once : in->aux == XF_DEAD ? xop_exit_quiet : xop_exit;
     struct xop *x = emit(c, fn, i);
-    x->insns = c->n.marks;
+    x->insns = c->n.marks - (in->op == IR_exit_if && in->w == EXIT_AGAIN);
     x->imm = in->imm;
     /* Only within the page that the block was found on is a link as good as a lookup. */
     u64 from = c->ir->rip + c->ir->cs_base, to = in->imm + c->ir->cs_base;

@@ -130,6 +130,8 @@ static void add_fields(struct text *t, const struct ir_insn *in)
             add_text(t, " 0x%llx", (unsigned long long)in->imm);
         if (in->aux)
             add_text(t, " [%s]", NAME_OF(fate_names, in->aux));
+        if (in->op == IR_exit_if && in->w == EXIT_AGAIN)
+            add_text(t, " [again]");
         break;
     case IR_setcc:
         add_text(t, " %s", NAME_OF(cc_names, in->aux));

@@ -59,6 +59,9 @@ enum {
     XF_DEAD,  /* overwritten before anything can see them */
 };
 
+/* w of exit_if. */
+enum { EXIT_AGAIN = 1 };
+
 /* What an indirect exit is. */
 enum { XK_JMP, XK_CALL, XK_RET };
 

@@ -140,8 +140,10 @@ static const char *check_fields(const struct ir_insn *in)
     case IR_atomic:
         ok = in->aux <= AT_XCHG && in->w <= W64;
         break;
-    case IR_exit:
     case IR_exit_if:
+        ok = in->aux <= XF_DEAD && in->w <= EXIT_AGAIN;
+        break;
+    case IR_exit:
     case IR_putf:
         ok = in->aux <= XF_DEAD;
         break;

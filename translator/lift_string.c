@@ -21,7 +21,8 @@ static bool by_helper(struct lift *l, const struct insn *in, enum helper h, unsi
     u64 desc = W_BYTES(w) | (u64)in->addrsize << 8 | (u64)source_segment(in) << 16 |
                (u64)(repeat ? in->rep : 0) << 24;
     ir_ref done = ir_callv(l->ir, h, lift_const(l, W64, desc), 0, 0, 0);
-    lift_exit_if(l, ir_icmp(l->ir, W64, IC_EQ, done, lift_const(l, W64, 0)), l->rip);
+    ir_ref more = ir_icmp(l->ir, W64, IC_EQ, done, lift_const(l, W64, 0));
+    ir_emit(l->ir, IR_exit_if, EXIT_AGAIN, XF_LIVE, l->rip, more, 0, 0, 0);
     return true;
 }
 

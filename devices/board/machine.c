@@ -22,7 +22,8 @@ static void triple_fault(void *opaque)
 static bool add_cpu(struct machine *m, char **error)
 {
     struct cpu_config config = {
-        .index = m->cpu_count, .bus = m->bus, .clock = &m->clock, .model = m->config.model};
+        .index = m->cpu_count, .bus = m->bus, .clock = &m->clock, .model = m->config.model,
+        .count = m->config.counted ? &m->config.count : NULL};
     struct cpu *cpu = cpu_create(&config);
     if (!cpu) {
         *error = error_text("the host has no memory for vCPU %u", config.index);
@@ -46,7 +47,7 @@ bool machine_init(struct machine *m, const struct machine_config *config, char *
     memset(m, 0, sizeof *m);
     m->config = *config;
     m->wake_fd = m->signal_fd = -1;
-    clock_init(&m->clock, CLOCK_HOST);
+    clock_init(&m->clock, config->counted ? CLOCK_COUNTED : CLOCK_HOST);
     m->bus = bus_create();
     if (!m->bus) {
         *error = error_text("the host refuses the address space for guest memory "

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "cpu/accel.h"
+#include "cpu/count.h"
 #include "devices/device.h"
 #include "mmu/bus.h"
 
@@ -26,7 +27,10 @@ struct machine_config {
     const struct accel *accel;
     struct accel_options accel_options;
     const struct cpu_model *model;
-    unsigned cpus; /* 1 to MACHINE_CPUS */
+    unsigned cpus; /* 1 to MACHINE_CPUS; 1 in counted mode */
+    bool counted;  /* virtual time follows instructions, as `count` says; the board fills in the
+                    * callbacks */
+    struct count_config count;
     bool no_reboot;   /* a reset ends the process instead */
     bool no_shutdown; /* a power-off stops the machine instead of ending the process */
     bool paused;      /* -S: waits for `cont` */

@@ -60,7 +60,7 @@ bool machine_defer(struct machine *m, void (*fn)(void *opaque), void *opaque)
 static void deadline_changed(void *opaque)
 {
     struct machine *m = opaque;
-    if (m->running && clock_deadline(&m->clock) < m->sleep_deadline)
+    if (m->running && !m->config.counted && clock_deadline(&m->clock) < m->sleep_deadline)
         machine_wake(m);
 }
 
@@ -221,9 +221,9 @@ static void run_events(struct machine *m)
             machine_reset(m);
     }
     if ((events & MACHINE_POWER_DOWN) && m->power_button) {
-        bus_lock(m->bus);
+        machine_freeze(m);
         m->power_button(m->board);
-        bus_unlock(m->bus);
+        machine_thaw(m);
     }
     if (events & MACHINE_STOP)
         machine_set_running(m, false);
@@ -233,6 +233,26 @@ static void run_events(struct machine *m)
         atomic_store(&m->quit, true);
 }
 
+/* What has happened at the descriptors reaches the chips.  In counted mode they see the time, which
+ * stands still only while the vCPU does. */
+static void serve_streams(struct machine *m, struct poll_set *p)
+{
+    bool still = false;
+    for (unsigned i = 2; m->config.counted && i < p->used; i++)
+        still |= p->fds[i].revents != 0;
+    if (still)
+        machine_freeze(m);
+    else
+        bus_lock(m->bus);
+    m->sleep_deadline = 0;
+    for (unsigned i = 0; i < m->chardev_count; i++)
+        chardev_ready(m->chardev[i], p->fds + p->first[i], p->count[i]);
+    if (still)
+        machine_thaw(m);
+    else
+        bus_unlock(m->bus);
+}
+
 void main_loop(struct machine *m)
 {
     struct poll_set p;
@@ -240,20 +260,17 @@ void main_loop(struct machine *m)
     prctl(PR_SET_TIMERSLACK, 1ul);
     while (!atomic_load(&m->quit)) {
         bus_lock(m->bus);
-        if (m->running)
+        bool timers = m->running && !m->config.counted; /* else they are not this thread's */
+        if (timers)
             clock_run_due(&m->clock);
         poll_set_fill(m, &p);
-        u64 deadline = m->running ? clock_deadline(&m->clock) : CLOCK_NEVER;
+        u64 deadline = timers ? clock_deadline(&m->clock) : CLOCK_NEVER;
         m->sleep_deadline = deadline;
         bus_unlock(m->bus);
 
         wait(m, &p, deadline);
 
-        bus_lock(m->bus);
-        m->sleep_deadline = 0;
-        for (unsigned i = 0; i < m->chardev_count; i++)
-            chardev_ready(m->chardev[i], p.fds + p.first[i], p.count[i]);
-        bus_unlock(m->bus);
+        serve_streams(m, &p);
         if (p.fds[1].revents)
             take_signals(m);
         run_deferred(m);

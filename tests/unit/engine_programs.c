@@ -441,4 +441,5 @@ void engine_programs(Suite *s)
     tcase_add_test(c, test_x87_turns);
     tcase_add_test(c, test_full_arena);
     suite_add_tcase(s, c);
+    engine_counting(s);
 }

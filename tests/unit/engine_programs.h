@@ -26,7 +26,8 @@ extern const struct accel *engine_under_test;
 void engine_setup(void);
 void engine_teardown(void);
 
-/* Adds the programs' test case to the suite. */
+/* Adds the programs' test cases to the suite. */
 void engine_programs(Suite *s);
+void engine_counting(Suite *s); /* those of counted mode (engine_count.c) */
 
 #endif

@@ -180,6 +180,12 @@ START_TEST(others)
     expect_error("-display sdl", OPTIONS_STATUS_BAD, "sdl");
     expect_error("-vga std", OPTIONS_STATUS_BAD, "-vga");
     expect_error("-rtc base=noon", OPTIONS_STATUS_BAD, "noon");
+    expect_error("-rtc base=2026-13-01", OPTIONS_STATUS_BAD, "2026-13-01");
+    expect_error("-icount shift=auto", OPTIONS_STATUS_BAD, "auto");
+    expect_error("-icount 11", OPTIONS_STATUS_BAD, "0 to 10");
+    expect_error("-icount shift=1,sleep=maybe", OPTIONS_STATUS_BAD, "sleep");
+    expect_error("-icount shift=1,align=on", OPTIONS_STATUS_BAD, "align");
+    expect_error("-icount 1 -smp 2", OPTIONS_STATUS_USAGE, "-smp");
     expect_error("-serial null -serial null -serial null -serial null -serial null",
                  OPTIONS_STATUS_BAD, "-serial");
     ck_assert_int_eq(parse("-global isa-debugcon.iobase=0x402 -debugcon stdio"), 0);
@@ -223,11 +229,31 @@ START_TEST(streams)
 }
 END_TEST
 
+START_TEST(counted_mode)
+{
+    ck_assert_int_eq(parse("-icount shift=3,sleep=off,trace=1000,trace-to=5000"), 0);
+    ck_assert(options.counted && !options.count.sleep);
+    ck_assert_uint_eq(options.count.shift, 3);
+    ck_assert_uint_eq(options.count.trace_step, 1000);
+    ck_assert_uint_eq(options.count.trace_to, 5000);
+    ck_assert_int_eq(parse("-icount 7"), 0);
+    ck_assert(options.counted && options.count.sleep);
+    ck_assert_uint_eq(options.count.shift, 7);
+    ck_assert_int_eq(parse("-rtc base=2000-02-29T12:00:01,clock=vm"), 0);
+    ck_assert(options.fixed_date && options.date == 951825601);
+    ck_assert_int_eq(parse("-rtc base=1970-01-02"), 0);
+    ck_assert(options.fixed_date && options.date == 86400);
+    ck_assert_int_eq(parse(""), 0);
+    ck_assert(!options.counted && !options.fixed_date);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("options");
     TCase *t = tcase_create("options");
     tcase_add_test(t, defaults);
+    tcase_add_test(t, counted_mode);
     tcase_add_test(t, memory);
     tcase_add_test(t, processors);
     tcase_add_test(t, accelerators);

@@ -5,17 +5,19 @@
 
 #include "cpu/cpuid.h"
 
-void tiny_create_off(struct tiny *m, const struct accel *accel, u64 code_bytes, u64 off)
+static void create(struct tiny *m, const struct accel *accel, u64 code_bytes, u64 off,
+                   const struct count_config *count)
 {
     char *error = NULL;
     *m = (struct tiny){.accel = accel};
-    clock_init(&m->clock, CLOCK_STEPPED);
+    clock_init(&m->clock, count ? CLOCK_COUNTED : CLOCK_STEPPED);
     m->bus = bus_create();
     ck_assert_ptr_nonnull(m->bus);
     m->ram = bus_alloc_ram(m->bus, TINY_RAM, "ram");
     ck_assert_ptr_nonnull(m->ram);
     bus_map_ram(m->bus, "ram", 0, TINY_RAM, m->ram, true, true, 0);
-    struct cpu_config config = {0, m->bus, &m->clock, cpu_model_find("max", 1, &error)};
+    struct cpu_config config = {0, m->bus, &m->clock, cpu_model_find("max", 1, &error),
+                                count};
     ck_assert_ptr_nonnull(config.model);
     m->cpu = cpu_create(&config);
     ck_assert_ptr_nonnull(m->cpu);
@@ -28,7 +30,18 @@ void tiny_create_off(struct tiny *m, const struct accel *accel, u64 code_bytes, 
 
 void tiny_create(struct tiny *m, const struct accel *accel, u64 code_bytes)
 {
-    tiny_create_off(m, accel, code_bytes, 0);
+    create(m, accel, code_bytes, 0, NULL);
+}
+
+void tiny_create_off(struct tiny *m, const struct accel *accel, u64 code_bytes, u64 off)
+{
+    create(m, accel, code_bytes, off, NULL);
+}
+
+void tiny_create_counted(struct tiny *m, const struct accel *accel,
+                         const struct count_config *count)
+{
+    create(m, accel, 0, 0, count);
 }
 
 void tiny_destroy(struct tiny *m)

@@ -2,6 +2,7 @@
 #ifndef DRAGOMAN_TESTS_TINY_MACHINE_H
 #define DRAGOMAN_TESTS_TINY_MACHINE_H
 
+#include "cpu/count.h"
 #include "cpu/cpu.h"
 
 #define TINY_RAM (16u << 20)
@@ -23,6 +24,9 @@ struct tiny {
 void tiny_create(struct tiny *m, const struct accel *accel, u64 code_bytes);
 /* The same without some optimisations, a mask of translator/technique.h. */
 void tiny_create_off(struct tiny *m, const struct accel *accel, u64 code_bytes, u64 off);
+/* The same in counted mode. */
+void tiny_create_counted(struct tiny *m, const struct accel *accel,
+                         const struct count_config *count);
 void tiny_destroy(struct tiny *m);
 
 /* Real mode at 0:ip with SS:SP = 0:7000h, interrupts off. */

@@ -1,6 +1,13 @@
 /* Ways out of a block: side exits, chaining, indirect jumps, helper calls, and the stubs. */
 #include "translator/x64/x64_sel.h"
 
+struct x64_site x64_site(struct x64_sel *s)
+{
+    return (struct x64_site){.insn = (u16)(s->insn_rip - s->ir->rip),
+                             .index = (u16)(s->insns - 1),
+                             .flags = x64_recipe(s)};
+}
+
 void x64_site_here(struct x64_sel *s)
 {
     if (s->site_count == MAX_SITES) {
@@ -8,9 +15,8 @@ void x64_site_here(struct x64_sel *s)
         return;
     }
     struct x64_site *site = &s->sites[s->site_count++];
+    *site = x64_site(s);
     site->ret = (u32)(s->buf.p - s->start);
-    site->insn = (u16)(s->insn_rip - s->ir->rip);
-    site->flags = x64_recipe(s);
 }
 
 static struct x64_exit *new_exit(struct x64_sel *s, u64 rip, unsigned fate, u32 *id)
@@ -105,7 +111,13 @@ static void emit_exit_if(struct x64_sel *s, const struct ir_insn *in)
     struct x64_exit *e = new_exit(s, in->imm, fate, &id);
     e->flags = exit_recipe(s, fate);
     struct x64_stub *stub = exit_stub(s, e, id);
-    if (!s->chain) {
+    if (s->counted && in->w == EXIT_AGAIN) {
+        u8 *skip = x64_jcc_later(&s->buf, cc ^ 1);
+        x64_alu_imm(&s->buf, ALU_ADD, W64, RM_CPU(budget),
+                    (s32)(s->ir->guest_insns - s->insns + 1));
+        emit_leave(s, stub, backward, tag);
+        x64_bind(&s->buf, skip);
+    } else if (!s->chain) {
         stub->from = x64_jcc_later(&s->buf, cc);
     } else if (!backward && x64_same_page(s, in->imm)) {
         x64_align(&s->buf, 4, 2);
@@ -327,4 +339,12 @@ void x64_emit_header(struct x64_sel *s)
         s->failed = "header";
     s->buf.p = entry - 8;
     x64_bytes(&s->buf, (u64)(uintptr_t)s->block, 8);
+}
+
+void x64_emit_payment(struct x64_sel *s)
+{
+    s32 price = (s32)s->ir->guest_insns;
+    x64_alu_imm(&s->buf, ALU_CMP, W64, RM_CPU(budget), price);
+    x64_jcc(&s->buf, CC_L, s->block->retired);
+    x64_alu_imm(&s->buf, ALU_SUB, W64, RM_CPU(budget), price);
 }

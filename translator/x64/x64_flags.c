@@ -59,6 +59,40 @@ static void save_flags(struct x64_sel *s)
     s->counters->flag_saves++;
 }
 
+/* AF after a shift is undefined (SDM vol. 2, SAL), and processors do differ; the IR has it 0, or as
+ * it was when the count is 0.  For engines that must agree to the last bit.  A count that is not
+ * constant is still in CL. */
+static void settle_af(struct x64_sel *s, ir_ref f, ir_ref count)
+{
+    const struct ir_insn *in = &s->ir->insns[f];
+    u64 n;
+    u8 *skip = NULL;
+    if (x64_is_const(s, count, &n) && !n)
+        return;
+    int at = flags_slot(s, f);
+    bool busy = borrow_rax(s);
+    emit_lahf_seto(s);
+    if (!x64_is_const(s, count, &n)) {
+        x64_test_imm(&s->buf, W8, x64_r(X_RCX), in->w == W64 ? 63 : 31);
+        skip = x64_jcc_later(&s->buf, CC_E);
+    }
+    x64_alu_imm(&s->buf, ALU_AND, W32, x64_r(X_RAX), ~(FL_AF << 8));
+    if (skip)
+        x64_bind(&s->buf, skip);
+    x64_store(&s->buf, W64, slot(at), X_RAX);
+    return_rax(s, busy);
+    s->fl_ref = 0;
+}
+
+void x64_flags_made(struct x64_sel *s, ir_ref f)
+{
+    const struct ir_insn *in = &s->ir->insns[f];
+    bool twice = in->op == IR_fshld || in->op == IR_fshrd;
+    s->fl_ref = f;
+    if (s->counted && (twice || (in->op >= IR_fshl && in->op <= IR_fsar)))
+        settle_af(s, f, in->arg[twice ? 2 : 1]);
+}
+
 void x64_clobber(struct x64_sel *s)
 {
     if (s->fl_ref && s->val[s->fl_ref].need >= s->cur)
@@ -475,5 +509,5 @@ void x64_emit_flags(struct x64_sel *s, const struct ir_insn *in)
         return;
     default: eval_flags(s, f, in); return;
     }
-    s->fl_ref = f;
+    x64_flags_made(s, f);
 }

@@ -23,7 +23,7 @@ static void flags_done(struct x64_sel *s, ir_ref f)
     if (!f)
         return;
     s->val[f].flags |= VAL_DONE;
-    s->fl_ref = f;
+    x64_flags_made(s, f);
     s->counters->twins++;
 }
 

@@ -137,8 +137,7 @@ static struct check emit_check(struct x64_sel *s, ir_ref r, unsigned size, bool 
     c.stub->areg = (u8)c.areg;
     c.stub->word = mf;
     c.stub->free_reg = (u8)c.spare;
-    c.stub->site.flags = x64_recipe(s);
-    c.stub->site.insn = (u16)(s->insn_rip - s->ir->rip);
+    c.stub->site = x64_site(s);
     if (s->ir->hflags & HF_ALIGN || (mf & MF_SYSTEM && s->ir->hflags & HF_USER)) {
         c.stub->from = x64_jmp_later(&s->buf);
         return c;
@@ -301,8 +300,7 @@ static void emit_segaddr(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     stub->thunk = s->thunks->seg;
     stub->areg = (u8)off;
     stub->word = in->aux | size << 8 | (write ? 1u << 16 : 0);
-    stub->site.flags = x64_recipe(s);
-    stub->site.insn = (u16)(s->insn_rip - s->ir->rip);
+    stub->site = x64_site(s);
     x64_lea(&s->buf, W64, t, x64_m(off, (s32)size));
     x64_alu(&s->buf, ALU_CMP, W64, t,
             x64_m(X_RSP, seg + (s32)(write ? offsetof(struct segment, span_w)

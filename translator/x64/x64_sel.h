@@ -43,6 +43,7 @@ struct x64_recipe {
 struct x64_site {
     u32 ret; /* offset of the return address from the block's start */
     u16 insn; /* rip of the instruction - rip of the block */
+    u16 index; /* of the instruction in the block */
     struct x64_recipe flags;
 };
 
@@ -164,6 +165,7 @@ struct x64_sel {
     u64 x87_rip;
     s64 x87_high;      /* upper half of FIP as stored, -1: unknown */
     u32 x87_fop;
+    bool counted;      /* instructions are counted (cpu/count.h) */
     u16 pinned, xpinned; /* registers that must not be given away now */
     ir_ref reg_val[16], xreg_val[16];
     ir_ref home_head[16], xhome_head[16];
@@ -173,6 +175,7 @@ struct x64_sel {
     ir_ref fl_ref;     /* flags value that the host's flags hold */
     ir_ref f_cur;      /* flags value that is the guest's; 0: in struct cpu */
     u64 insn_rip;
+    unsigned insns;    /* begun so far */
     struct x64_val val[IR_MAX];
     struct x64_site sites[MAX_SITES];
     unsigned site_count;
@@ -245,6 +248,8 @@ void x64_clobber(struct x64_sel *s);
 void x64_consume(struct x64_sel *s, ir_ref f);
 /* Makes the host's flags those of f. */
 void x64_need_flags(struct x64_sel *s, ir_ref f);
+/* The instruction just emitted has left flags value f in the host's flags. */
+void x64_flags_made(struct x64_sel *s, ir_ref f);
 /* Sets up the host's flags for boolean r and returns the condition that is true when r is. */
 unsigned x64_cond(struct x64_sel *s, ir_ref r);
 /* CF = boolean r. */
@@ -267,12 +272,16 @@ void x64_emit_call(struct x64_sel *s, const struct ir_insn *in);
 void x64_emit_stubs(struct x64_sel *s);
 /* Emits the X64_HEADER bytes before the block's entry, at which the buffer stands. */
 void x64_emit_header(struct x64_sel *s);
+/* Counted mode: the block's entry, which pays for its instructions or leaves. */
+void x64_emit_payment(struct x64_sel *s);
 #define X64_HEADER 24
 
 /* Whether rip is on the block's page, so that an exit there can be chained. */
 bool x64_same_page(const struct x64_sel *s, u64 rip);
 /* Records a site whose call has just been emitted. */
 void x64_site_here(struct x64_sel *s);
+/* A site of the current instruction whose return address is not known yet. */
+struct x64_site x64_site(struct x64_sel *s);
 struct x64_stub *x64_stub(struct x64_sel *s);
 /* Emits the check of `size` bytes at linear address r; a scratch register with their host address.
  * Where there is none, the instruction is done again alone. */

@@ -362,7 +362,10 @@ static void emit_one(struct x64_sel *s, const struct ir_insn *in)
     switch (in->op) {
     case IR_NONE:
     case IR_const: break;
-    case IR_insn: s->insn_rip = in->imm; break;
+    case IR_insn:
+        s->insn_rip = in->imm;
+        s->insns++;
+        break;
     case IR_get:
     case IR_getv: emit_get(s, r, in); break;
     case IR_put: x64_put(s, in->aux, in->arg[0]); break;
@@ -416,8 +419,11 @@ bool x64_select(struct x64_sel *s)
     s->x87_pending = false;
     s->x87_high = -1;
     x64_x87_forget(s);
+    s->insns = 0;
     x64_emit_header(s);
     s->start = s->buf.p;
+    if (s->counted)
+        x64_emit_payment(s);
     look_over(s);
     for (s->cur = 1; s->cur < s->ir->count && !s->failed; s->cur++) {
         s->op_at[s->cur] = (u32)(s->buf.p - s->start);

@@ -1,6 +1,7 @@
 /* C sides of the x86-64 engine's slow paths: memory accesses that miss the TLB, segment checks,
  * divisions that may fault, rare flags, atomics outside plain RAM.  Called by the thunks with guest
  * registers in struct cpu; they may raise. */
+#include "cpu/count.h"
 #include "cpu/cpu.h"
 #include "translator/ir_eval.h"
 #include "translator/ir_vec.h"
@@ -206,6 +207,7 @@ u64 x64_slow_atomic(struct cpu *cpu, u64 addr, u64 what, u64 b, u64 c)
         return host_atomic(host, size, what, b, c);
     /* MMIO, a page border, or a page with code: a load and a store, alone under the lock. */
     check_status(cpu, mmu_probe(&cpu->mmu, kind, addr, size, MMU_WRITE), mf);
+    count_exact(cpu); /* not with the lock held */
     bus_lock(cpu->bus);
     enum mmu_status status = mmu_load(&cpu->mmu, kind, addr, size, &old);
     bus_unlock(cpu->bus);
