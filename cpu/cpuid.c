@@ -113,7 +113,10 @@ static struct cpuid_regs basic_leaf(struct cpu *cpu, const struct cpu_model *m, 
     case 6: r.eax = m->words[W_6_EAX]; return r;
     case 7:
         if (sub == 0)
-            r = (struct cpuid_regs){0, m->words[W_7_EBX], m->words[W_7_ECX], m->words[W_7_EDX]};
+            r = (struct cpuid_regs){m->words[W_72_EDX] ? 2 : 0, m->words[W_7_EBX],
+                                    m->words[W_7_ECX], m->words[W_7_EDX]};
+        if (sub == 2)
+            r.edx = m->words[W_72_EDX];
         return r;
     case 0xb: return leaf_b(cpu, m, sub);
     case 0xd: return leaf_d(cpu, m, sub);

@@ -230,7 +230,8 @@ static bool apply(struct cpu_model *m, const char *item, size_t len, char **erro
 static void raise_levels(struct cpu_model *m)
 {
     static const struct { u8 word; u32 leaf; } shown[] = {
-        {W_6_EAX, 6}, {W_7_EBX, 7}, {W_7_ECX, 7}, {W_7_EDX, 7}, {W_D1_EAX, 0xd},
+        {W_6_EAX, 6}, {W_7_EBX, 7}, {W_7_ECX, 7}, {W_7_EDX, 7}, {W_72_EDX, 7},
+        {W_D1_EAX, 0xd},
         {W_E1_EDX, 0x80000001}, {W_E1_ECX, 0x80000001}, {W_E7_EDX, 0x80000007},
         {W_E8_EBX, 0x80000008},
     };

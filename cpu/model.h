@@ -6,8 +6,8 @@
 
 /* Feature registers: leaf and register; E: 800000xx. */
 enum cpuid_word {
-    W_1_EDX, W_1_ECX, W_6_EAX, W_7_EBX, W_7_ECX, W_7_EDX, W_D1_EAX, W_E1_EDX, W_E1_ECX, W_E7_EDX,
-    W_E8_EBX, WORDS
+    W_1_EDX, W_1_ECX, W_6_EAX, W_7_EBX, W_7_ECX, W_7_EDX, W_72_EDX, W_D1_EAX, W_E1_EDX, W_E1_ECX,
+    W_E7_EDX, W_E8_EBX, WORDS
 };
 
 struct cpu_model {

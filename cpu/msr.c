@@ -91,10 +91,12 @@ struct msr_row {
 #define NO_FIELD (~0u)
 #define AT(field) offsetof(struct cpu, field)
 
+#define SPEC_CTRL_PLAIN 7 /* IBRS, STIBP, SSBD */
+
 static const struct msr_row rows[] = {
     {MSR_PLATFORM_ID, NO_FIELD, M_RO | M_INTEL | M_P6, 0, 0},
     {MSR_FEATURE_CONTROL, NO_FIELD, M_RO | M_INTEL | M_P6, 0, 1}, /* locked: no VMX, no SGX */
-    {MSR_SPEC_CTRL, AT(spec_ctrl), M_SPEC, 7, 0},
+    {MSR_SPEC_CTRL, AT(spec_ctrl), M_SPEC, SPEC_CTRL_PLAIN, 0},
     {MSR_PRED_CMD, NO_FIELD, M_SPEC, 1, 0},
     {MSR_UCODE_WRITE, NO_FIELD, M_INTEL | M_P6, ~0ull, 0},
     {MSR_MTRRCAP, NO_FIELD, M_RO | M_MTRR, 0, 0x508}, /* 8 variable, fixed, write-combining */
@@ -325,6 +327,11 @@ static int write_special(struct cpu *cpu, u32 msr, u64 v)
         write_tsc_adjust(cpu, v);
         return true;
     case MSR_EFER: return has_efer(cpu) && cpu_write_efer(cpu, v);
+    case MSR_SPEC_CTRL: /* with BHI_DIS_S where it exists; others by their row */
+        if (!cpu_has_feature(cpu, FEAT_BHI_CTRL) || (v & ~(u64)(SPEC_CTRL_PLAIN | 1 << 10)))
+            return -1;
+        cpu->spec_ctrl = v;
+        return true;
     case MSR_PAT:
         if (!cpu_has_feature(cpu, FEAT_PAT) || !memory_types(v, true))
             return false;

@@ -552,6 +552,13 @@ START_TEST(test_old_models)
     ck_assert(cpu_has(cpu, ISA_SSE) && !cpu_has(cpu, ISA_SSE2) && !cpu_has(cpu, ISA_LM));
     ck_assert_uint_eq(cpu_phys_bits(cpu), 36);
     ck_assert_uint_eq(cpu_cpuid(cpu, 2, 0).eax & 0xff, 1);
+    /* What keeps a kernel from clearing the branch history at each entry. */
+    fixture_setup("max");
+    ck_assert_uint_eq(cpu_cpuid(cpu, 7, 0).eax, 2);
+    ck_assert_uint_eq(cpu_cpuid(cpu, 7, 2).edx >> 4 & 1, 1);
+    ck_assert(cpu_write_msr(cpu, 0x48, 0x401) && cpu_read_msr(cpu, 0x48, &v) && v == 0x401);
+    fixture_setup("max,-bhi-ctrl");
+    ck_assert(!cpu_write_msr(cpu, 0x48, 0x401) && cpu_write_msr(cpu, 0x48, 1));
     /* A feature in a leaf that the part does not reach. */
     fixture_setup("qemu32,+smep,+invtsc");
     ck_assert_uint_eq(cpu_cpuid(cpu, 0, 0).eax, 7);
