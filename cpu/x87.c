@@ -137,7 +137,7 @@ u64 helper_x87_fld_s(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     struct x87 *x = begin(cpu, a, c, d);
     if (!can_push(x))
         return 0;
-    return load_done(x, x87_host_load_s(x->fcw, x->fsw, next_top(x), (u32)b));
+    return load_done(x, X87_OPS->load_s(x->fcw, x->fsw, next_top(x), (u32)b));
 }
 
 u64 helper_x87_fld_d(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
@@ -145,7 +145,7 @@ u64 helper_x87_fld_d(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     struct x87 *x = begin(cpu, a, c, d);
     if (!can_push(x))
         return 0;
-    return load_done(x, x87_host_load_d(x->fcw, x->fsw, next_top(x), b));
+    return load_done(x, X87_OPS->load_d(x->fcw, x->fsw, next_top(x), b));
 }
 
 /* Loads that raise nothing of their own. */
@@ -173,7 +173,7 @@ u64 helper_x87_fbld(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     struct fpreg v = {0};
     x87_wait(cpu);
     cpu_load_bytes(cpu, b, image, 10);
-    x87_host_load_bcd(&v, image);
+    X87_OPS->load_bcd(&v, image);
     return load_quiet(begin(cpu, a, c, d), &v);
 }
 
@@ -181,7 +181,7 @@ u64 helper_x87_fld_i(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     struct x87 *x = begin(cpu, a, c, d);
     struct fpreg v = {0};
-    x87_host_load_i(&v, (s64)b);
+    X87_OPS->load_i(&v, (s64)b);
     return load_quiet(x, &v);
 }
 
@@ -189,7 +189,7 @@ u64 helper_x87_fld_const(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     struct x87 *x = begin(cpu, a, c, d);
     struct fpreg v = {0};
-    x87_host_load_const(x->fcw, a & 7, &v);
+    X87_OPS->load_const(x->fcw, a & 7, &v);
     return load_quiet(x, &v);
 }
 
@@ -246,7 +246,7 @@ u64 helper_x87_arith_s(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     unsigned op = a & 7;
     if (unlikely(empty(x, 0)))
         return underflow(x, compares(op), 0, a), 0;
-    return arith_done(x, x87_host_arith_s(op, x->fcw, x->fsw, st(x, 0), (u32)b), compares(op), a);
+    return arith_done(x, X87_OPS->arith_s(op, x->fcw, x->fsw, st(x, 0), (u32)b), compares(op), a);
 }
 
 u64 helper_x87_arith_d(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
@@ -255,7 +255,7 @@ u64 helper_x87_arith_d(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     unsigned op = a & 7;
     if (unlikely(empty(x, 0)))
         return underflow(x, compares(op), 0, a), 0;
-    return arith_done(x, x87_host_arith_d(op, x->fcw, x->fsw, st(x, 0), b), compares(op), a);
+    return arith_done(x, X87_OPS->arith_d(op, x->fcw, x->fsw, st(x, 0), b), compares(op), a);
 }
 
 u64 helper_x87_arith_i(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
@@ -265,7 +265,7 @@ u64 helper_x87_arith_i(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     bool word = desc_i(a) != 0;
     if (unlikely(empty(x, 0)))
         return underflow(x, compares(op), 0, a), 0;
-    return arith_done(x, x87_host_arith_i(op, x->fcw, x->fsw, st(x, 0), (s32)b, word),
+    return arith_done(x, X87_OPS->arith_i(op, x->fcw, x->fsw, st(x, 0), (s32)b, word),
                       compares(op), a);
 }
 
@@ -275,7 +275,7 @@ u64 helper_x87_arith_st0(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     unsigned i = desc_i(a);
     if (unlikely(empty(x, 0) || empty(x, i)))
         return underflow(x, false, 0, a), 0;
-    return arith_done(x, x87_host_arith(a & 7, x->fcw, x->fsw, st(x, 0), st(x, i)), false, a);
+    return arith_done(x, X87_OPS->arith(a & 7, x->fcw, x->fsw, st(x, 0), st(x, i)), false, a);
 }
 
 u64 helper_x87_arith_sti(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
@@ -284,7 +284,7 @@ u64 helper_x87_arith_sti(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     unsigned i = desc_i(a);
     if (unlikely(empty(x, 0) || empty(x, i)))
         return underflow(x, false, i, a), 0;
-    return arith_done(x, x87_host_arith(a & 7, x->fcw, x->fsw, st(x, i), st(x, 0)), false, a);
+    return arith_done(x, X87_OPS->arith(a & 7, x->fcw, x->fsw, st(x, i), st(x, 0)), false, a);
 }
 
 u64 helper_x87_fcom(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
@@ -293,7 +293,7 @@ u64 helper_x87_fcom(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     unsigned i = desc_i(a);
     if (unlikely(empty(x, 0) || empty(x, i)))
         return underflow(x, true, 0, a), 0;
-    u16 sw = x87_host_arith(a & 1 ? X87_UCOM : X87_COM, x->fcw, x->fsw, st(x, 0), st(x, i));
+    u16 sw = X87_OPS->arith(a & 1 ? X87_UCOM : X87_COM, x->fcw, x->fsw, st(x, 0), st(x, i));
     return arith_done(x, sw, true, a);
 }
 
@@ -306,7 +306,7 @@ u64 helper_x87_fcomi(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     if (unlikely(empty(x, 0) || empty(x, i))) {
         stop = !stack_fault(x, false);
     } else {
-        u16 sw = x87_host_comi(a & 1, x->fcw, x->fsw, st(x, 0), st(x, i), &flags);
+        u16 sw = X87_OPS->comi(a & 1, x->fcw, x->fsw, st(x, 0), st(x, i), &flags);
         stop = stopped(x, sw, FSW_BEFORE);
         merge(x, sw, 0); /* C1 stays, as on AMD's processors */
     }
@@ -419,7 +419,7 @@ u64 helper_x87_fst(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
         sw = FSW_IE | FSW_SF;
         stop = !(x->fcw & FSW_IE);
     } else {
-        sw = x87_host_store(kind, x->fcw, x->fsw, st(x, 0), image);
+        sw = X87_OPS->store(kind, x->fcw, x->fsw, st(x, 0), image);
         stop = stopped(x, sw, FSW_IE | FSW_OE | FSW_UE);
     }
     /* The store comes before any change of state, so that a fault finds the x87 as it was.  Where
@@ -537,7 +537,7 @@ u64 helper_x87_unary(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     struct fpreg v[2];
     copy(&v[0], st(x, 0));
     copy(&v[1], st(x, 1));
-    u16 sw = x87_host_unary(op, x->fcw, x->fsw, v);
+    u16 sw = X87_OPS->unary(op, x->fcw, x->fsw, v);
     bool stop = stopped(x, sw, FSW_BEFORE);
     u16 codes = codes_of(op);
     /* A remainder that is not a number has no quotient bits: C0 and C3 stay. */

@@ -1,5 +1,5 @@
 /* The x87: what its files share.  Guest registers live in struct x87 (cpu/state.h); arithmetic is
- * done by the host's x87 (x87_host.c), the rules of stack and exceptions are applied around it.
+ * done by the host's x87 or in software, the rules of stack and exceptions are applied around it.
  */
 #ifndef DRAGOMAN_CPU_X87_H
 #define DRAGOMAN_CPU_X87_H
@@ -45,28 +45,33 @@ enum x87_env { X87_LDENV, X87_STENV, X87_RSTOR, X87_SAVE };
 #define X87_MEM (1u << 27)
 #define X87_SEG_SHIFT 28
 
-/* ---- host execution (x87_host.c).  Each runs under control word cw with the exceptions that
- * were already sticky in `sticky` not cleared, and returns the status word after the operation:
- * exception flags (with those of sticky) and condition codes.  Where an unmasked exception stops
- * it, outputs keep their values. ---- */
-u16 x87_host_arith(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, const struct fpreg *src);
-u16 x87_host_arith_s(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, u32 src);
-u16 x87_host_arith_d(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, u64 src);
-u16 x87_host_arith_i(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, s32 src, bool word);
-/* Widen to 80 bits; a signalling NaN or denormal raises. */
-u16 x87_host_load_s(u16 cw, u16 sticky, struct fpreg *dst, u32 src);
-u16 x87_host_load_d(u16 cw, u16 sticky, struct fpreg *dst, u64 src);
-void x87_host_load_i(struct fpreg *dst, s64 src);
-void x87_host_load_const(u16 cw, unsigned which, struct fpreg *dst);
-void x87_host_load_bcd(struct fpreg *dst, const u8 bytes[10]);
-/* Writes the memory image (2 to 10 bytes) unless an unmasked exception forbids. */
-u16 x87_host_store(unsigned kind, u16 cw, u16 sticky, const struct fpreg *src, u8 out[10]);
-/* ZF, PF, CF of a comparison in *flags. */
-u16 x87_host_comi(bool unordered, u16 cw, u16 sticky, const struct fpreg *a, const struct fpreg *b,
-                  u32 *flags);
-/* On st[0] and st[1]; results in place.  Ops that push leave the new top in st[0] and the changed
- * old one in st[1]; ops that pop (FYL2X, FPATAN...) leave their result in st[0]. */
-u16 x87_host_unary(unsigned op, u16 cw, u16 sticky, struct fpreg st[2]);
+/* ---- arithmetic, on the host's x87 (x87_host.c) or in software (x87_soft.c).  Each runs under
+ * control word cw with the exceptions that were already sticky in `sticky` not cleared, and returns
+ * the status word after the operation: exception flags (new ones, and maybe some of sticky) and
+ * condition codes.  Where an unmasked exception stops it, outputs keep their values. ---- */
+struct x87_ops {
+    u16 (*arith)(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, const struct fpreg *src);
+    u16 (*arith_s)(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, u32 src);
+    u16 (*arith_d)(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, u64 src);
+    u16 (*arith_i)(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, s32 src, bool word);
+    /* Widen to 80 bits; a signalling NaN or denormal raises. */
+    u16 (*load_s)(u16 cw, u16 sticky, struct fpreg *dst, u32 src);
+    u16 (*load_d)(u16 cw, u16 sticky, struct fpreg *dst, u64 src);
+    void (*load_i)(struct fpreg *dst, s64 src);
+    void (*load_const)(u16 cw, unsigned which, struct fpreg *dst);
+    void (*load_bcd)(struct fpreg *dst, const u8 bytes[10]);
+    /* Writes the memory image (2 to 10 bytes) unless an unmasked exception forbids. */
+    u16 (*store)(unsigned kind, u16 cw, u16 sticky, const struct fpreg *src, u8 out[10]);
+    /* ZF, PF, CF of a comparison in *flags. */
+    u16 (*comi)(bool unordered, u16 cw, u16 sticky, const struct fpreg *a, const struct fpreg *b,
+                u32 *flags);
+    /* On st[0] and st[1]; results in place.  Ops that push leave the new top in st[0] and the
+     * changed old one in st[1]; ops that pop (FYL2X, FPATAN...) leave their result in st[0]. */
+    u16 (*unary)(unsigned op, u16 cw, u16 sticky, struct fpreg st[2]);
+};
+extern const struct x87_ops x87_host_ops, x87_soft_ops;
+/* CONFIG_X87_HOST: this build uses the host's x87 (meson_options.txt, x87). */
+#define X87_OPS (CONFIG_X87_HOST ? &x87_host_ops : &x87_soft_ops)
 
 /* ---- shared by the helpers ---- */
 static inline unsigned x87_top(const struct x87 *x)

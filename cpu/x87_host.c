@@ -6,11 +6,9 @@
  * control word is loaded as it is: the operation then stores, biases or refuses as the manual says,
  * and FNCLEX, which does not wait, takes the pending exception away before the next instruction.
  *
- * Left out: hosts without an x87.
+ * Not built for hosts without an x87.
  */
 #include "cpu/x87.h"
-
-#if defined(__x86_64__)
 
 #define HOST_CW 0x37f
 
@@ -71,7 +69,7 @@ static inline void end(struct mode m)
     RUN(m, sw, "fldt %[s]\n fldt %[d]\n " insn, "fstp %%st(0)\n fstp %%st(0)", [d] "+m"(*dst),     \
         [s] "m"(*src))
 
-u16 x87_host_arith(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, const struct fpreg *src)
+static u16 host_arith(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, const struct fpreg *src)
 {
     struct mode m = begin(cw, sticky);
     u16 sw = 0;
@@ -105,7 +103,7 @@ u16 x87_host_arith(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, const str
     default: COMPARE_MEM(prefix "com" suffix); break;                                              \
     }
 
-u16 x87_host_arith_s(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, u32 src)
+static u16 host_arith_s(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, u32 src)
 {
     struct mode m = begin(cw, sticky);
     u16 sw = 0;
@@ -114,7 +112,7 @@ u16 x87_host_arith_s(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, u32 src
     return sw;
 }
 
-u16 x87_host_arith_d(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, u64 src)
+static u16 host_arith_d(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, u64 src)
 {
     struct mode m = begin(cw, sticky);
     u16 sw = 0;
@@ -123,7 +121,7 @@ u16 x87_host_arith_d(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, u64 src
     return sw;
 }
 
-u16 x87_host_arith_i(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, s32 src, bool word)
+static u16 host_arith_i(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, s32 src, bool word)
 {
     struct mode m = begin(cw, sticky);
     u16 sw = 0;
@@ -137,7 +135,7 @@ u16 x87_host_arith_i(unsigned op, u16 cw, u16 sticky, struct fpreg *dst, s32 src
 
 /* ---- loads ---- */
 
-u16 x87_host_load_s(u16 cw, u16 sticky, struct fpreg *dst, u32 src)
+static u16 host_load_s(u16 cw, u16 sticky, struct fpreg *dst, u32 src)
 {
     struct mode m = begin(cw, sticky);
     u16 sw = 0;
@@ -150,7 +148,7 @@ u16 x87_host_load_s(u16 cw, u16 sticky, struct fpreg *dst, u32 src)
     return sw;
 }
 
-u16 x87_host_load_d(u16 cw, u16 sticky, struct fpreg *dst, u64 src)
+static u16 host_load_d(u16 cw, u16 sticky, struct fpreg *dst, u64 src)
 {
     struct mode m = begin(cw, sticky);
     u16 sw = 0;
@@ -162,19 +160,19 @@ u16 x87_host_load_d(u16 cw, u16 sticky, struct fpreg *dst, u64 src)
     return sw;
 }
 
-void x87_host_load_i(struct fpreg *dst, s64 src)
+static void host_load_i(struct fpreg *dst, s64 src)
 {
     __asm__ volatile("fildq %[s]\n fstpt %[d]" : [d] "+m"(*dst) : [s] "m"(src));
 }
 
-void x87_host_load_bcd(struct fpreg *dst, const u8 bytes[10])
+static void host_load_bcd(struct fpreg *dst, const u8 bytes[10])
 {
     __asm__ volatile("fbld %[s]\n fstpt %[d]"
                      : [d] "+m"(*dst)
                      : [s] "m"(*(const u8(*)[10])bytes));
 }
 
-void x87_host_load_const(u16 cw, unsigned which, struct fpreg *dst)
+static void host_load_const(u16 cw, unsigned which, struct fpreg *dst)
 {
     /* The constants follow rounding control (SDM vol. 1, 8.3.8). */
     load_cw((u16)((cw & 0xf00) | 0x7f));
@@ -205,7 +203,7 @@ void x87_host_load_const(u16 cw, unsigned which, struct fpreg *dst)
             __asm__ volatile("fninit");                                                            \
     } while (0)
 
-u16 x87_host_store(unsigned kind, u16 cw, u16 sticky, const struct fpreg *src, u8 out[10])
+static u16 host_store(unsigned kind, u16 cw, u16 sticky, const struct fpreg *src, u8 out[10])
 {
     struct mode m = begin(cw, sticky);
     u16 sw = 0;
@@ -230,8 +228,8 @@ u16 x87_host_store(unsigned kind, u16 cw, u16 sticky, const struct fpreg *src, u
 
 /* ---- comparison into EFLAGS ---- */
 
-u16 x87_host_comi(bool unordered, u16 cw, u16 sticky, const struct fpreg *a, const struct fpreg *b,
-                  u32 *flags)
+static u16 host_comi(bool unordered, u16 cw, u16 sticky, const struct fpreg *a,
+                     const struct fpreg *b, u32 *flags)
 {
     struct mode m = begin(cw, sticky);
     u16 sw = 0;
@@ -304,7 +302,7 @@ static u16 pushing(unsigned op, struct mode m, struct fpreg st[2])
     return sw;
 }
 
-u16 x87_host_unary(unsigned op, u16 cw, u16 sticky, struct fpreg st[2])
+static u16 host_unary(unsigned op, u16 cw, u16 sticky, struct fpreg st[2])
 {
     struct mode m = begin(cw, sticky);
     u16 sw = 0;
@@ -328,6 +326,17 @@ u16 x87_host_unary(unsigned op, u16 cw, u16 sticky, struct fpreg st[2])
     return sw;
 }
 
-#else
-#error "this host has no x87: give it a software implementation of cpu/x87.h"
-#endif
+const struct x87_ops x87_host_ops = {
+    .arith = host_arith,
+    .arith_s = host_arith_s,
+    .arith_d = host_arith_d,
+    .arith_i = host_arith_i,
+    .load_s = host_load_s,
+    .load_d = host_load_d,
+    .load_i = host_load_i,
+    .load_const = host_load_const,
+    .load_bcd = host_load_bcd,
+    .store = host_store,
+    .comi = host_comi,
+    .unary = host_unary,
+};

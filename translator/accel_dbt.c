@@ -354,7 +354,7 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     e->avx = !options->plain_host && __builtin_cpu_supports("avx");
     e->lzcnt = !options->plain_host && host_has_lzcnt();
     e->levels = vec_host_levels() & (options->plain_host ? (2u << VL_SSE42) - 1 : ~0u);
-    e->x87 = true;
+    e->x87 = CONFIG_X87_HOST && technique_on(options->off, T_x87);
     if (!x64_link_init(e) || !codebuf_init(&e->code, size)) {
         dbt_destroy(e);
         return NULL;

@@ -332,6 +332,13 @@ static bool is_xsave(unsigned op)
     }
 }
 
+/* Whose last bit differs from processor to processor: test_x87_soft.c compares those. */
+static bool is_transcendental(unsigned op)
+{
+    return op == OP_f2xm1 || op == OP_fyl2x || op == OP_fyl2xp1 || op == OP_fptan ||
+           op == OP_fpatan || op == OP_fsin || op == OP_fcos || op == OP_fsincos;
+}
+
 static bool candidate(const struct insn *in)
 {
     if (is_xsave(in->op))
@@ -354,6 +361,8 @@ static bool candidate(const struct insn *in)
         break;
     default: return in->op == OP_wait;
     }
+    if (!CONFIG_X87_HOST && is_transcendental(in->op))
+        return false;
     switch (in->op) {
     case OP_prefetchnta: case OP_prefetcht0: case OP_prefetcht1: case OP_prefetcht2:
     case OP_sfence: case OP_lfence: case OP_mfence: case OP_pause: case OP_crc32: case OP_movnti:
