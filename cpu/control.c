@@ -26,6 +26,7 @@ static struct paging paging_of(const struct cpu *cpu)
         .smep = cpu->cr4 & CR4_SMEP,
         .smap = cpu->cr4 & CR4_SMAP,
         .gbpages = cpu_has_feature(cpu, FEAT_PDPE1GB),
+        .smm = cpu->in_smm,
         .phys_bits = (u8)cpu_phys_bits(cpu),
     };
 }
@@ -59,6 +60,12 @@ static void check_pdptes(struct cpu *cpu, u64 cr0, u64 cr3, u64 cr4)
     p.enabled = p.pae = true;
     if (!mmu_check_pdptes(&cpu->mmu, &p))
         gp0(cpu);
+}
+
+bool cpu_pdptes_valid(struct cpu *cpu)
+{
+    struct paging p = paging_of(cpu);
+    return mmu_check_pdptes(&cpu->mmu, &p);
 }
 
 #define CR0_DEFINED                                                                             \
@@ -160,12 +167,16 @@ static void write_cr8(struct cpu *cpu, u64 v)
     }
 }
 
+u64 cpu_efer_mask(const struct cpu *cpu)
+{
+    return (cpu_has(cpu, ISA_SYSCALL) ? EFER_SCE : 0) |
+           (cpu_has(cpu, ISA_LM) ? EFER_LME | EFER_LMA : 0) |
+           (cpu_has_feature(cpu, FEAT_NX) ? EFER_NXE : 0);
+}
+
 bool cpu_write_efer(struct cpu *cpu, u64 v)
 {
-    u64 allowed = (cpu_has(cpu, ISA_SYSCALL) ? EFER_SCE : 0) |
-                  (cpu_has(cpu, ISA_LM) ? EFER_LME | EFER_LMA : 0) |
-                  (cpu_has_feature(cpu, FEAT_NX) ? EFER_NXE : 0);
-    if (v & ~allowed)
+    if (v & ~cpu_efer_mask(cpu))
         return false;
     if (((v ^ cpu->efer) & EFER_LME) && (cpu->cr0 & CR0_PG))
         return false;

@@ -106,7 +106,7 @@ static void reset_power_on(struct cpu *cpu)
     cpu->x87.ftw = 0xff; /* tags say "zero", not "empty" */
     cpu_set_mxcsr(cpu, 0x1f80);
     cpu->smbase = 0x30000;
-    cpu->in_smm = false;
+    cpu->in_smm = cpu->smm_nmi_blocked = false;
     msr_reset(cpu);
 }
 
@@ -211,13 +211,13 @@ static void run_work(struct cpu *cpu)
 /* Pins that could be taken now if there were no interrupt shadow. */
 static u32 deliverable(const struct cpu *cpu)
 {
-    u32 pins = atomic_load(&cpu->pins), m = REQ_INIT;
+    u32 pins = atomic_load(&cpu->pins), m = 0;
     if (cpu->wait_sipi)
         return pins & (REQ_INIT | REQ_SIPI);
     if (cpu->shut_down)
         return pins & REQ_INIT;
-    if (!cpu->in_smm)
-        m |= REQ_SMI;
+    if (!cpu->in_smm) /* INIT waits for RSM as well (SDM vol. 3C 34.3) */
+        m |= REQ_INIT | REQ_SMI;
     if (!cpu->nmi_blocked)
         m |= REQ_NMI;
     if (cpu->eflags & FL_IF)

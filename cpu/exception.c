@@ -304,6 +304,13 @@ static void stderr_print(void *opaque, const char *fmt, ...)
     va_end(ap);
 }
 
+void cpu_shutdown(struct cpu *cpu)
+{
+    cpu->shut_down = cpu->halted = true;
+    if (cpu->request_reset)
+        cpu->request_reset(cpu->reset_opaque);
+}
+
 static void triple_fault(struct cpu *cpu)
 {
     error_report("CPU %u: triple fault: #%d (error %x) led to #%d (error %x), and delivering the "
@@ -311,9 +318,7 @@ static void triple_fault(struct cpu *cpu)
                  cpu->index, cpu->exc_chain[0], cpu->exc_chain_error[0], cpu->exc_chain[1],
                  cpu->exc_chain_error[1], cpu->exc_chain[2], cpu->exc_chain_error[2]);
     cpu_print(cpu, stderr_print, NULL);
-    cpu->shut_down = cpu->halted = true;
-    if (cpu->request_reset)
-        cpu->request_reset(cpu->reset_opaque);
+    cpu_shutdown(cpu);
 }
 
 static void chain_add(struct cpu *cpu, int vector, u32 error)

@@ -36,5 +36,6 @@ u64 helper_out(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
         debug_io(cpu, (u16)a, (unsigned)b);
     count_exact(cpu);
     bus_out(cpu->bus, (int)cpu->index, (u16)a, (u32)(c & size_mask((unsigned)b)), (unsigned)b);
+    cpu->rip = d;
     return 0;
 }

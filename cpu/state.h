@@ -237,6 +237,7 @@ struct cpu {
     bool halted;         /* HLT until an interrupt */
     bool wait_sipi;      /* after INIT, an AP waits for SIPI */
     bool nmi_blocked, in_smm;
+    bool smm_nmi_blocked; /* NMIs were blocked when the SMI came */
     bool irq_shadow;     /* STI, MOV SS, POP SS: no interrupt before the next instruction ends... */
     u64 shadow_rip;      /* ...which is the one here: elsewhere the shadow is over */
     u8 sipi_vector;

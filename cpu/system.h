@@ -186,6 +186,9 @@ void raise_sel(struct cpu *cpu, int vector, u16 sel, u32 ext) __attribute__((nor
 /* Delivers the event in exc_*, with double and triple faults; for cpu_service. */
 void cpu_deliver_pending(struct cpu *cpu);
 
+/* The shutdown state, which the board answers with a reset (SDM vol. 3A 6.15, #DF). */
+void cpu_shutdown(struct cpu *cpu);
+
 /* EXT bit for errors of what executes now: 1 while cpu_service delivers. */
 static inline u32 cpu_ext(const struct cpu *cpu)
 {
@@ -249,6 +252,10 @@ void check_target(struct cpu *cpu, const struct segment *cs, u64 rip, u32 ext);
 void cpu_update_paging(struct cpu *cpu);
 /* False: #GP(0). */
 bool cpu_write_efer(struct cpu *cpu, u64 v);
+/* EFER bits that the model has. */
+u64 cpu_efer_mask(const struct cpu *cpu);
+/* Whether PAE paging, if on, would find its PDPTEs without reserved bits. */
+bool cpu_pdptes_valid(struct cpu *cpu);
 /* CR3 as a task switch or MOV loads it; raises #GP(0). */
 void cpu_write_cr3(struct cpu *cpu, u64 v);
 

@@ -3,9 +3,10 @@
  *
  * Data sheets: Intel 82371AB PIIX4 (290562-001), sections 7.2 and 7.3; ACPI 6.3, section 4.8.
  *
- * The machine has no firmware in SMM: writing the FADT's ACPI_ENABLE and ACPI_DISABLE values to the
- * SMI command port switches SCI_EN here.  Left out: global and device monitors, processor C-states
- * and throttling (PCNTRL, GLB* and DEV* registers read 0), GPIO, SMI instead of SCI while SCI_EN is
+ * Writing the FADT's ACPI_ENABLE and ACPI_DISABLE values to the SMI command port switches SCI_EN
+ * here, so that firmware needs no SMM for it.  Left out: global and device monitors (of GLBSTS and
+ * GLBCTL only what the command port needs), processor C-states and throttling (PCNTRL and DEV*
+ * registers read 0), end-of-SMI handshake (EOS), GPIO, SMI instead of SCI while SCI_EN is
  * clear, suspend states other than S5 and the call for S3.
  */
 #include "devices/acpi_pm.h"
@@ -19,6 +20,8 @@ enum {
     REG_TIMER = ACPI_PM_TIMER,
     REG_GPE_STATUS = ACPI_GPE0,
     REG_GPE_ENABLE = ACPI_GPE0 + 2,
+    REG_GLOBAL_STATUS = 0x18,
+    REG_GLOBAL_CONTROL = 0x28,
     BLOCK_SIZE = 64,
 
     PM1_TIMER = BIT(0),
@@ -37,6 +40,9 @@ enum {
     CONTROL_WRITABLE = CONTROL_SCI | CONTROL_BM_RELOAD | CONTROL_TYPE,
     TYPE_SOFT_OFF = 0,
     TYPE_SUSPEND_TO_RAM = 1,
+
+    GLOBAL_APM = BIT(5), /* GLBSTS.APM_STS */
+    GLOBAL_SMI = BIT(0), /* GLBCTL.SMI_EN */
 
     TIMER_BITS = 24,
 };
@@ -105,6 +111,7 @@ static void reset(void *opaque)
     struct acpi_pm *s = opaque;
     s->status = s->enable = s->control = 0;
     s->gpe_status = s->gpe_enable = 0;
+    s->global_status = s->global_control = 0;
     s->apm_command = s->apm_status = s->apm_smi = 0;
     s->half_period = ticks_now(s) >> (TIMER_BITS - 1);
     update(s);
@@ -121,6 +128,8 @@ static u16 read_word(struct acpi_pm *s, unsigned offset)
     case REG_CONTROL: return s->control;
     case REG_GPE_STATUS: return s->gpe_status;
     case REG_GPE_ENABLE: return s->gpe_enable;
+    case REG_GLOBAL_STATUS: return s->global_status;
+    case REG_GLOBAL_CONTROL: return s->global_control;
     default: return 0;
     }
 }
@@ -177,6 +186,10 @@ static void write_word(struct acpi_pm *s, unsigned offset, u16 value, u16 writte
         s->gpe_status = (s->gpe_status & ~value) | s->gpe_lines;
         break;
     case REG_GPE_ENABLE: s->gpe_enable = (s->gpe_enable & ~written) | value; break;
+    case REG_GLOBAL_STATUS: s->global_status &= ~value; break;
+    case REG_GLOBAL_CONTROL:
+        s->global_control = ((s->global_control & ~written) | value) & GLOBAL_SMI;
+        break;
     default: break;
     }
 }
@@ -211,7 +224,8 @@ static void write_apm(void *opaque, u64 offset, u64 value, unsigned size)
         s->control &= ~CONTROL_SCI;
     sync(s);
     update(s);
-    if (s->apm_smi) {
+    if (s->apm_smi && (s->global_control & GLOBAL_SMI)) {
+        s->global_status |= GLOBAL_APM;
         pin_set(&s->config.smi, true);
         pin_set(&s->config.smi, false);
     }
@@ -265,6 +279,7 @@ static const struct field fields[] = {
     FIELD(struct acpi_pm, status),      FIELD(struct acpi_pm, enable),
     FIELD(struct acpi_pm, control),     FIELD(struct acpi_pm, gpe_status),
     FIELD(struct acpi_pm, gpe_enable),  FIELD(struct acpi_pm, gpe_lines),
+    FIELD(struct acpi_pm, global_status), FIELD(struct acpi_pm, global_control),
     FIELD(struct acpi_pm, apm_command), FIELD(struct acpi_pm, apm_status),
     FIELD(struct acpi_pm, apm_smi),     FIELD(struct acpi_pm, sci_level),
     FIELD(struct acpi_pm, half_period), FIELD_TIMER(struct acpi_pm, timer),

@@ -34,6 +34,7 @@ struct acpi_pm {
     u16 status, enable, control; /* PM1 */
     u16 gpe_status, gpe_enable;
     u16 gpe_lines;       /* inputs as they are now */
+    u16 global_status, global_control;
     u8 apm_command, apm_status;
     u8 apm_smi;          /* a command raises SMI */
     u8 sci_level;

@@ -1,9 +1,9 @@
 /* Intel 82441FX PCI and Memory Controller (PMC): the host bridge, 8086:1237.
  *
  * Data sheet: Intel 440FX PCIset, 82441FX and 82442FX, order number 290549, section 3.2.
- * Modelled: PAM (who answers in C0000-FFFFF) and SMRAM's D_OPEN.  The other registers hold what
- * is written and do nothing.  Left out: SMM-only visibility of SMRAM, the DRAM fixed hole (FDHC),
- * error reporting, ECC, USWC write posting.
+ * Modelled: PAM (who answers in C0000-FFFFF) and SMRAM (who sees RAM in A0000-BFFFF).  The other
+ * registers hold what is written and do nothing.  Left out: the DRAM fixed hole (FDHC), error
+ * reporting, ECC, USWC write posting.
  */
 #include "devices/i440fx.h"
 
@@ -57,11 +57,18 @@ static void segment_update(struct i440fx *s, unsigned i)
     region_set_enabled(seg->split, split);
 }
 
+/* Section 3.2.22: SMRAM is RAM to processors in SMM; D_OPEN shows it to everybody, D_CLS hides it
+ * from data accesses, also in SMM. */
 static void smram_update(struct i440fx *s)
 {
     u8 v = s->pci.config[REG_SMRAM];
-    region_set_enabled(s->smram,
-                       (v & SMRAM_ENABLE) && (v & SMRAM_OPEN) && !(v & SMRAM_CLOSED));
+    unsigned views = BUS_IN_SMM | BUS_IN_SMM_CODE;
+    if (v & SMRAM_CLOSED)
+        views = BUS_IN_SMM_CODE;
+    else if (v & SMRAM_OPEN)
+        views |= BUS_IN_PLAIN;
+    region_set_enabled(s->smram, v & SMRAM_ENABLE);
+    region_set_views(s->smram, views);
 }
 
 /* Section 3.2.22: the lock makes D_OPEN zero and freezes it, itself and G_SMRAME until reset. */

@@ -25,7 +25,7 @@ struct i440fx {
     struct bus *bus;
     u8 *ram; /* guest RAM at address 0, at least 1 MiB */
     struct i440fx_segment segment[I440FX_SEGMENTS];
-    struct region *smram; /* A0000-BFFFF RAM, seen while SMRAM is open */
+    struct region *smram; /* A0000-BFFFF RAM, in the views that SMRAM says */
 };
 
 /* Puts the bridge at devfn 0.  `ram` is the host address of guest RAM at 0; rom[i] is that of the

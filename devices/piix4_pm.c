@@ -3,7 +3,7 @@
  * Data sheet: 82371AB PIIX4, order number 290562, section 7.1.  Modelled: where the ACPI register
  * block decodes (PMBA, PMREGMISC); the block itself is another file, reached by callbacks.
  * Left out: the SMBus controller (its base and host configuration read as absent), device
- * monitors, general purpose I/O decode, SMI.
+ * monitors (but APMC_EN), general purpose I/O decode.
  */
 #include "devices/piix4_pm.h"
 
@@ -21,9 +21,7 @@ enum {
     REG_SMBHSTCFG = 0xd2,
     REG_SMBREV = 0xd6,
     PMREGMISC_PMIOSE = BIT(0),
-    /* Set from the start, as QEMU does on a machine without system management mode: firmware
-     * takes it that somebody has set up SMM already and does not wait for an SMI. */
-    DEVACTB_APMC_EN = BIT(25),
+    DEVACTB_APMC_EN = BIT(25), /* a write to the APM control port raises SMI# */
 };
 
 static void place(struct piix4_pm *s)
@@ -32,6 +30,9 @@ static void place(struct piix4_pm *s)
         s->block.set_base(s->block.opaque, pci_config_get(&s->pci, REG_PMBA, 2) & 0xffc0);
     if (s->block.enable)
         s->block.enable(s->block.opaque, s->pci.config[REG_PMREGMISC] & PMREGMISC_PMIOSE);
+    if (s->block.set_apmc_smi)
+        s->block.set_apmc_smi(s->block.opaque,
+                              pci_config_get(&s->pci, REG_DEVACTB, 4) & DEVACTB_APMC_EN);
 }
 
 /* ---- reset ---- */
@@ -50,6 +51,7 @@ static void piix4_pm_written(void *opaque, unsigned offset, unsigned size)
     struct piix4_pm *s = opaque;
     unsigned end = offset + size;
     if ((offset < REG_PMBA + 4 && end > REG_PMBA) ||
+        (offset < REG_DEVACTB + 4 && end > REG_DEVACTB) ||
         (offset <= REG_PMREGMISC && end > REG_PMREGMISC))
         place(s);
 }
@@ -66,7 +68,7 @@ void piix4_pm_init(struct piix4_pm *s, struct pci_bus *p, u8 devfn,
         {PCI_INTERRUPT_PIN, 1, 1, 0},     {REG_PMBA, 4, 0x00000001, 0x0000ffc0},
         {REG_CNTA, 4, 0, 0xffffffff},     {REG_CNTB, 4, 0, 0xffffffff},
         {REG_GPICTL, 4, 0, 0xffffffff},   {REG_DEVRESD, 4, 0, 0xffffffff},
-        {REG_DEVACTA, 4, 0, 0xffffffff},  {REG_DEVACTB, 4, DEVACTB_APMC_EN, 0xffffffff},
+        {REG_DEVACTA, 4, 0, 0xffffffff},  {REG_DEVACTB, 4, 0, 0xffffffff},
         {REG_DEVRESA, 4, 0, 0xffffffff},  {REG_PMREGMISC, 1, 0, PMREGMISC_PMIOSE},
         {REG_SMBBA, 4, 0x00000001, 0},    {REG_SMBHSTCFG, 1, 0, 0},
         {REG_SMBREV, 1, 0, 0},            {PCI_SUBSYSTEM_VENDOR, 4, 0x11001af4, 0},

@@ -8,6 +8,7 @@
 struct piix4_pm_block {
     void (*set_base)(void *opaque, u16 base);  /* PMBA, 64-aligned */
     void (*enable)(void *opaque, bool enabled); /* PMIOSE */
+    void (*set_apmc_smi)(void *opaque, bool enabled); /* DEVACTB.APMC_EN */
     void *opaque;
 };
 

@@ -39,7 +39,7 @@ struct bus *bus_create(void)
     }
     b->marks = ram_reserve(RAM_ARENA_PAGES * sizeof *b->marks);
     b->tagged = ram_reserve(RAM_ARENA_PAGES * sizeof *b->tagged);
-    bool memory = space_init(&b->memory), ports = space_init(&b->ports);
+    bool memory = space_init(&b->memory, BUS_VIEWS), ports = space_init(&b->ports, 1);
     if (b->marks && b->tagged && memory && ports)
         return b;
     bus_destroy(b);
@@ -97,6 +97,7 @@ static struct region *add_region(struct bus *b, const char *name, const struct r
     *r = *from;
     r->bus = b;
     r->enabled = true;
+    r->views = BUS_IN_PLAIN | BUS_IN_SMM | BUS_IN_SMM_CODE;
     r->space = r->kind == REGION_PORTS ? &b->ports : &b->memory;
     snprintf(r->name, sizeof r->name, "%s", name);
     bus_lock(b);
@@ -190,6 +191,17 @@ void region_set_access(struct region *r, bool readable, bool writable)
     bus_unlock(r->bus);
 }
 
+void region_set_views(struct region *r, unsigned views)
+{
+    bus_lock(r->bus);
+    if (r->views != views) {
+        r->views = (u8)views;
+        if (r->enabled)
+            publish(r);
+    }
+    bus_unlock(r->bus);
+}
+
 void region_set_host(struct region *r, u8 *host)
 {
     assert(ram_arena_has(&r->bus->ram, host));
@@ -277,6 +289,13 @@ static unsigned piece(const struct view_range *r, u64 addr, unsigned size)
 
 /* ---- physical accesses ---- */
 
+u64 bus_find(struct bus *b, u64 gpa, struct view_range *out)
+{
+    unsigned set = !(gpa & BUS_SMM) ? 0 : (gpa & BUS_SMM_CODE) == BUS_SMM_CODE ? 2 : 1;
+    space_find(&b->memory, set, gpa & BUS_ADDRESS, out);
+    return gpa & BUS_ADDRESS;
+}
+
 static u64 cpu_address(struct bus *b, int who, u64 gpa)
 {
     return who == BUS_DMA ? gpa : gpa & bus_a20_mask(b);
@@ -297,15 +316,15 @@ static struct mmu *writer_of(struct bus *b, int who)
 static u64 read_piece(struct bus *b, int who, u64 gpa, unsigned want, unsigned *done)
 {
     struct view_range r;
-    u64 v = ~0ull;
-    space_find(&b->memory, gpa, &r);
+    u64 v = ~0ull, seen = gpa;
+    gpa = bus_find(b, seen, &r);
     unsigned n = piece(&r, gpa, want);
     if (r.host) {
         if (r.access & RANGE_READ)
             v = ram_load(r.host + (gpa - r.start), n);
     } else if (r.region) {
         bus_lock(b);
-        space_find(&b->memory, gpa, &r);
+        bus_find(b, seen, &r);
         n = piece(&r, gpa, want);
         if (r.region && !r.host)
             v = register_read(r.region, who, r.offset + (gpa - r.start), n);
@@ -331,10 +350,11 @@ static unsigned write_piece(struct bus *b, int who, u64 gpa, u64 value, unsigned
 {
     struct view_range r;
     unsigned n = 0;
-    space_find(&b->memory, gpa, &r);
+    u64 seen = gpa;
+    gpa = bus_find(b, seen, &r);
     if (!r.host && r.region) {
         bus_lock(b);
-        space_find(&b->memory, gpa, &r);
+        bus_find(b, seen, &r);
         if (!r.host && r.region) {
             n = piece(&r, gpa, want);
             register_write(r.region, who, r.offset + (gpa - r.start), value, n);
@@ -346,7 +366,7 @@ static unsigned write_piece(struct bus *b, int who, u64 gpa, u64 value, unsigned
     n = piece(&r, gpa, want);
     if (r.host && (r.access & RANGE_WRITE)) {
         /* No lock is held here: the hook may leave without returning. */
-        code_touch(b, writer_of(b, who), r.host + (gpa - r.start), gpa, n);
+        code_touch(b, writer_of(b, who), r.host + (gpa - r.start), seen, n);
         ram_store(r.host + (gpa - r.start), value, n);
     }
     return n;
@@ -373,10 +393,10 @@ void bus_read_bytes(struct bus *b, u64 gpa, void *buf, u64 len)
     u8 *p = buf;
     while (len) {
         struct view_range r;
-        space_find(&b->memory, gpa, &r);
-        u64 n = r.last - gpa < len - 1 ? r.last - gpa + 1 : len;
+        u64 at = bus_find(b, gpa, &r);
+        u64 n = r.last - at < len - 1 ? r.last - at + 1 : len;
         if (r.host && (r.access & RANGE_READ)) {
-            memmove(p, r.host + (gpa - r.start), n);
+            memmove(p, r.host + (at - r.start), n);
         } else if (r.host || !r.region) {
             memset(p, 0xff, n);
         } else {
@@ -393,12 +413,12 @@ static void write_bytes(struct bus *b, u64 gpa, const u8 *p, u64 len, bool force
 {
     while (len) {
         struct view_range r;
-        space_find(&b->memory, gpa, &r);
-        u64 n = r.last - gpa < len - 1 ? r.last - gpa + 1 : len;
+        u64 at = bus_find(b, gpa, &r);
+        u64 n = r.last - at < len - 1 ? r.last - at + 1 : len;
         if (r.host) {
             if (force || (r.access & RANGE_WRITE)) {
-                code_touch(b, NULL, r.host + (gpa - r.start), gpa, n);
-                memmove(r.host + (gpa - r.start), p, n);
+                code_touch(b, NULL, r.host + (at - r.start), gpa, n);
+                memmove(r.host + (at - r.start), p, n);
             }
         } else if (r.region) {
             n = aligned_piece(gpa, n);
@@ -428,7 +448,7 @@ u32 bus_in(struct bus *b, int who, u16 port, unsigned size)
     bus_lock(b);
     for (unsigned done = 0, n; done < size; done += n) {
         struct view_range r;
-        space_find(&b->ports, port + done, &r);
+        space_find(&b->ports, 0, port + done, &r);
         n = piece(&r, port + done, size - done);
         u64 part = r.region
                        ? register_read(r.region, who, r.offset + (port + done - r.start), n)
@@ -447,7 +467,7 @@ void bus_out(struct bus *b, int who, u16 port, u32 value, unsigned size)
     bus_lock(b);
     for (unsigned done = 0, n; done < size; done += n) {
         struct view_range r;
-        space_find(&b->ports, port + done, &r);
+        space_find(&b->ports, 0, port + done, &r);
         n = piece(&r, port + done, size - done);
         if (r.region)
             register_write(r.region, who, r.offset + (port + done - r.start),
@@ -461,8 +481,7 @@ void bus_out(struct bus *b, int who, u16 port, u32 value, unsigned size)
 struct bus_page bus_page(struct bus *b, u64 gpa)
 {
     struct view_range r;
-    gpa &= bus_a20_mask(b) & PAGE_MASK;
-    space_find(&b->memory, gpa, &r);
+    gpa = bus_find(b, gpa & bus_a20_mask(b) & PAGE_MASK, &r);
     if (!r.host || gpa < r.start || r.last - gpa < PAGE_SIZE - 1)
         return (struct bus_page){NULL, NULL};
     u8 *host = r.host + (gpa - r.start);
@@ -492,7 +511,7 @@ static void print_space(const struct space *s, int digits,
     u64 addr = 0;
     for (;;) {
         struct view_range r;
-        space_find(s, addr, &r);
+        space_find(s, 0, addr, &r);
         if (r.region) {
             const char *kind = kinds[r.region->kind];
             if (r.host)

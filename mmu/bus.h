@@ -16,6 +16,15 @@
 /* Who accesses: a vCPU's index, or BUS_DMA for a device. */
 #define BUS_DMA (-1)
 
+/* OR'ed to a physical address, from which they are far away: what a processor in system management
+ * mode sees there, by data accesses or (both bits) by fetching instructions. */
+#define BUS_SMM BIT64(62)
+#define BUS_SMM_CODE (BIT64(62) | BIT64(61))
+#define BUS_ADDRESS (BIT64(61) - 1)
+
+/* The three views of memory that these make, as a mask for region_set_views. */
+enum { BUS_IN_PLAIN = 1, BUS_IN_SMM = 2, BUS_IN_SMM_CODE = 4, BUS_VIEWS = 3 };
+
 struct bus;
 struct region;
 struct mmu;
@@ -65,6 +74,8 @@ struct region *bus_map_ports(struct bus *b, const char *name, u16 port, u32 coun
 void region_set_enabled(struct region *r, bool enabled);
 void region_set_address(struct region *r, u64 address);
 void region_set_access(struct region *r, bool readable, bool writable);
+/* Which views a region is in (BUS_IN_*); at first all. */
+void region_set_views(struct region *r, unsigned views);
 /* Sets what a pure-RAM region aliases; for switching ROM and shadow RAM. */
 void region_set_host(struct region *r, u8 *host);
 

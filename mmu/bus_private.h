@@ -23,4 +23,8 @@ struct bus {
     _Atomic unsigned mmu_count; /* slots of mmus that were ever used */
 };
 
+/* What lies at a physical address in the view that its BUS_SMM bits choose; returns the address
+ * without them. */
+u64 bus_find(struct bus *b, u64 gpa, struct view_range *out);
+
 #endif

@@ -31,7 +31,7 @@ static unsigned within_page(u64 addr, u64 len)
 static u8 *host_at(struct bus *b, u64 gpa)
 {
     struct view_range r;
-    space_find(&b->memory, gpa, &r);
+    gpa = bus_find(b, gpa, &r);
     return r.host ? r.host + (gpa - r.start) : NULL;
 }
 

@@ -85,6 +85,7 @@ struct paging {
     bool nxe;       /* EFER.NXE */
     bool smep, smap;
     bool gbpages;   /* CPUID.80000001H:EDX.Page1GB */
+    bool smm;       /* in system management mode: physical addresses get BUS_SMM */
     u8 phys_bits;   /* MAXPHYADDR */
 };
 
@@ -183,7 +184,7 @@ enum mmu_status mmu_host(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len
 /* For instruction fetch: translates the page of la with execute rights.  host is NULL for code
  * in MMIO or unreadable memory. */
 struct mmu_code_page {
-    u64 phys; /* guest-physical page address */
+    u64 phys; /* guest-physical page address, with the BUS_SMM bits */
     const u8 *host;
 };
 enum mmu_status mmu_fetch_page(struct mmu *m, enum mmu_kind kind, u64 la,

@@ -497,6 +497,24 @@ void mmu_set_watches(struct mmu *m, const struct mmu_watch watch[4],
     }
 }
 
+/* The page that r leads to.  While SMRAM is closed to data (i440fx.c, D_CLS) fetches in SMM find
+ * another one than loads, and no entry of the TLB can serve both. */
+static struct bus_page find_page(struct mmu *m, enum mmu_access access, struct walk_result *r,
+                                 bool *one_view)
+{
+    struct bus_page data = bus_page(m->bus, r->phys);
+    if (likely(!m->paging.smm))
+        return data;
+    struct bus_page code = bus_page(m->bus, r->phys | BUS_SMM_CODE);
+    if (code.read == data.read)
+        return data;
+    *one_view = false;
+    if (access != MMU_EXEC)
+        return data;
+    r->phys |= BUS_SMM_CODE;
+    return code;
+}
+
 static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_access access,
                             struct tlb_entry *out)
 {
@@ -518,7 +536,9 @@ static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_
         return MMU_PAGE_FAULT;
     }
     u64 page = la & PAGE_MASK;
-    *out = make_entry(page, &r, bus_page(m->bus, r.phys));
+    bool one_view = true;
+    struct bus_page host = find_page(m, access, &r, &one_view);
+    *out = make_entry(page, &r, host);
     if (unlikely(m->watching) && page_watched(m, page)) {
         if (!(out->phys & TLB_IO))
             out->write = TLB_INVALID;
@@ -530,7 +550,7 @@ static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_
     if (ram_store && write_tag_allowed(m->bus, (u8 *)(uintptr_t)(page + out->addend)))
         out->write = page;
     /* Without a read tag only the fetch was allowed (SMAP): it has no place in the table. */
-    if (((out->phys & TLB_IO) ? r.read : out->read == page) &&
+    if (one_view && ((out->phys & TLB_IO) ? r.read : out->read == page) &&
         atomic_load(&v->generation) == generation)
         fill(m, tlb_index(m, kind), page, out);
     unlock_tlb(v);
@@ -724,7 +744,8 @@ void mmu_print_tlb(struct mmu *m, void (*print)(void *opaque, const char *fmt, .
         if (!bit_of(s->local, i) && !bit_of(s->global, i))
             continue;
         print(opaque, "%016llx: %016llx %s %c%c%c%s\n", (unsigned long long)entry_page(e),
-              (unsigned long long)(e->phys & PAGE_MASK), sizes[e->phys >> TLB_SIZE_SHIFT & 3],
+              (unsigned long long)(e->phys & PAGE_MASK & BUS_ADDRESS),
+              sizes[e->phys >> TLB_SIZE_SHIFT & 3],
               e->phys & TLB_GLOBAL ? 'g' : '-', e->phys & TLB_CAN_WRITE ? 'w' : '-',
               e->phys & TLB_CAN_EXEC ? 'x' : '-', e->phys & TLB_IO ? " io" : "");
     }

@@ -15,7 +15,7 @@ static u32 ranges_for(unsigned regions)
     return 2 * regions + 1;
 }
 
-static bool make_views(struct space *s, u32 capacity)
+static bool make_views(struct view_set *s, u32 capacity)
 {
     struct view *fresh[SPACE_VIEWS];
     size_t bytes = sizeof(struct view) + capacity * sizeof(struct view_range);
@@ -33,12 +33,15 @@ static bool make_views(struct space *s, u32 capacity)
     return true;
 }
 
-bool space_init(struct space *s)
+bool space_init(struct space *s, unsigned sets)
 {
     memset(s, 0, sizeof *s);
-    if (!make_views(s, ranges_for(32)))
-        return false;
-    atomic_store(&s->current, s->views[0]);
+    for (; s->set_count < sets; s->set_count++) {
+        struct view_set *v = &s->sets[s->set_count];
+        if (!make_views(v, ranges_for(32)))
+            return false;
+        atomic_store(&v->current, v->views[0]);
+    }
     return true;
 }
 
@@ -52,25 +55,34 @@ void space_free(struct space *s)
     for (unsigned i = 0; i < s->retired_count; i++)
         free(s->retired[i]);
     free(s->retired);
-    for (unsigned i = 0; i < SPACE_VIEWS; i++)
-        free(s->views[i]);
+    for (unsigned n = 0; n < s->set_count; n++)
+        for (unsigned i = 0; i < SPACE_VIEWS; i++)
+            free(s->sets[n].views[i]);
 }
 
-bool space_grow(struct space *s, unsigned regions)
+static bool grow_set(struct space *s, struct view_set *set, unsigned regions)
 {
-    if (ranges_for(regions) <= s->views[0]->capacity)
+    if (ranges_for(regions) <= set->views[0]->capacity)
         return true;
     struct view **list = realloc(s->retired, (s->retired_count + SPACE_VIEWS) * sizeof *list);
     if (!list)
         return false;
     s->retired = list;
     struct view *old[SPACE_VIEWS];
-    memcpy(old, s->views, sizeof old);
-    if (!make_views(s, ranges_for(2 * regions)))
+    memcpy(old, set->views, sizeof old);
+    if (!make_views(set, ranges_for(2 * regions)))
         return false;
     memcpy(list + s->retired_count, old, sizeof old);
     s->retired_count += SPACE_VIEWS;
     return true;
+}
+
+bool space_grow(struct space *s, unsigned regions)
+{
+    bool good = true;
+    for (unsigned i = 0; i < s->set_count; i++)
+        good &= grow_set(s, &s->sets[i], regions);
+    return good;
 }
 
 static u64 region_last(const struct region *r)
@@ -85,12 +97,18 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* Whether a region is in view `set`. */
+static bool shown(const struct region *r, unsigned set)
+{
+    return r->enabled && (r->views >> set & 1);
+}
+
 /* The region that is seen at addr, or NULL. */
-static struct region *top_region(const struct space *s, u64 addr)
+static struct region *top_region(const struct space *s, unsigned set, u64 addr)
 {
     struct region *top = NULL;
     for (struct region *r = s->regions; r; r = r->next) {
-        if (!r->enabled || addr < r->address || addr > region_last(r))
+        if (!shown(r, set) || addr < r->address || addr > region_last(r))
             continue;
         if (!top || r->priority > top->priority ||
             (r->priority == top->priority && r->order > top->order))
@@ -139,11 +157,11 @@ static void find_big(struct view *v)
 }
 
 /* Every range border is a region's start or the address after its end. */
-static size_t collect_borders(const struct space *s, u64 *borders)
+static size_t collect_borders(const struct space *s, unsigned set, u64 *borders)
 {
     size_t n = 0;
     for (struct region *r = s->regions; r; r = r->next) {
-        if (!r->enabled)
+        if (!shown(r, set))
             continue;
         borders[n++] = r->address;
         if (region_last(r) != ~0ull)
@@ -153,26 +171,33 @@ static size_t collect_borders(const struct space *s, u64 *borders)
     return n;
 }
 
-void space_update(struct space *s)
+static void update_set(struct space *s, unsigned set)
 {
-    s->turn = (s->turn + 1) % SPACE_VIEWS;
-    struct view *v = s->views[s->turn];
+    struct view_set *own = &s->sets[set];
+    own->turn = (own->turn + 1) % SPACE_VIEWS;
+    struct view *v = own->views[own->turn];
     u64 borders[v->capacity + 1];
 
     atomic_store_explicit(&v->seq, atomic_load(&v->seq) + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
     STORE(v->count, 0);
-    size_t n = collect_borders(s, borders);
+    size_t n = collect_borders(s, set, borders);
     for (size_t i = 0; i < n; i++) {
         if (i + 1 < n && borders[i + 1] == borders[i])
             continue;
-        struct region *r = top_region(s, borders[i]);
+        struct region *r = top_region(s, set, borders[i]);
         if (r)
             add_range(v, borders[i], i + 1 < n ? borders[i + 1] - 1 : ~0ull, r);
     }
     find_big(v);
     atomic_store_explicit(&v->seq, atomic_load(&v->seq) + 1, memory_order_release);
-    atomic_store(&s->current, v);
+    atomic_store(&own->current, v);
+}
+
+void space_update(struct space *s)
+{
+    for (unsigned i = 0; i < s->set_count; i++)
+        update_set(s, i);
 }
 
 static void copy_range(const struct view_range *r, struct view_range *out)
@@ -214,10 +239,10 @@ static void search(const struct view *v, u64 addr, struct view_range *out)
     };
 }
 
-void space_find(const struct space *s, u64 addr, struct view_range *out)
+void space_find(const struct space *s, unsigned set, u64 addr, struct view_range *out)
 {
     for (;;) {
-        const struct view *v = atomic_load_explicit(&s->current, memory_order_acquire);
+        const struct view *v = atomic_load_explicit(&s->sets[set].current, memory_order_acquire);
         u32 seq = atomic_load_explicit(&v->seq, memory_order_acquire);
         search(v, addr, out);
         atomic_thread_fence(memory_order_acquire);

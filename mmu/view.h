@@ -21,6 +21,7 @@ struct region {
     enum region_kind kind;
     u64 address, size;
     bool enabled, readable, writable;
+    u8 views;            /* BUS_IN_* */
     int priority;
     u64 order;           /* of creation: the later wins among equals */
     u8 *host;            /* RAM: address of its first byte */
@@ -55,24 +56,30 @@ struct view {
 
 #define SPACE_VIEWS 4
 
-struct space {
-    struct region *regions;
-    unsigned count;
+struct view_set {
     struct view *_Atomic current;
     struct view *views[SPACE_VIEWS];
     unsigned turn;
+};
+
+struct space {
+    struct region *regions;
+    unsigned count;
+    struct view_set sets[BUS_VIEWS];
+    unsigned set_count; /* 1, or BUS_VIEWS */
     struct view **retired; /* outgrown views, kept until readers are surely gone */
     unsigned retired_count;
 };
 
-bool space_init(struct space *s);
+/* `sets`: 1, or BUS_VIEWS if regions may be in some views only. */
+bool space_init(struct space *s, unsigned sets);
 /* Frees the views and the regions. */
 void space_free(struct space *s);
 /* Makes room for `regions` regions; false when the host has no memory. */
 bool space_grow(struct space *s, unsigned regions);
-/* Builds and publishes the view of the enabled regions.  Machine lock held. */
+/* Builds and publishes the views of the enabled regions.  Machine lock held. */
 void space_update(struct space *s);
-/* The range that addr is in (a gap too).  From any thread, without locks. */
-void space_find(const struct space *s, u64 addr, struct view_range *out);
+/* The range that addr is in (a gap too), in view `set`.  From any thread, without locks. */
+void space_find(const struct space *s, unsigned set, u64 addr, struct view_range *out);
 
 #endif

@@ -34,6 +34,11 @@ struct walk_state {
     bool user, rw, xd; /* combined through the levels, SDM vol. 3A 4.6 */
 };
 
+static u64 view(const struct paging *p)
+{
+    return p->smm ? BUS_SMM : 0;
+}
+
 static unsigned phys_bits(const struct paging *p)
 {
     return p->phys_bits >= 32 && p->phys_bits <= 52 ? p->phys_bits : 52;
@@ -143,7 +148,7 @@ static void fill_result(const struct walk_state *s, unsigned shift, struct walk_
     u64 frame = leaf & (s->wide ? PTE_ADDR : 0xfffff000u) & ~within;
     if (!s->wide && shift == 22)
         frame |= (leaf >> 13 & 0xff) << 32;
-    r->phys = (frame | (s->q->la & within)) & PAGE_MASK & bus_a20_mask(s->b);
+    r->phys = ((frame | (s->q->la & within)) & PAGE_MASK & bus_a20_mask(s->b)) | view(s->p);
     r->page_shift = (u8)shift;
     r->read = allowed(s, MMU_READ);
     r->exec = allowed(s, MMU_EXEC);
@@ -183,7 +188,7 @@ static enum outcome walk_once(struct walk_state *s, u64 table, unsigned level,
         unsigned shift = 12 + index_bits * (level - 1);
         u64 index = s->q->la >> shift & (BIT64(index_bits) - 1);
         struct pte *e = &s->path[s->depth++];
-        e->gpa = table + index * (s->wide ? 8 : 4);
+        e->gpa = (table + index * (s->wide ? 8 : 4)) | view(s->p);
         e->value = read_entry(s->b, e->gpa, s->wide ? 8 : 4);
         if (!(e->value & PTE_P)) {
             r->fault = fault_code(s->p, s->q, 0);
@@ -207,8 +212,8 @@ bool walk_page(const struct paging *p, const u64 pdpte[4], struct bus *b,
                const struct walk_request *q, struct walk_result *r)
 {
     if (!p->enabled) {
-        *r = (struct walk_result){.phys = q->la & PAGE_MASK & bus_a20_mask(b), .page_shift = 32,
-                                  .read = true, .write = true, .exec = true};
+        *r = (struct walk_result){.phys = (q->la & PAGE_MASK & bus_a20_mask(b)) | view(p),
+                                  .page_shift = 32, .read = true, .write = true, .exec = true};
         return true;
     }
     u64 address = PTE_ADDR & (BIT64(phys_bits(p)) - 1);
@@ -244,7 +249,7 @@ bool walk_load_pdptes(const struct paging *p, struct bus *b, u64 pdpte[4])
     u64 reserved = 0x1e6 | ~(BIT64(phys_bits(p)) - 1);
     bool good = true;
     for (unsigned i = 0; i < 4; i++) {
-        pdpte[i] = read_entry(b, (p->cr3 & 0xffffffe0u) + 8 * i, 8);
+        pdpte[i] = read_entry(b, ((p->cr3 & 0xffffffe0u) + 8 * i) | view(p), 8);
         if ((pdpte[i] & PTE_P) && (pdpte[i] & reserved))
             good = false;
     }

@@ -373,6 +373,8 @@ bool lift_out(struct lift *l, const struct insn *in)
 {
     unsigned bytes = port_bytes(in), w = lift_width(bytes);
     ir_ref v = ir_zext(l->ir, W64, w, lift_get(l, RAX, w));
-    ir_call(l->ir, HELPER_out, port_number(l, in), c64(l, bytes), v, 0);
+    /* Leaves: an SMI or interrupt that the write brings is taken before the next instruction. */
+    ir_call(l->ir, HELPER_out, port_number(l, in), c64(l, bytes), v, lift_next(l));
+    lift_exit_lookup(l);
     return true;
 }

@@ -123,9 +123,12 @@ static void make_pci(struct pc *pc)
     u8 *rom[I440FX_SEGMENTS];
     struct pci_wiring wiring = {.map_irq = piix3_map_irq, .msi = send_msi, .opaque = pc};
     struct piix3_pins pins = {.reset = {reset_pin, pc, 0}, .init = {reset_pin, pc, 0}};
-    struct piix4_pm_block block = {acpi_pm_set_base, acpi_pm_enable, &pc->acpi_pm};
-    struct acpi_pm_config pm = {
-        .sci = pc_irq_pin(&pc->irq, IRQ_SCI, IRQ_ACPI), .power_off = power_off, .opaque = pc};
+    struct piix4_pm_block block = {acpi_pm_set_base, acpi_pm_enable, acpi_pm_set_apmc_smi,
+                                   &pc->acpi_pm};
+    struct acpi_pm_config pm = {.sci = pc_irq_pin(&pc->irq, IRQ_SCI, IRQ_ACPI),
+                                .smi = pc_irq_smi_pin(&pc->irq),
+                                .power_off = power_off,
+                                .opaque = pc};
 
     for (unsigned i = 0; i < 4; i++)
         wiring.pirq[i] = (struct pin){piix3_set_pirq, &pc->piix3, i};

@@ -101,6 +101,11 @@ static void pin_pulse(void *opaque, unsigned n, bool level)
         cpu_request(opaque, n);
 }
 
+struct pin pc_irq_smi_pin(struct pc_irq *s)
+{
+    return (struct pin){pin_pulse, s->machine->cpu[0], REQ_SMI};
+}
+
 /* A SIPI from before an INIT has no effect; one that follows at once must not be lost, even if
  * the vCPU's thread sees both together. */
 static void pin_init(void *opaque, unsigned n, bool level)

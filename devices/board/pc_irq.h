@@ -51,6 +51,8 @@ void pc_irq_free(struct pc_irq *s);
 struct pin pc_irq_pin(struct pc_irq *s, enum irq_source source, unsigned n);
 /* HPET legacy replacement: cuts off what IRQ_ISA drives on 0 and 8. */
 struct pin pc_irq_legacy_pin(struct pc_irq *s);
+/* SMI# of the boot processor, the one that QEMU's pc wires it to. */
+struct pin pc_irq_smi_pin(struct pc_irq *s);
 /* A pulse on every local APIC's LINT1. */
 void pc_irq_nmi(struct pc_irq *s);
 

@@ -167,6 +167,17 @@ START_TEST(smi_command)
     ck_assert_uint_eq(smi.rises, 0);
     acpi_pm_set_apmc_smi(&pm, true);
     out8(&rig, 0xb2, 0x55);
+    ck_assert_uint_eq(smi.rises, 0); /* GLBCTL.SMI_EN is clear */
+    out(0x28, 1, 4);
+    ck_assert_uint_eq(in(0x28, 4), 1);
+    ck_assert_uint_eq(in(0x18, 2), 0);
+    out8(&rig, 0xb2, 0x55);
+    ck_assert_uint_eq(smi.rises, 1);
+    ck_assert_uint_eq(in(0x18, 2), 0x20); /* GLBSTS.APM_STS, write 1 to clear */
+    out(0x18, 0x20, 2);
+    ck_assert_uint_eq(in(0x18, 2), 0);
+    acpi_pm_set_apmc_smi(&pm, false);
+    out8(&rig, 0xb2, 0x55);
     ck_assert_uint_eq(smi.rises, 1);
     rig_free(&rig);
 }

@@ -20,7 +20,7 @@ struct pci_test {
     struct pci_testdev dev;
     u8 *ram, *rom;
     u16 pm_base;
-    bool pm_on;
+    bool pm_on, apmc_smi;
     unsigned msis;
     u64 msi_address;
     u32 msi_data;
@@ -42,6 +42,11 @@ static void got_base(void *opaque, u16 base)
 static void got_enable(void *opaque, bool on)
 {
     ((struct pci_test *)opaque)->pm_on = on;
+}
+
+static void got_apmc(void *opaque, bool on)
+{
+    ((struct pci_test *)opaque)->apmc_smi = on;
 }
 
 static void setup(struct pci_test *t)
@@ -67,7 +72,7 @@ static void setup(struct pci_test *t)
     pins.init = wire(&t->wires, WIRE_INIT);
     piix3_init(&t->isa, &t->pci, 1 << 3, &pins);
     piix4_pm_init(&t->pm, &t->pci, 1 << 3 | 3,
-                  &(struct piix4_pm_block){got_base, got_enable, t});
+                  &(struct piix4_pm_block){got_base, got_enable, got_apmc, t});
     pci_testdev_init(&t->dev, &t->pci, t->bus, 4 << 3, 1ull << 33);
 }
 
@@ -356,6 +361,20 @@ START_TEST(smram)
     ck_assert_uint_eq(bus_read(t.bus, 0, 0xa0000, 1), 0x99);
     cfg_write(&t, 0, 0x72, 0x0a, 1);
     ck_assert_uint_eq(bus_read(t.bus, 0, 0xa0000, 1), 0x56);
+    /* Not open: RAM in SMM alone; closed: for its fetches alone. */
+    ck_assert_uint_eq(bus_read(t.bus, 0, 0xa0000 | BUS_SMM, 1), 0x99);
+    ck_assert_uint_eq(bus_read(t.bus, 0, 0xa0000 | BUS_SMM_CODE, 1), 0x99);
+    ck_assert_ptr_eq(bus_page(t.bus, 0xa0000 | BUS_SMM).write, t.ram + 0xa0000);
+    ck_assert_ptr_null(bus_page(t.bus, 0xa0000).read);
+    bus_write(t.bus, 0, 0xa0000 | BUS_SMM, 0x77, 1);
+    ck_assert_uint_eq(t.ram[0xa0000], 0x77);
+    t.ram[0xa0000] = 0x99;
+    cfg_write(&t, 0, 0x72, 0x2a, 1);
+    ck_assert_uint_eq(bus_read(t.bus, 0, 0xa0000 | BUS_SMM, 1), 0x56);
+    ck_assert_uint_eq(bus_read(t.bus, 0, 0xa0000 | BUS_SMM_CODE, 1), 0x99);
+    cfg_write(&t, 0, 0x72, 0x02, 1); /* not enabled */
+    ck_assert_uint_eq(bus_read(t.bus, 0, 0xa0000 | BUS_SMM, 1), 0x56);
+    cfg_write(&t, 0, 0x72, 0x0a, 1);
     /* Locked: open goes away and cannot come back before reset. */
     cfg_write(&t, 0, 0x72, 0x5a, 1);
     ck_assert_uint_eq(cfg_read(&t, 0, 0x72, 1), 0x1a);
@@ -407,8 +426,11 @@ START_TEST(pm_base)
     cfg_write(&t, 11, 0x41, 0xb0, 1);
     ck_assert_uint_eq(t.pm_base, 0xb000);
     ck_assert_uint_eq(cfg_read(&t, 11, 0xd2, 1), 0); /* no SMBus */
+    ck_assert(!t.apmc_smi);
+    cfg_write(&t, 11, 0x5b, 0x02, 1); /* DEVACTB.APMC_EN */
+    ck_assert(t.apmc_smi);
     piix4_pm_class.reset(&t.pm);
-    ck_assert(!t.pm_on);
+    ck_assert(!t.pm_on && !t.apmc_smi);
     teardown(&t);
 }
 END_TEST

@@ -163,9 +163,15 @@ static void pm_enable(void *opaque, bool on)
     wire_set(&((struct rig *)opaque)->wires, 2, on);
 }
 
+static void pm_apmc(void *opaque, bool on)
+{
+    wire_set(&((struct rig *)opaque)->wires, 3, on);
+}
+
 static void make_pm(struct rig *r)
 {
-    piix4_pm_init(&r->u.pm, &r->pci, 8, &(struct piix4_pm_block){pm_set_base, pm_enable, r});
+    piix4_pm_init(&r->u.pm, &r->pci, 8,
+                  &(struct piix4_pm_block){pm_set_base, pm_enable, pm_apmc, r});
 }
 
 static void make_pci_testdev(struct rig *r)

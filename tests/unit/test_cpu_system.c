@@ -703,6 +703,72 @@ START_TEST(test_smm)
 }
 END_TEST
 
+/* SDM vol. 3C 34.8, 34.3: NMIs and INIT wait for RSM. */
+START_TEST(test_smm_blocks_events)
+{
+    fixture_long(0);
+    cpu->smbase = 0x40000;
+    cpu_request(cpu, REQ_SMI);
+    ck_assert(cpu_service(cpu));
+    cpu_request(cpu, REQ_NMI | REQ_INIT | REQ_SMI);
+    ck_assert(cpu_service(cpu));
+    ck_assert_uint_eq(cpu->rip, 0x8000);
+    ck_assert(cpu->in_smm);
+    ck_runs(helper_rsm, 0, 0, 0, 0);
+    ck_assert(!cpu->nmi_blocked);
+    cpu_service(cpu);
+    ck_assert_uint_eq(cpu->rip, 0xfff0); /* INIT comes first */
+    /* Blocked before the SMI: blocked after it, unless the handler executes IRET. */
+    for (unsigned iret = 0; iret < 2; iret++) {
+        fixture_long(0);
+        cpu->smbase = 0x40000;
+        cpu->nmi_blocked = true;
+        cpu_request(cpu, REQ_SMI);
+        ck_assert(cpu_service(cpu));
+        if (iret)
+            cpu->nmi_blocked = false; /* as IRET does */
+        ck_runs(helper_rsm, 0, 0, 0, 0);
+        ck_assert_uint_eq(cpu->nmi_blocked, !iret);
+    }
+}
+END_TEST
+
+/* 34.4.1: control registers that no MOV would take shut the processor down. */
+START_TEST(test_rsm_checks)
+{
+    static const struct {
+        u32 at;
+        u64 set, clear;
+        bool good;
+    } cases[] = {
+        {0xff58, 0, 0, true},
+        {0xff58, 0, 1, false},                   /* CR0.PG without PE */
+        {0xff58, BIT64(29), BIT64(30), false},   /* NW without CD */
+        {0xff58, BIT64(40), 0, false},
+        {0xff48, BIT64(15), 0, false},           /* CR4, reserved */
+        {0xff48, 0, BIT64(5), false},            /* long mode without PAE */
+        {0xfed0, BIT64(1), 0, false},            /* EFER, reserved */
+        {0xfed0, 0, BIT64(10), false},           /* LME and PG without LMA */
+        {0xff70, BIT64(17), 0, false},           /* VM in long mode */
+        {0xff50, BIT64(45), 0, false},           /* CR3 beyond MAXPHYADDR */
+        {0xff68, 0, 0, true},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        fixture_setup("max");
+        fixture_long(0);
+        reset_requests = 0;
+        cpu->smbase = 0x40000;
+        cpu_request(cpu, REQ_SMI);
+        ck_assert(cpu_service(cpu));
+        u64 v = peek(0x40000 + cases[i].at, 8);
+        poke(0x40000 + cases[i].at, 8, (v | cases[i].set) & ~cases[i].clear);
+        ck_runs(helper_rsm, 0, 0, 0, 0);
+        ck_assert_msg(reset_requests == !cases[i].good && cpu->shut_down == !cases[i].good, "case %u", i);
+        ck_assert(!cpu->in_smm);
+    }
+}
+END_TEST
+
 START_TEST(test_state_round_trip)
 {
     fixture_long(3);
@@ -829,6 +895,8 @@ int main(void)
     tcase_add_test(t, test_reset);
     tcase_add_test(t, test_sipi);
     tcase_add_test(t, test_smm);
+    tcase_add_test(t, test_smm_blocks_events);
+    tcase_add_test(t, test_rsm_checks);
     tcase_add_test(t, test_state_round_trip);
     tcase_add_test(t, test_thread);
     suite_add_tcase(s, t);
