@@ -25,6 +25,7 @@ u64 helper_cmpxchg8b(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     u64 expected = (u32)cpu->gpr[RAX] | cpu->gpr[RDX] << 32;
     u64 desired = (u32)cpu->gpr[RBX] | cpu->gpr[RCX] << 32, old = expected;
+    cpu_check_alignment(cpu, a, 8);
     u8 *host = host_for_update(cpu, a, 8);
     if (host) {
         __atomic_compare_exchange_n((u64 *)host, &old, desired, false, __ATOMIC_SEQ_CST,

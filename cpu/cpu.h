@@ -119,6 +119,14 @@ u64 cpu_load(struct cpu *cpu, u64 la, unsigned size);
 void cpu_store(struct cpu *cpu, u64 la, unsigned size, u64 value);
 void cpu_load_bytes(struct cpu *cpu, u64 la, void *buf, unsigned len);
 void cpu_store_bytes(struct cpu *cpu, u64 la, const void *buf, unsigned len);
+/* #AC(0) for an access at la whose alignment should be `align`, a power of two (SDM vol. 3A 6.15):
+ * after the check that la is canonical, before paging, as processors do. */
+void cpu_raise_misaligned(struct cpu *cpu, u64 la);
+static inline void cpu_check_alignment(struct cpu *cpu, u64 la, unsigned align)
+{
+    if (unlikely(cpu->hflags & HF_ALIGN) && la & (align - 1))
+        cpu_raise_misaligned(cpu, la);
+}
 /* With supervisor rights: descriptor tables, TSS, interrupt frames of inner rings. */
 u64 cpu_load_system(struct cpu *cpu, u64 la, unsigned size);
 void cpu_store_system(struct cpu *cpu, u64 la, unsigned size, u64 value);

@@ -58,9 +58,16 @@ void cpu_raise_mmu(struct cpu *cpu, enum mmu_status status, bool stack)
     cpu_raise_error(cpu, stack ? EXC_SS : EXC_GP, cpu_ext(cpu));
 }
 
+void cpu_raise_misaligned(struct cpu *cpu, u64 la)
+{
+    if (canonical(la)) /* else the access raises something else */
+        cpu_raise_error(cpu, EXC_AC, 0);
+}
+
 u64 cpu_load(struct cpu *cpu, u64 la, unsigned size)
 {
     u64 v = 0;
+    cpu_check_alignment(cpu, la, size);
     enum mmu_status st = mmu_load(&cpu->mmu, cpu->mmu.kind, la, size, &v);
     if (unlikely(st != MMU_OK))
         cpu_raise_mmu(cpu, st, false);
@@ -69,6 +76,7 @@ u64 cpu_load(struct cpu *cpu, u64 la, unsigned size)
 
 void cpu_store(struct cpu *cpu, u64 la, unsigned size, u64 value)
 {
+    cpu_check_alignment(cpu, la, size);
     enum mmu_status st = mmu_store(&cpu->mmu, cpu->mmu.kind, la, size, value);
     if (unlikely(st != MMU_OK))
         cpu_raise_mmu(cpu, st, false);

@@ -42,6 +42,8 @@ void stack_push(struct stack *s, unsigned size, u64 v)
 {
     u64 sp = s->sp - size;
     u64 la = stack_address(s, sp, size, true);
+    if (s->kind == MMU_USER)
+        cpu_check_alignment(s->cpu, la, size);
     enum mmu_status st = mmu_store(&s->cpu->mmu, s->kind, la, size, v & size_mask(size));
     if (unlikely(st != MMU_OK))
         stack_fault(s, st);
@@ -51,6 +53,8 @@ void stack_push(struct stack *s, unsigned size, u64 v)
 u64 stack_peek(struct stack *s, unsigned size, unsigned n)
 {
     u64 v = 0, la = stack_address(s, s->sp + (u64)n * size, size, false);
+    if (s->kind == MMU_USER)
+        cpu_check_alignment(s->cpu, la, size);
     enum mmu_status st = mmu_load(&s->cpu->mmu, s->kind, la, size, &v);
     if (unlikely(st != MMU_OK))
         stack_fault(s, st);

@@ -95,9 +95,10 @@ static u64 segment_base(const struct string *s, unsigned seg)
 /* Linear address of one element, with all checks. */
 static u64 linear(const struct string *s, unsigned seg, u64 off, bool store)
 {
-    if (s->cpu->hflags & HF_LONG)
-        return segment_base(s, seg) + off;
-    return helper_segaddr(s->cpu, seg, off, s->size, store);
+    u64 la = s->cpu->hflags & HF_LONG ? segment_base(s, seg) + off
+                                      : helper_segaddr(s->cpu, seg, off, s->size, store);
+    cpu_check_alignment(s->cpu, la, s->size);
+    return la;
 }
 
 static u64 min_u64(u64 a, u64 b)
@@ -122,7 +123,8 @@ static u64 run_length(const struct string *s, unsigned seg, u64 off, bool store,
     if (s->mask != ~0ull)
         n = min_u64(n, (s->mask + 1 - off) / size);
     u64 in_page = *la & 0xfff;
-    if (n == 0 || in_page + size > PAGE_SIZE)
+    bool misaligned = (s->cpu->hflags & HF_ALIGN) && (*la & (size - 1));
+    if (n == 0 || in_page + size > PAGE_SIZE || misaligned)
         return 0;
     if (s->down)
         n = min_u64(off / size + 1, in_page / size + 1);

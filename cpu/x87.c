@@ -162,6 +162,7 @@ u64 helper_x87_fld_t(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     u8 image[10];
     x87_wait(cpu);
+    cpu_check_alignment(cpu, b, 8);
     cpu_load_bytes(cpu, b, image, 10);
     struct fpreg v = {.mant = load_le(image, 8), .sexp = (u16)load_le(image + 8, 2)};
     return load_quiet(begin(cpu, a, c, d), &v);
@@ -172,6 +173,7 @@ u64 helper_x87_fbld(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     u8 image[10];
     struct fpreg v = {0};
     x87_wait(cpu);
+    cpu_check_alignment(cpu, b, 8);
     cpu_load_bytes(cpu, b, image, 10);
     X87_OPS->load_bcd(&v, image);
     return load_quiet(begin(cpu, a, c, d), &v);
@@ -424,6 +426,7 @@ u64 helper_x87_fst(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     }
     /* The store comes before any change of state, so that a fault finds the x87 as it was.  Where
      * there is none because the exception is unmasked, processors still check the address. */
+    cpu_check_alignment(cpu, b, size == 4 ? 4 : 8);
     if (stop) {
         enum mmu_status status = mmu_probe(&cpu->mmu, cpu->mmu.kind, b, size, MMU_WRITE);
         if (status != MMU_OK)

@@ -183,6 +183,7 @@ u64 helper_x87_env(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     u8 image[108];
     if (a == X87_LDENV || a == X87_RSTOR) {
         x87_wait(cpu);
+        cpu_check_alignment(cpu, b, wide ? 4 : 2);
         cpu_load_bytes(cpu, b, image, size);
         env_load(cpu, image, wide);
         for (unsigned i = 0; whole && i < 8; i++) {
@@ -204,6 +205,7 @@ u64 helper_x87_env(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
         store_le(image + env + 10 * i, r->mant, 8);
         store_le(image + env + 10 * i + 8, r->sexp, 2);
     }
+    cpu_check_alignment(cpu, b, wide ? 4 : 2);
     cpu_store_bytes(cpu, b, image, size);
     if (a == X87_SAVE) {
         x87_init(x);

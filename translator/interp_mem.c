@@ -86,8 +86,8 @@ static void check_alignment(struct cpu *cpu, const struct xop *x, u64 la, unsign
 {
     if ((x->aux & MF_ALIGN16) && (la & 15))
         cpu_raise_error(cpu, EXC_GP, 0);
-    if ((x->aux & XM_ALIGN) && size <= 8 && (la & (size - 1)) && !(x->aux & MF_SYSTEM))
-        cpu_raise_error(cpu, EXC_AC, 0);
+    if (!(x->aux & MF_SYSTEM))
+        cpu_check_alignment(cpu, la, size < 16 ? size : 16);
 }
 
 struct tblock *xop_ld_slow(struct cpu *cpu, u8 *f, const struct xop *x)

@@ -538,6 +538,73 @@ CODE(ac_stack, "push %rax");
 CODE(ac_store, "mov %ax, (%rdi)");
 CODE(ac_load8, "mov (%rdi), %rax");
 
+CODE(ac_xmm, "movups (%rdi), %xmm0");
+CODE(ac_xmm_store, "movdqu %xmm0, (%rdi)");
+CODE(ac_movq, "movq (%rdi), %xmm0");
+CODE(ac_fldt, "fldt (%rdi)");
+CODE(ac_fldl, "fldl (%rdi)");
+CODE(ac_fbld, "fbld (%rdi)");
+CODE(ac_fstpt, "fstpt (%rdi)");
+CODE(ac_env, "fnstenv (%rdi)");
+CODE(ac_add, "addl $1, (%rdi)");
+CODE(ac_lock, "lock addq $1, (%rdi)");
+CODE(ac_xchg, "xchg %ax, (%rdi)");
+CODE(ac_cx8, "cmpxchg8b (%rdi)");
+CODE(ac_stosl, "rep stosl");
+CODE(ac_movsq, "movsq");
+CODE(ac_cmpsw, "repe cmpsw");
+CODE(ac_bt, "bt %rax, (%rdi)");
+CODE(ac_lar, "lar (%rdi), %eax");
+CODE(ac_movsb, "rep movsb");
+CODE(ac_flush, "clflush (%rdi)");
+
+/* Table 6-7: what each type of data needs. */
+static void alignment_types(void)
+{
+    static u64 data[64] __attribute__((aligned(64)));
+    static const struct {
+        const char *name;
+        u8 *code;
+        unsigned align;
+    } types[] = {
+        {"#AC MOVUPS", ac_xmm, 16},    {"#AC MOVDQU store", ac_xmm_store, 16},
+        {"#AC MOVQ xmm", ac_movq, 8},  {"#AC FLD m80", ac_fldt, 8},
+        {"#AC FLD m64", ac_fldl, 8},   {"#AC FBLD", ac_fbld, 8},
+        {"#AC FSTP m80", ac_fstpt, 8}, {"#AC FNSTENV", ac_env, 4},
+        {"#AC ADD m", ac_add, 4},      {"#AC LOCK ADD", ac_lock, 8},
+        {"#AC XCHG", ac_xchg, 2},      {"#AC CMPXCHG8B", ac_cx8, 8},
+        {"#AC REP STOS", ac_stosl, 4}, {"#AC MOVS", ac_movsq, 8},
+        {"#AC REPE CMPS", ac_cmpsw, 2}, {"#AC BT", ac_bt, 8},
+        {"#AC LAR", ac_lar, 2},        {"#AC not REP MOVSB", ac_movsb, 1},
+        {"#AC not CLFLUSH", ac_flush, 1},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(types); i++) {
+        for (unsigned offset = 0; offset < 16; offset++) {
+            struct regs r = user_at(types[i].code);
+            __asm__ volatile("fninit\n fld1");
+            r.rdi = AS_USER(data) + offset;
+            r.rsi = AS_USER(data) + 128;
+            r.rcx = 1;
+            r.flags |= FL_AC;
+            enter(&r);
+            unsigned want = offset % types[i].align ? AC : STOP;
+            if (!check_quiet(types[i].name, r.vector == want && r.error == 0))
+                say(": vector %x at offset %x\n", (u32)r.vector, offset);
+        }
+    }
+    __asm__ volatile("fninit");
+    struct regs r = user_at(ac_load8);
+    r.rdi = 0x800000000001;
+    r.flags |= FL_AC;
+    enter(&r);
+    expect("#AC comes after #GP", &r, GP, 0, (void *)AS_USER(ac_load8));
+    r = user_at(ac_stosl); /* no element, no access */
+    r.rdi = AS_USER(data) + 1;
+    r.flags |= FL_AC;
+    enter(&r);
+    check_eq("#AC not of REP with count 0", r.vector, STOP);
+}
+
 static void alignment(void)
 {
     static u64 words[4];
@@ -571,6 +638,7 @@ static void alignment(void)
             check("#AC(0), RIP", r.error == 0 && r.rip == AS_USER(cases[i].code));
     }
     write_cr0(cr0 | CR0_AM);
+    alignment_types();
     r = user_at(ac_stack);
     r.rsp -= 4;
     r.flags |= FL_AC;

@@ -50,6 +50,11 @@ void cpu_raise_mmu(struct cpu *cpu, enum mmu_status status, bool stack)
     cpu_raise(cpu, EXC_PF);
 }
 
+void cpu_raise_misaligned(struct cpu *cpu, u64 la)
+{
+    cpu_raise(cpu, EXC_AC);
+}
+
 static u8 *at(u64 la, unsigned len)
 {
     u64 base = (u64)(uintptr_t)silicon.data;

@@ -37,6 +37,11 @@ void cpu_raise_mmu(struct cpu *c, enum mmu_status status, bool stack)
     cpu_raise(c, status == MMU_PAGE_FAULT ? EXC_PF : stack ? EXC_SS : EXC_GP);
 }
 
+void cpu_raise_misaligned(struct cpu *c, u64 la)
+{
+    cpu_raise(c, EXC_AC);
+}
+
 u64 cpu_load(struct cpu *c, u64 la, unsigned size)
 {
     u64 v = 0;

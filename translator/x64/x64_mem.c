@@ -138,12 +138,13 @@ static struct check emit_check(struct x64_sel *s, ir_ref r, unsigned size, bool 
     c.stub->word = mf;
     c.stub->free_reg = (u8)c.spare;
     c.stub->site = x64_site(s);
-    if (s->ir->hflags & HF_ALIGN || (mf & MF_SYSTEM && s->ir->hflags & HF_USER)) {
+    if (mf & MF_SYSTEM && s->ir->hflags & HF_USER) {
         c.stub->from = x64_jmp_later(&s->buf);
         return c;
     }
-    if (mf & MF_ALIGN16) {
-        x64_test_imm(&s->buf, W8, x64_r(c.areg), 15);
+    unsigned align = mf & MF_ALIGN16 ? 16 : s->ir->hflags & HF_ALIGN ? x64_alignment(size) : 1;
+    if (align > 1) {
+        x64_test_imm(&s->buf, W8, x64_r(c.areg), (s32)align - 1);
         c.stub->from2 = x64_jcc_later(&s->buf, CC_NE);
     }
     x64_mov(&s->buf, W32, c.addend, c.areg);
@@ -381,7 +382,7 @@ static void emit_atomic_loop(struct x64_sel *s, const struct ir_insn *in, unsign
 
 static void emit_atomic(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
-    if (s->ir->hflags & (HF_ONE | HF_ALIGN)) {
+    if (s->ir->hflags & HF_ONE) {
         emit_atomic_slow(s, r, in);
         return;
     }

@@ -333,6 +333,11 @@ void x64_slow_load(struct cpu *cpu, u64 w);
 void x64_slow_store(struct cpu *cpu, u64 w);
 void x64_slow_seg(struct cpu *cpu, u64 unused);
 void x64_slow_host(struct cpu *cpu, u64 write);
+/* What EFLAGS.AC asks of an access of so many bytes (SDM vol. 3A table 6-7). */
+static inline unsigned x64_alignment(unsigned size)
+{
+    return size >= 16 ? 16 : size >= 8 ? 8 : size;
+}
 void x64_slow_div(struct cpu *cpu, u64 unused);
 void x64_slow_vec(struct cpu *cpu, u64 unused);
 void x64_slow_alone(struct cpu *cpu, u64 unused);

@@ -86,7 +86,7 @@ static void count_uses(struct x64_sel *s)
 static void pair_rmw(struct x64_sel *s, unsigned i)
 {
     const struct ir_insn *ld = &s->ir->insns[i];
-    if (!(ld->aux & MF_RMW) || !x64_on(s, T_rmw) || s->ir->hflags & (HF_ONE | HF_ALIGN))
+    if (!(ld->aux & MF_RMW) || !x64_on(s, T_rmw) || s->ir->hflags & HF_ONE)
         return;
     for (unsigned j = i + 1; j < s->ir->count; j++) {
         const struct ir_insn *in = &s->ir->insns[j];

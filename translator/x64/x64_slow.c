@@ -13,12 +13,12 @@ static enum mmu_kind kind_of(struct cpu *cpu, u32 mf)
 }
 
 /* Alignment rules: #GP of aligned vector forms, #AC (SDM vol. 3A 6.15). */
-static void check_alignment(struct cpu *cpu, u64 la, unsigned w, u32 mf)
+static void check_alignment(struct cpu *cpu, u64 la, unsigned size, u32 mf)
 {
     if (mf & MF_ALIGN16 && la & 15)
         cpu_raise_error(cpu, EXC_GP, 0);
-    if (cpu->hflags & HF_ALIGN && !(mf & MF_SYSTEM) && w < W128 && la & (W_BYTES(w) - 1))
-        cpu_raise_error(cpu, EXC_AC, 0);
+    if (!(mf & MF_SYSTEM))
+        cpu_check_alignment(cpu, la, x64_alignment(size));
 }
 
 static void check_status(struct cpu *cpu, enum mmu_status status, u32 mf)
@@ -33,7 +33,7 @@ void x64_slow_load(struct cpu *cpu, u64 w)
     u32 mf = cpu->exit_id;
     enum mmu_kind kind = kind_of(cpu, mf);
     vcpu_of(cpu)->engine->counters.slow_loads++;
-    check_alignment(cpu, la, (unsigned)w, mf);
+    check_alignment(cpu, la, W_BYTES(w), mf);
     cpu->slow_value[1] = 0;
     if (mf & MF_RMW)
         check_status(cpu, mmu_probe(&cpu->mmu, kind, la, W_BYTES(w), MMU_WRITE), mf);
@@ -49,7 +49,7 @@ void x64_slow_store(struct cpu *cpu, u64 w)
     u32 mf = cpu->exit_id;
     enum mmu_kind kind = kind_of(cpu, mf);
     vcpu_of(cpu)->engine->counters.slow_stores++;
-    check_alignment(cpu, la, (unsigned)w, mf);
+    check_alignment(cpu, la, W_BYTES(w), mf);
     if (w <= W64)
         check_status(cpu, mmu_store(&cpu->mmu, kind, la, W_BYTES(w), cpu->slow_value[0]), mf);
     else
@@ -59,6 +59,7 @@ void x64_slow_store(struct cpu *cpu, u64 w)
 void x64_slow_host(struct cpu *cpu, u64 write)
 {
     u8 *host = NULL;
+    check_alignment(cpu, cpu->slow_addr, (unsigned)cpu->slow_value[0], cpu->exit_id);
     check_status(cpu,
                  mmu_host(&cpu->mmu, cpu->mmu.kind, cpu->slow_addr, (unsigned)cpu->slow_value[0],
                           write ? MMU_WRITE : MMU_READ, &host),
@@ -201,7 +202,7 @@ u64 x64_slow_atomic(struct cpu *cpu, u64 addr, u64 what, u64 b, u64 c)
     u8 *host = NULL;
     u64 old = 0;
     enum mmu_kind kind = cpu->mmu.kind;
-    check_alignment(cpu, addr, w, mf);
+    check_alignment(cpu, addr, size, mf);
     check_status(cpu, mmu_host(&cpu->mmu, kind, addr, size, MMU_WRITE, &host), mf);
     if (host)
         return host_atomic(host, size, what, b, c);
