@@ -52,7 +52,7 @@ bool pc_make_storage(struct pc *pc, const struct pc_config *config, char **error
     struct block_pool_owner owner = {lock, unlock, m->bus};
     struct pin irq[2] = {pc_irq_pin(&pc->irq, IRQ_ISA, IRQ_IDE0),
                          pc_irq_pin(&pc->irq, IRQ_ISA, IRQ_IDE1)};
-    pc->pool = block_pool_create(DISK_THREADS, &owner, &m->clock);
+    pc->pool = block_pool_create(m->config.counted ? 0 : DISK_THREADS, &owner, &m->clock);
     if (!pc->pool) {
         *error = error_text("the host refuses threads for the disks");
         return false;

@@ -26,6 +26,11 @@ def get(what):
     return got.stdout.strip()
 
 
+def initrd_for(kernel):
+    """The initramfs with programs that the kernel can run."""
+    return get("initrd")
+
+
 def machine(kernel, append="", extra=(), initrd=None):
     """Options that both emulators understand."""
     size = [] if "-m" in extra else ["-m", "512"]

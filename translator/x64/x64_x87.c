@@ -160,8 +160,7 @@ static void place(struct x64_sel *s, u8 where)
     x64_clobber(s);
     struct x64_stub *stub = x64_stub(s);
     stub->thunk = host ? s->thunks->x87_load[s->vec] : s->thunks->x87_save[s->vec];
-    stub->site.flags = x64_recipe(s);
-    stub->site.insn = (u16)(s->insn_rip - s->ir->rip);
+    stub->site = x64_site(s);
     x64_alu_imm(&s->buf, ALU_CMP, W8, RM_CPU(x87_host), 0);
     stub->from = x64_jcc_later(&s->buf, host ? CC_E : CC_NE);
     stub->back = s->buf.p;
@@ -305,8 +304,7 @@ static void emit_fldcw(struct x64_sel *s, const struct ir_insn *in)
     unsigned v = x64_use(s, in->arg[1]), t = x64_scratch(s);
     struct x64_stub *stub = x64_stub(s);
     stub->thunk = s->thunks->alone;
-    stub->site.flags = x64_recipe(s);
-    stub->site.insn = (u16)(s->insn_rip - s->ir->rip);
+    stub->site = x64_site(s);
     x64_mov(&s->buf, W32, t, v);
     x64_alu_imm(&s->buf, ALU_AND, W32, x64_r(t), FSW_EXC);
     x64_alu_imm(&s->buf, ALU_CMP, W32, x64_r(t), FSW_EXC);
