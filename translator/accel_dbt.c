@@ -151,8 +151,7 @@ static bool translate_fitting(struct x64_vcpu *v, struct x64_block *b)
     }
 }
 
-/* Translates the block at cpu->rip; NULL when the fetch faulted (an exception is set). */
-static struct x64_block *translate(struct x64_vcpu *v)
+struct x64_block *x64_translate(struct x64_vcpu *v)
 {
     struct x64_engine *e = v->engine;
     x64_lock_engine(v);
@@ -204,8 +203,7 @@ static struct x64_block *find_block(struct x64_vcpu *v)
                            cpu->hflags);
     if (found && !front_usable(cpu, found, la))
         found = NULL;
-    struct x64_block *b =
-        found ? container_of(found, struct x64_block, b) : translate(v);
+    struct x64_block *b = found ? container_of(found, struct x64_block, b) : x64_translate(v);
     if (b && cached && b->b.valid && b->b.phys2 == ~0ull) {
         je = &cpu->mmu.context->jumps[jump_index(rip)];
         je->code = b->code;

@@ -5,6 +5,7 @@
  * caches of the MMU contexts (tag: a block's serial, code: the block).
  */
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "cpu/count.h"
@@ -188,6 +189,13 @@ struct tblock *interp_link(struct cpu *cpu, struct xop *link)
     return t;
 }
 
+static u64 host_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (u64)t.tv_sec * NS_PER_SEC + (u64)t.tv_nsec;
+}
+
 static struct tblock *translate(struct vcpu *v)
 {
     struct interp *e = v->engine;
@@ -195,12 +203,14 @@ static struct tblock *translate(struct vcpu *v)
     struct xmark mark[BLOCK_MAX_INSNS + 1];
     struct ir_insn vec[IR_MAX];
     struct tblock *t = new_block(e);
+    u64 start = host_ns();
     if (!front_translate(cpu, &v->ir, &t->b, BLOCK_MAX_INSNS, &v->front, e->verify)) {
         pthread_mutex_lock(&e->arena_lock);
         release_block(e, t);
         pthread_mutex_unlock(&e->arena_lock);
         return NULL;
     }
+    v->translate_ns += host_ns() - start;
     struct xcompact n = interp_compact(v, mark, vec);
     if (!store_code(e, v, t, n, mark, vec, false)) {
         block_flush_all(e->cache);
@@ -521,21 +531,21 @@ static void interp_detach(struct cpu *cpu)
 /* ---- counters ---- */
 
 /* Rows of `info jit`, summed over vCPUs. */
-#define VCPU_COUNTERS(X)                                                                       \
-    X(blocks_executed, v->blocks, "blocks executed")                                           \
-    X(insns_executed, v->insns, "guest instructions executed")                                 \
-    X(unwinds, v->unwinds, "blocks left by a fault")                                           \
-    X(links, v->links, "exits linked to their successor")                                      \
-    X(blocks_translated, v->front.blocks, "blocks translated")                                 \
-    X(insns_translated, v->front.insns, "guest instructions translated")                       \
-    X(ops_translated, v->front.ops, "IR ops after the passes")                                 \
-    X(translate_ns, v->front.ns, "ns spent in lifting and the passes")                         \
-    X(folded, v->front.opt.folded, "ops folded")                                               \
-    X(forwarded, v->front.opt.forwarded, "gets forwarded")                                     \
-    X(puts_killed, v->front.opt.puts_killed, "dead puts removed")                              \
-    X(flags_killed, v->front.opt.flags_killed, "dead flags removed")                           \
-    X(dead, v->front.opt.dead, "dead ops removed")                                             \
-    X(fates_fault, v->front.fates_fault, "exits whose flags only a fault can see")             \
+#define VCPU_COUNTERS(X)                                                                           \
+    X(blocks_executed, v->blocks, "blocks executed")                                               \
+    X(insns_executed, v->insns, "guest instructions executed")                                     \
+    X(unwinds, v->unwinds, "blocks left by a fault")                                               \
+    X(links, v->links, "exits linked to their successor")                                          \
+    X(blocks_translated, v->front.blocks, "blocks translated")                                     \
+    X(insns_translated, v->front.insns, "guest instructions translated")                           \
+    X(ops_translated, v->front.ops, "IR ops after the passes")                                     \
+    X(translate_ns, v->translate_ns, "ns spent in lifting and the passes")                         \
+    X(folded, v->front.opt.folded, "ops folded")                                                   \
+    X(forwarded, v->front.opt.forwarded, "gets forwarded")                                         \
+    X(puts_killed, v->front.opt.puts_killed, "dead puts removed")                                  \
+    X(flags_killed, v->front.opt.flags_killed, "dead flags removed")                               \
+    X(dead, v->front.opt.dead, "dead ops removed")                                                 \
+    X(fates_fault, v->front.fates_fault, "exits whose flags only a fault can see")                 \
     X(fates_dead, v->front.fates_dead, "exits whose flags are dead")
 
 #define CACHE_COUNTERS(X)                                                                      \

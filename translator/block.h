@@ -105,7 +105,6 @@ void opt_run(struct ir *ir, struct opt_counters *counters, bool verify);
 
 struct front_counters {
     u64 blocks, insns, bytes, ops; /* translated; ops after the passes */
-    u64 ns;                        /* host time for lifting and the passes */
     u64 fates_fault, fates_dead;   /* exits whose flags need less than storing */
     struct opt_counters opt;
 };

@@ -4,8 +4,6 @@
  * one page, unless its first instruction itself crosses into the next one; it then is that one
  * instruction.  Code in MMIO is translated from what the bus reads at that moment.
  */
-#include <time.h>
-
 #include "base/log.h"
 #include "cpu/cpu.h"
 #include "translator/block.h"
@@ -27,13 +25,6 @@ struct fetch {
     unsigned max_insns;
     u8 copy[2 * MAX_INSN_BYTES];
 };
-
-static u64 host_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (u64)t.tv_sec * NS_PER_SEC + (u64)t.tv_nsec;
-}
 
 static u64 code_linear(const struct cpu *cpu, u64 rip)
 {
@@ -207,7 +198,6 @@ bool front_translate(struct cpu *cpu, struct ir *ir, struct block *b, unsigned m
     f.cpu = cpu;
     f.b = b;
     f.max_insns = max_insns;
-    u64 start = host_ns();
     if (!fetch_first(&f) || !lift(&f, ir))
         return false;
     if (log_enabled(in_asm))
@@ -223,7 +213,6 @@ bool front_translate(struct cpu *cpu, struct ir *ir, struct block *b, unsigned m
     n->insns += ir->guest_insns;
     n->bytes += ir->guest_bytes;
     n->ops += ir->count - 1;
-    n->ns += host_ns() - start;
     return true;
 }
 

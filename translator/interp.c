@@ -441,7 +441,7 @@ static bool emit_simple(struct compact *c, unsigned i)
 static void emit_op(struct compact *c, unsigned i)
 {
     const struct ir_insn *in = &c->ir->insns[i];
-    u32 effects = ir_ops[in->op].effects;
+    u32 effects = ir_briefs[in->op].effects;
     if (in->op == IR_trunc && c->low_part[in->arg[0]] == i)
         return; /* came with its get */
     if (effects & E_MARK)

@@ -73,6 +73,7 @@ struct vcpu {
     bool holds_lock;      /* the engine's lock for atomics */
     u64 blocks, insns, unwinds, links;
     struct front_counters front;
+    u64 translate_ns; /* host time for lifting and the passes */
     struct vcpu *next;
     struct ir ir;         /* being translated */
     struct xop scratch[2 * IR_MAX + 8];

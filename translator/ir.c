@@ -9,17 +9,27 @@
 #include <stdio.h>
 
 const struct ir_op_info ir_ops[IR_OP_COUNT] = {
-#define ARGS(in) (u8)((in)[0] == '.' ? 0 : sizeof(in) - 1)
-    [IR_NONE] = {"none", ".", ".", 0, "a hole that a pass left", 0},
-#define IR(name, out, in, effects, meaning) \
-    [IR_##name] = {#name, out, in, effects, meaning, ARGS(in)},
+    [IR_NONE] = {"none", ".", ".", "a hole that a pass left"},
+#define IR(name, out, in, effects, meaning) [IR_##name] = {#name, out, in, meaning},
 #include "translator/ir.def"
 #undef IR
-#define VEC(name, out, in, effects, meaning, ...) \
-    [IR_##name] = {#name, out, in, effects, meaning, ARGS(in)},
+#define VEC(name, out, in, effects, meaning, ...) [IR_##name] = {#name, out, in, meaning},
 #include "translator/ir_vec.def"
 #undef VEC
-#undef ARGS
+};
+
+const struct ir_op_brief ir_briefs[IR_OP_COUNT] = {
+#define ROW(name, out, in, effects)                                                                \
+    [IR_##name] = {effects, (u8)((in)[0] == '.' ? 0 : sizeof(in) - 1), (out)[0],                   \
+                   (out)[0] == 'v' || (in)[0] == 'v' || (in)[1] == 'v'},
+    ROW(NONE, ".", ".", 0)
+#define IR(name, out, in, effects, meaning) ROW(name, out, in, effects)
+#include "translator/ir.def"
+#undef IR
+#define VEC(name, out, in, effects, ...) ROW(name, out, in, effects)
+#include "translator/ir_vec.def"
+#undef VEC
+#undef ROW
 };
 
 /* Expanded here too, so that the translator's passes link without the helpers themselves. */
@@ -76,7 +86,7 @@ u32 ir_helper_effects(unsigned helper)
 
 u32 ir_call_effects(const struct ir_insn *in)
 {
-    u32 e = ir_ops[in->op].effects;
+    u32 e = ir_briefs[in->op].effects;
     static const u32 of_bit[] = {
         E_FAULT, E_RGPR, E_WGPR, E_RFL, E_WFL, E_RVEC | E_WVEC | E_RENV | E_WENV,
         E_RENV | E_WENV, E_RENV | E_WENV, E_LOAD | E_STORE, 0};

@@ -105,11 +105,18 @@ struct ir {
 /* One op's row. */
 struct ir_op_info {
     const char *name, *out, *in;
-    u32 effects;
     const char *meaning;
-    u8 args; /* letters of in */
 };
 extern const struct ir_op_info ir_ops[IR_OP_COUNT];
+
+/* Of each row what the translator asks for all the time, in as few cache lines as possible. */
+struct ir_op_brief {
+    u32 effects;
+    u8 args;   /* letters of in */
+    char type; /* first letter of out */
+    bool vec;  /* has a vector among its first two inputs, or makes one */
+};
+extern const struct ir_op_brief ir_briefs[IR_OP_COUNT];
 
 void ir_reset(struct ir *ir, u64 rip, u64 cs_base, u32 hflags);
 
@@ -131,13 +138,13 @@ u32 ir_call_effects(const struct ir_insn *in);
 /* Effects of any op. */
 static inline u32 ir_effects(const struct ir_insn *in)
 {
-    u32 e = ir_ops[in->op].effects;
+    u32 e = ir_briefs[in->op].effects;
     return unlikely(e & E_CALL) ? ir_call_effects(in) : e;
 }
 /* How many of arg[] the op uses: for calls as many as the helper takes. */
 static inline unsigned ir_args(const struct ir_insn *in)
 {
-    const struct ir_op_info *row = &ir_ops[in->op];
+    const struct ir_op_brief *row = &ir_briefs[in->op];
     return unlikely(row->effects & E_CALL) ? ir_helper_args((unsigned)in->imm) : row->args;
 }
 

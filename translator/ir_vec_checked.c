@@ -144,7 +144,7 @@ u64 ir_vec_checked(struct cpu *cpu, u64 what, u64 imm, u64 i)
     cpu->mxcsr = old | raised;
     if (raised & unmasked)
         cpu_raise(cpu, cpu->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
-    if (ir_ops[in.op].out[0] == 'v')
+    if (ir_briefs[in.op].type == 'v')
         memcpy(dst == VEC_OPND_TEMP ? &cpu->vtmp[0] : &cpu->xmm[dst & 31], &out, 16);
     return out.q[0];
 }

@@ -9,7 +9,7 @@
 /* A value's width if it is an integer or boolean, else -1. */
 static int int_width(const struct ir_insn *def)
 {
-    switch (ir_ops[def->op].out[0]) {
+    switch (ir_briefs[def->op].type) {
     case 'i':
         return def->w;
     case 'l':
@@ -26,7 +26,7 @@ static int int_width(const struct ir_insn *def)
 static bool is_boolean(const struct ir *ir, ir_ref ref, unsigned depth)
 {
     const struct ir_insn *d = &ir->insns[ref];
-    if (ir_ops[d->op].out[0] == 'b')
+    if (ir_briefs[d->op].type == 'b')
         return true;
     if (depth == 0)
         return false;
@@ -77,7 +77,7 @@ static const char *check_arg(const struct ir *ir, unsigned i, unsigned k, char l
     if (ref == 0 || ref >= i)
         return "operand does not name an earlier op";
     const struct ir_insn *def = &ir->insns[ref];
-    char out = ir_ops[def->op].out[0];
+    char out = ir_briefs[def->op].type;
     if (out == '.')
         return "operand has no value";
     int width = int_width(def);

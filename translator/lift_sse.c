@@ -69,7 +69,7 @@ static unsigned checked_operand(struct lift *l, const struct insn *in, unsigned 
 
 static bool is_checked(const struct lift *l, unsigned op)
 {
-    return (l->hflags & HF_SSE_EXC) && (ir_ops[op].effects & E_RMXCSR);
+    return (l->hflags & HF_SSE_EXC) && (ir_briefs[op].effects & E_RMXCSR);
 }
 
 /* helper vec_op on operands a and b (indices; b may be 0xff: none); the 64-bit scalar result. */

@@ -14,7 +14,4 @@ void opt_fold(struct ir *ir, struct opt_counters *counters);
 void opt_flags(struct ir *ir, struct opt_counters *counters);
 void opt_dead(struct ir *ir, struct opt_counters *counters);
 
-/* Sets ir_insn.uses of every op. */
-void opt_count_uses(struct ir *ir);
-
 #endif

@@ -8,19 +8,19 @@
 static bool removable(const struct ir_insn *in)
 {
     u32 reads = E_RGPR | E_RFL | E_RVEC | E_RENV;
-    return (ir_ops[in->op].effects & ~reads) == 0;
+    return (ir_briefs[in->op].effects & ~reads) == 0;
 }
 
-void opt_count_uses(struct ir *ir)
+static void count_uses(struct ir *ir)
 {
     for (unsigned i = 1; i < ir->count; i++)
         ir->insns[i].uses = 0;
     for (unsigned i = 1; i < ir->count; i++) {
         const struct ir_insn *in = &ir->insns[i];
-        for (unsigned k = 0; in->op != IR_NONE && k < 4; k++)
-            if (in->arg[k])
-                ir->insns[in->arg[k]].uses++;
+        for (unsigned k = 0; k < 4; k++) /* op 0 counts what is absent: no branches here */
+            ir->insns[in->arg[k]].uses++;
     }
+    ir->insns[0].uses = 0;
 }
 
 static void close_holes(struct ir *ir)
@@ -44,7 +44,7 @@ static void close_holes(struct ir *ir)
 
 void opt_dead(struct ir *ir, struct opt_counters *counters)
 {
-    opt_count_uses(ir);
+    count_uses(ir);
     /* Backwards, so that what only fed a dead op dies in the same walk. */
     for (unsigned i = ir->count; --i > 0;) {
         struct ir_insn *in = &ir->insns[i];

@@ -313,7 +313,7 @@ static ir_ref fold_icmp(struct fold *f, unsigned i)
         def(f, in->arg[1])->w = a->aux;
         return become(f, i, IR_icmp, a->aux, in->aux, 0, a->arg[0], in->arg[1], 0);
     }
-    if (in->aux == IC_NE && ir_ops[a->op].out[0] == 'b')
+    if (in->aux == IC_NE && ir_briefs[a->op].type == 'b')
         return in->arg[0];
     if (in->aux == IC_EQ && a->op == IR_setcc)
         return become(f, i, IR_setcc, W8, a->aux ^ 1u, 0, a->arg[0], 0, 0);
@@ -472,7 +472,7 @@ static ir_ref fold_repeated(struct fold *f, unsigned i)
 static bool fold_constants(struct fold *f, unsigned i)
 {
     struct ir_insn *in = def(f, (ir_ref)i);
-    char out = ir_ops[in->op].out[0];
+    char out = ir_briefs[in->op].type;
     u64 arg[4];
     if (in->op == IR_const || !ir_eval_pure(in->op) || (out != 'i' && out != 'b') ||
         !all_const(f, in, arg))
@@ -515,7 +515,6 @@ void opt_fold(struct ir *ir, struct opt_counters *counters)
     f.ir = ir;
     f.map[0] = 0;
     memset(f.seen, 0, sizeof f.seen);
-    opt_count_uses(ir);
     for (unsigned i = 1; i < ir->count; i++) {
         struct ir_insn *in = &ir->insns[i];
         f.map[i] = (ir_ref)i;

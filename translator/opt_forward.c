@@ -4,6 +4,8 @@
  * State is observed by ops that may fault (the exception handler sees it), exits, and helpers that
  * read it.  Of struct cpu's other fields only segment bases and the x87 state are tracked: the
  * rest changes behind the IR's back (requests, MXCSR, lazy flags).
+ *
+ * Sets ir_insn.uses of every op on the way, for opt_fold.
  */
 #include "translator/opt.h"
 #include "translator/technique.h"
@@ -30,6 +32,8 @@ struct forward {
 
 static void drop(struct ir *ir, unsigned i)
 {
+    for (unsigned k = 0; k < 4; k++)
+        ir->insns[ir->insns[i].arg[k]].uses--;
     memset(&ir->insns[i], 0, sizeof ir->insns[i]);
 }
 
@@ -225,8 +229,11 @@ void opt_forward(struct ir *ir, struct opt_counters *counters)
         f.map[i] = (ir_ref)i;
         if (in->op == IR_NONE)
             continue;
-        for (unsigned k = 0; k < 4; k++)
+        in->uses = 0;
+        for (unsigned k = 0; k < 4; k++) {
             in->arg[k] = f.map[in->arg[k]];
+            ir->insns[in->arg[k]].uses++;
+        }
         forward_op(&f, i);
     }
 }

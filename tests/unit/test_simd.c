@@ -226,7 +226,7 @@ START_TEST(every_row_agrees_with_the_host)
     memset(cpu, 0, sizeof *cpu);
     unsigned columns = 0;
     for (unsigned op = IR_VEC_FIRST; op < IR_OP_COUNT; op++) {
-        bool integer = strchr(ir_ops[op].in, 'i') || ir_ops[op].out[0] == 'i';
+        bool integer = strchr(ir_ops[op].in, 'i') || ir_briefs[op].type == 'i';
         for (unsigned col = 0; col < 4; col++) {
             unsigned key = ir_vec_info[op].key;
             struct ir_insn in = {.op = (u16)op, .w = key == VK_W ? (u8)col : W128,

@@ -1,7 +1,7 @@
 /* A machine of one vCPU, RAM and an engine; see tiny_machine.h. */
 #include "tiny_machine.h"
 
-#include <check.h>
+#include <assert.h>
 
 #include "cpu/cpuid.h"
 
@@ -12,19 +12,19 @@ static void create(struct tiny *m, const struct accel *accel, u64 code_bytes, u6
     *m = (struct tiny){.accel = accel};
     clock_init(&m->clock, count ? CLOCK_COUNTED : CLOCK_STEPPED);
     m->bus = bus_create();
-    ck_assert_ptr_nonnull(m->bus);
+    assert(m->bus);
     m->ram = bus_alloc_ram(m->bus, TINY_RAM, "ram");
-    ck_assert_ptr_nonnull(m->ram);
+    assert(m->ram);
     bus_map_ram(m->bus, "ram", 0, TINY_RAM, m->ram, true, true, 0);
     struct cpu_config config = {0, m->bus, &m->clock, cpu_model_find("max", 1, &error),
                                 count};
-    ck_assert_ptr_nonnull(config.model);
+    assert(config.model);
     m->cpu = cpu_create(&config);
-    ck_assert_ptr_nonnull(m->cpu);
+    assert(m->cpu);
     struct accel_options options = {.code_bytes = code_bytes, .verify_ir = true, .off = off};
     m->engine = accel->create(m->bus, &options);
-    ck_assert_ptr_nonnull(m->engine);
-    ck_assert(accel->attach(m->engine, m->cpu));
+    assert(m->engine);
+    assert(accel->attach(m->engine, m->cpu));
     cpu_reset(m->cpu, false);
 }
 

@@ -8,19 +8,6 @@ bool x64_full(const struct x64_buf *b)
     return b->p > b->end;
 }
 
-void x64_byte(struct x64_buf *b, u8 v)
-{
-    if (b->p < b->end)
-        *b->p = v;
-    b->p++;
-}
-
-void x64_bytes(struct x64_buf *b, u64 v, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++)
-        x64_byte(b, (u8)(v >> (8 * i)));
-}
-
 u64 x64_here(const struct x64_buf *b)
 {
     return (u64)(uintptr_t)b->p + (u64)b->exec_delta;

@@ -62,8 +62,23 @@ enum { F7_NOT = 2, F7_NEG, F7_MUL, F7_IMUL, F7_DIV, F7_IDIV };
 
 /* Whether more was emitted than fits: the block must be thrown away. */
 bool x64_full(const struct x64_buf *b);
-void x64_byte(struct x64_buf *b, u8 v);
-void x64_bytes(struct x64_buf *b, u64 v, unsigned n);
+static inline void x64_byte(struct x64_buf *b, u8 v)
+{
+    if (likely(b->p < b->end))
+        *b->p = v;
+    b->p++;
+}
+/* The low n bytes of v, n up to 8. */
+static inline void x64_bytes(struct x64_buf *b, u64 v, unsigned n)
+{
+    if (likely(b->end - b->p >= 8)) { /* what lies behind p is free */
+        memcpy(b->p, &v, 8);
+        b->p += n;
+        return;
+    }
+    for (unsigned i = 0; i < n; i++)
+        x64_byte(b, (u8)(v >> (8 * i)));
+}
 /* Executable address of the next byte. */
 u64 x64_here(const struct x64_buf *b);
 

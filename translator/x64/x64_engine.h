@@ -73,6 +73,10 @@ static inline struct x64_vcpu *vcpu_of(struct cpu *cpu)
     return cpu->engine_data;
 }
 
+/* Translates the block at cpu->rip and makes it known; NULL when the fetch faulted (an exception is
+ * set).  The vCPU is in the code. */
+struct x64_block *x64_translate(struct x64_vcpu *v);
+
 /* ---- x64_link.c ---- */
 
 /* Reserves the tables and makes the block cache; false when the host has no memory (x64_link_free

@@ -116,6 +116,7 @@ struct x64_val {
     u8 clean;       /* log2 bytes above which the register is zero; W64: nothing known */
     ir_ref root;    /* the value this one is another name of */
     ir_ref twin;    /* flags of a result, or result of flags */
+    u16 conditions; /* of its uses, those as a condition */
     u16 uses;       /* ops that name this value or another name of it */
     u16 last_use;   /* index of the last op that needs it */
     u16 need;       /* flags: last op that needs them in the host's flags or saved; 0 none */

@@ -6,7 +6,7 @@
 /* Whether an op's value is a vector, an integer or flags: first letter of its row. */
 static char out_type(const struct ir_insn *in)
 {
-    return ir_ops[in->op].out[0];
+    return ir_briefs[in->op].type;
 }
 
 static bool is_flags_op(const struct ir_insn *in)
@@ -51,15 +51,28 @@ static void find_roots(struct x64_sel *s)
         }
         if (v->root != i)
             v->flags |= VAL_DONE;
-        if (ir_is_vec(in->op) || in->op == IR_getv || in->op == IR_putv || in->op == IR_vld ||
-            in->op == IR_vst || in->op == IR_vfromi || in->op == IR_ifromv)
-            s->vec = true;
+        s->vec |= ir_briefs[in->op].vec;
     }
 }
 
-static bool has_arg(const struct ir_insn *in, unsigned k)
+/* Whether an op keeps a boolean operand as a condition (so that the boolean is never made). */
+static bool takes_condition(const struct x64_sel *s, const struct ir_insn *in, unsigned k)
 {
-    return k < ir_args(in) && in->arg[k];
+    switch (in->op) {
+    case IR_call:
+    case IR_callv: return x64_x87_condition(s, in, k);
+    case IR_exit_if:
+    case IR_select:
+    case IR_selectf: return k == 0;
+    case IR_adc:
+    case IR_sbb:
+    case IR_rcl:
+    case IR_rcr:
+    case IR_fadc:
+    case IR_fsbb: return k == 2;
+    case IR_fbit: return k == 1;
+    default: return false;
+    }
 }
 
 /* Counts uses on roots, and notes the first put of each. */
@@ -69,9 +82,12 @@ static void count_uses(struct x64_sel *s)
         const struct ir_insn *in = &s->ir->insns[i];
         if (s->val[i].root != i)
             continue;
-        for (unsigned k = 0; k < 4; k++)
-            if (has_arg(in, k))
-                s->val[s->val[in->arg[k]].root].uses++;
+        unsigned args = ir_args(in);
+        for (unsigned k = 0; k < args; k++) { /* value 0 counts what is absent */
+            struct x64_val *v = &s->val[s->val[in->arg[k]].root];
+            v->uses++;
+            v->conditions += takes_condition(s, in, k);
+        }
         if (in->op == IR_put) {
             struct x64_val *v = &s->val[s->val[in->arg[0]].root];
             if (!v->put_at) {
@@ -153,14 +169,16 @@ static bool old_flags_ready(const struct x64_sel *s, unsigned f, unsigned v)
 static void pair_flags(struct x64_sel *s, unsigned f)
 {
     const struct ir_insn *in = &s->ir->insns[f];
-    for (unsigned d = 1; d <= 8; d++) {
-        for (int sign = -1; sign <= 1; sign += 2) {
-            int i = (int)f + sign * (int)d;
-            if (i < 1 || i >= (int)s->ir->count || s->val[i].root != i)
+    for (int step = -1; step <= 1; step += 2) {
+        unsigned i = f;
+        for (unsigned d = 1; d <= 8; d++) {
+            i += (unsigned)step;
+            const struct ir_insn *v = &s->ir->insns[i];
+            if (i < 1 || i >= s->ir->count || v->op == IR_insn) /* twins share an instruction */
+                break;
+            if (out_type(v) != 'i' || s->val[i].root != i || s->val[i].twin)
                 continue;
-            if (!is_flags_op(&s->ir->insns[i]) && !s->val[i].twin &&
-                out_type(&s->ir->insns[i]) == 'i' && is_twin(s, &s->ir->insns[i], in) &&
-                old_flags_ready(s, f, (unsigned)i)) {
+            if (is_twin(s, v, in) && old_flags_ready(s, f, i)) {
                 s->val[f].twin = (ir_ref)i;
                 s->val[i].twin = (ir_ref)f;
                 return;
@@ -169,54 +187,22 @@ static void pair_flags(struct x64_sel *s, unsigned f)
     }
 }
 
-/* Whether an op keeps a boolean operand as a condition (so that the boolean is never made). */
-static bool takes_condition(const struct x64_sel *s, const struct ir_insn *in, unsigned k)
-{
-    switch (in->op) {
-    case IR_call:
-    case IR_callv: return x64_x87_condition(s, in, k);
-    case IR_exit_if:
-    case IR_select:
-    case IR_selectf: return k == 0;
-    case IR_adc:
-    case IR_sbb:
-    case IR_rcl:
-    case IR_rcr:
-    case IR_fadc:
-    case IR_fsbb: return k == 2;
-    case IR_fbit: return k == 1;
-    default: return false;
-    }
-}
-
 static void defer_conditions(struct x64_sel *s)
 {
-    u16 as_condition[IR_MAX];
-    memset(as_condition, 0, s->ir->count * sizeof *as_condition);
-    for (unsigned i = 1; i < s->ir->count; i++)
-        for (unsigned k = 0; k < 4; k++)
-            if (s->val[i].root == i && has_arg(&s->ir->insns[i], k) &&
-                takes_condition(s, &s->ir->insns[i], k))
-                as_condition[s->val[s->ir->insns[i].arg[k]].root]++;
     for (unsigned i = 1; i < s->ir->count; i++) {
         const struct ir_insn *in = &s->ir->insns[i];
         struct x64_val *v = &s->val[i];
-        if (v->uses && v->uses == as_condition[i] &&
-            (in->op == IR_setcc || (in->op == IR_icmp && v->uses == 1)))
+        if ((in->op == IR_setcc || in->op == IR_icmp) && v->uses && v->uses == v->conditions &&
+            (in->op == IR_setcc || v->uses == 1))
             v->flags |= VAL_DEFERRED;
     }
 }
 
-static bool is_shift_count(const struct ir_insn *in, unsigned k)
+/* Shifts and rotates: the host masks their count as the guest does. */
+static bool counts_by_second(const struct ir_insn *in)
 {
-    switch (in->op) {
-    case IR_shl:
-    case IR_shr:
-    case IR_sar:
-    case IR_rol:
-    case IR_ror: return k == 1;
-    default: return false;
-    }
+    return in->op == IR_shl || in->op == IR_shr || in->op == IR_sar || in->op == IR_rol ||
+           in->op == IR_ror;
 }
 
 /* Marks what folds into op i. */
@@ -232,10 +218,8 @@ static void fold_operands(struct x64_sel *s, unsigned i, bool visible)
         s->cur = i;
         x64_match_addr(s, (ir_ref)i, true);
     }
-    for (unsigned k = 0; k < 4; k++) {
-        if (!has_arg(in, k) || !is_shift_count(in, k))
-            continue;
-        ir_ref n = s->val[in->arg[k]].root;
+    if (counts_by_second(in)) {
+        ir_ref n = s->val[in->arg[1]].root;
         const struct ir_insn *and = &s->ir->insns[n];
         if (and->op == IR_and && s->val[n].uses == 1 && !s->val[n].twin &&
             x64_is_imm(s, and->arg[1], W8, &imm) && imm == (in->w == W64 ? 63 : 31))
@@ -313,8 +297,9 @@ static void find_lifetimes(struct x64_sel *s)
             if (t && t > i)
                 until = t;
         }
-        for (unsigned k = 0; k < 4; k++) {
-            if (!has_arg(in, k) || (k == 0 && in->op == IR_st && v->flags & VAL_RES))
+        unsigned args = ir_args(in);
+        for (unsigned k = 0; k < args; k++) {
+            if (!in->arg[k] || (k == 0 && in->op == IR_st && v->flags & VAL_RES))
                 continue;
             ir_ref arg = s->val[in->arg[k]].root;
             if (is_flags_op(&s->ir->insns[arg])) {
@@ -427,10 +412,12 @@ bool x64_select(struct x64_sel *s)
     look_over(s);
     for (s->cur = 1; s->cur < s->ir->count && !s->failed; s->cur++) {
         s->op_at[s->cur] = (u32)(s->buf.p - s->start);
-        if (s->val[s->cur].flags & (VAL_DEFERRED | VAL_DONE))
+        const struct ir_insn *in = &s->ir->insns[s->cur];
+        if (s->val[s->cur].flags & (VAL_DEFERRED | VAL_DONE) || in->op == IR_const)
             continue;
-        emit_one(s, &s->ir->insns[s->cur]);
-        x64_release_dead(s);
+        emit_one(s, in);
+        if (in->op != IR_insn && in->op != IR_get)
+            x64_release_dead(s);
     }
     s->op_at[s->cur] = (u32)(s->buf.p - s->start);
     x64_emit_stubs(s);
