@@ -23,6 +23,7 @@ enum {
     BDA_TICKS = 0x46c,       /* u32 since midnight */
     BDA_MIDNIGHT = 0x470,    /* u8 */
     BDA_BREAK = 0x471,
+    BDA_DISK_STATUS = 0x474, /* u8 */
     BDA_DISKS = 0x475,       /* u8 */
     BDA_COM_TIMEOUT = 0x47c, /* u8 x 4 */
     BDA_KEY_START = 0x480,   /* u16: offsets of the ring from 400h */
@@ -32,6 +33,7 @@ enum {
     BDA_KEY_FLAGS3 = 0x496,  /* u8: E0 seen, right Alt and Ctrl, 101 keys */
     BDA_KEY_FLAGS2 = 0x497,  /* u8: LEDs */
 
+    EQUIPMENT_FLOPPY = 0x01,
     EQUIPMENT_FPU = 0x02,
     EQUIPMENT_MOUSE = 0x04,
     EQUIPMENT_VIDEO_80 = 0x20,

@@ -2,9 +2,13 @@
  *
  * A Linux image, by its boot protocol (Documentation/arch/x86/boot.rst in the kernel) as a boot
  * loader does it: real mode, at the set-up code.  A multiboot image (specification 0.6.96, 3.2):
- * 32-bit protected mode.  Both lie in fw_cfg, with addresses.  Left out: disks, CDs, networks.
+ * 32-bit protected mode.  Both lie in fw_cfg, with addresses.  Else disks and CDs, in the order
+ * that CMOS says or a person chooses.  Left out: networks, boot entries of option ROMs.
  */
+#include "bios/bda.h"
 #include "bios/post.h"
+
+#define BOOT_SECTOR 0x7c00u
 
 /* Loads one of fw_cfg's address, size and data triples; returns the size. */
 static u32 load(u16 addr_key, u16 size_key, u16 data_key)
@@ -30,6 +34,7 @@ static void boot_linux(void)
         .segment = (u16)(setup >> 4),
         /* The heap ends below the command line, where that is in the same 64 KiB. */
         .sp = (u16)(cmdline - setup <= 0x10000 ? cmdline - setup - 16 : 0xfff0),
+        .flags = FLAGS_OFF,
     };
     enter_real(&e);
 }
@@ -50,11 +55,142 @@ static void boot_multiboot(void)
     enter_multiboot(fw_get32(FW_KERNEL_ENTRY), info);
 }
 
+bool boot_has_kernel(void)
+{
+    return fw_get32(FW_KERNEL_SIZE) != 0;
+}
+
+/* ---- disks ---- */
+
+bool disk_read(u8 unit, u64 lba, u16 count, u32 memory)
+{
+    struct {
+        u8 size, reserved;
+        u16 count, offset, segment;
+        u64 lba;
+    } PACKED packet = {16, 0, count, (u16)(memory & 15), (u16)(memory >> 4), lba};
+    struct int_regs r = {.eax = 0x4200, .edx = unit, .esi = (u32)&packet};
+    bios_int(0x13, &r);
+    return !(r.flags & 1);
+}
+
+/* The first sector of a disk or floppy, to 0:7C00 (IBM PC AT Technical Reference, bootstrap). */
+static void boot_sector(u8 unit)
+{
+    for (u32 tries = 0; tries < 3; tries++) {
+        struct int_regs r = {.eax = 0x0201, .ebx = BOOT_SECTOR, .ecx = 1, .edx = unit};
+        bios_int(0x13, &r);
+        if (r.flags & 1)
+            continue;
+        if (MEMORY(u16, BOOT_SECTOR + 510) != 0xaa55) {
+            say("Disk %u is not bootable.\n", (u32)unit & 0x7f);
+            return;
+        }
+        struct real_entry e = {.ip = BOOT_SECTOR, .sp = BOOT_SECTOR, .dx = unit,
+                               .flags = FLAGS_BOOT};
+        enter_real(&e);
+    }
+}
+
+/* ---- what to boot from ---- */
+
+enum { KIND_NONE, KIND_FLOPPY, KIND_DISK, KIND_CD, KINDS };
+
+static void boot_device(u8 kind, u8 n)
+{
+    if (kind == KIND_CD)
+        boot_cd((u8)(CDROM_UNIT + n));
+    else
+        boot_sector((u8)(kind == KIND_DISK ? 0x80 + n : n));
+}
+
+static u8 devices_of(u8 kind)
+{
+    const struct shared *s = SERVICE_DATA(shared);
+    return kind == KIND_DISK ? s->disks : kind == KIND_CD ? s->cdroms : 0;
+}
+
+/* A key from INT 16h within that many ticks; 0: none. */
+static u16 key_within(u32 ticks)
+{
+    u32 start = MEMORY(u32, BDA_TICKS);
+    for (;;) {
+        struct int_regs r = {.eax = 0x0100};
+        bios_int(0x16, &r);
+        if (!(r.flags & 0x40)) {
+            r.eax = 0;
+            bios_int(0x16, &r);
+            return (u16)r.eax;
+        }
+        /* Interrupts are let in by the service itself only: give the keyboard its time. */
+        struct int_regs pause = {.eax = 0x8600, .ecx = 0, .edx = 10000};
+        bios_int(0x15, &pause);
+        if (MEMORY(u32, BDA_TICKS) - start >= ticks)
+            return 0;
+    }
+}
+
+enum { KEY_F12 = 0x8600, KEY_ESCAPE = 0x1b };
+
+/* Lists the devices; the person's choice is tried first. */
+static void menu(void)
+{
+    const struct shared *s = SERVICE_DATA(shared);
+    u8 kinds[DISKS_MAX], units[DISKS_MAX], n = 0;
+    say("\nBoot from:\n");
+    for (u8 i = 0; i < s->disks; i++, n++) {
+        kinds[n] = KIND_DISK;
+        units[n] = i;
+        say("  %u. disk: %s\n", (u32)n + 1, s->disk[s->hard_disk[i]].model);
+    }
+    for (u8 i = 0; i < s->cdroms; i++, n++) {
+        kinds[n] = KIND_CD;
+        units[n] = i;
+        say("  %u. CD-ROM: %s\n", (u32)n + 1, s->disk[s->cdrom[i]].model);
+    }
+    say("Number, or Escape for the usual order: ");
+    for (;;) {
+        u8 key = (u8)key_within(~0u);
+        if (key == KEY_ESCAPE)
+            break;
+        if (key >= '1' && key < '1' + n) {
+            say("%c\n", key);
+            boot_device(kinds[key - '1'], units[key - '1']);
+            return;
+        }
+    }
+    say("\n");
+}
+
+static void offer_menu(void)
+{
+    u16 wanted = 0;
+    fw_get(FW_BOOT_MENU, &wanted, sizeof wanted);
+    say("Press F12 for the boot menu.\n");
+    if (key_within(wanted ? BOOT_MENU_TICKS : 0) == KEY_F12)
+        menu();
+}
+
+/* The order is in CMOS, three nibbles (as Bochs' and QEMU's machines have it). */
+static void boot_in_order(void)
+{
+    u8 low = cmos_read(0x3d), high = cmos_read(0x38);
+    const u8 order[3] = {low & 15, low >> 4, high >> 4};
+    for (u32 i = 0; i < 3; i++) {
+        if (order[i] >= KINDS)
+            continue;
+        for (u8 n = 0; n < devices_of(order[i]); n++)
+            boot_device(order[i], n);
+    }
+}
+
 _Noreturn void boot_main(void)
 {
     fw_init();
     boot_multiboot();
     boot_linux();
+    offer_menu();
+    boot_in_order();
     struct int_regs r = {0};
     bios_int(0x18, &r);
     for (;;)

@@ -223,7 +223,7 @@ int_back:
         ljmpl   $SEL_CODE32, $int_return
 
 /* void enter_real(const struct real_entry *e): EAX.  Goes to real mode for good, with e's CS:IP,
- * SS:SP and the other segments, all other registers 0 and interrupts off. */
+ * SS:SP, DX and the other segments, all other registers 0; flags as it says. */
         .section .text32, "ax"
         .code32
         .globl  enter_real
@@ -232,11 +232,14 @@ enter_real:
         movl    (%eax), %esi            /* CS:IP */
         movzwl  4(%eax), %edi           /* segments */
         movzwl  6(%eax), %edx           /* SP */
+        movzwl  8(%eax), %ecx           /* DX */
+        movzwl  10(%eax), %ebp          /* flags */
         ljmpl   $SEL_CODE16, $real_leave
 
         .section .entry.text16, "ax"
         .code16
 real_leave:
+        movl    %ebp, %ebx
         LEAVE_PROTECTED_MODE %eax
         movw    %di, %ds
         movw    %di, %es
@@ -244,16 +247,16 @@ real_leave:
         movw    %di, %gs
         movw    %di, %ss
         movl    %edx, %esp
-        pushw   $0x0002                 /* EFLAGS: all clear */
-        popfw
+        movl    %ecx, %edx
         pushl   %esi
-        xorl    %eax, %eax
-        xorl    %ebx, %ebx
-        xorl    %ecx, %ecx
-        xorl    %edx, %edx
-        xorl    %esi, %esi
-        xorl    %edi, %edi
-        xorl    %ebp, %ebp
+        pushw   %bx
+        movl    $0, %eax                /* XOR would change the flags */
+        movl    %eax, %ebx
+        movl    %eax, %ecx
+        movl    %eax, %esi
+        movl    %eax, %edi
+        movl    %eax, %ebp
+        popfw
         lretw
 
 /* INT 19h: boot.  The loader is 32-bit code and starts on a fresh stack. */

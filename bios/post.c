@@ -47,6 +47,7 @@ _Noreturn void post_main(void)
     acpi_init();
     smbios_init();
     banner();
+    drives_init();
     platform_lock_shadow();
     struct int_regs r = {0};
     bios_int(0x19, &r);

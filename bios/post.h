@@ -34,7 +34,12 @@ struct real_entry {
     u16 ip, cs;
     u16 segment; /* DS, ES, FS, GS, SS */
     u16 sp;
+    u16 dx;
+    u16 flags; /* FLAGS_BOOT, or bit 1 alone for interrupts off */
 };
+
+#define FLAGS_OFF 0x0002
+#define FLAGS_BOOT 0x0202 /* interrupts on */
 
 /* A software interrupt in real mode; *r is on the stack and is both input and output. */
 void bios_int(u8 vector, struct int_regs *r);
@@ -62,6 +67,7 @@ enum fw_key {
     FW_KERNEL_ENTRY = 0x10,
     FW_KERNEL_DATA = 0x11,
     FW_INITRD_DATA = 0x12,
+    FW_BOOT_MENU = 0x0e,
     FW_CMDLINE_ADDR = 0x13,
     FW_CMDLINE_SIZE = 0x14,
     FW_CMDLINE_DATA = 0x15,
@@ -166,7 +172,21 @@ void dsdt_build(struct aml *a);
 bool hpet_present(void);
 void smbios_init(void);
 
-/* ---- post.c, boot.c ---- */
+/* ---- drives.c ---- */
+
+/* Finds disks and CD-ROMs for INT 13h, and says what there is. */
+void drives_init(void);
+
+/* ---- post.c, boot.c, boot_cd.c ---- */
+
+/* The time for a key, if the machine has a boot menu. */
+#define BOOT_MENU_TICKS 45
+/* Starts what is on the CD; comes back if it cannot. */
+void boot_cd(u8 unit);
+/* INT 13h AH = 42h: sectors to linear memory below 1 MiB. */
+bool disk_read(u8 unit, u64 lba, u16 count, u32 memory);
+/* Is the kernel to be started that the machine was given? */
+bool boot_has_kernel(void);
 
 _Noreturn void post_main(void);
 _Noreturn void boot_main(void);

@@ -114,12 +114,17 @@ static inline void bda32_set(u16 at, u32 v)
     FAR(u32, at) = v;
 }
 
+/* ---- service.c ---- */
+
+void *memcpy16(void *to, const void *from, u32 n);
+void *memset16(void *to, int c, u32 n);
+
 /* ---- in assembly ---- */
 
 void call_int(u8 vector);
 void wait_interrupt(void);
 void pm_copy(u32 to, u32 from, u32 bytes);
-extern const u8 config_table[]; /* an offset in CODE_SEG */
+extern const u8 config_table[], floppy_table[]; /* offsets in CODE_SEG */
 
 /* ---- between services ---- */
 

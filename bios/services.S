@@ -161,4 +161,9 @@ config_table:
         .byte   0xfc, 0, 1
         .byte   0x74, 0, 0, 0, 0
 
+/* Diskette parameters (INT 1Eh; IBM PC AT Technical Reference, "Diskette base table"), 1.44 MB. */
+        .globl  floppy_table
+floppy_table:
+        .byte   0xaf, 0x02, 0x25, 0x02, 18, 0x1b, 0xff, 0x6c, 0xf6, 0x0f, 0x08
+
         .section .note.GNU-stack, "", @progbits

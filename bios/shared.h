@@ -15,12 +15,46 @@ struct e820_entry {
     u32 type;
 } PACKED;
 
+/* A drive that INT 13h knows: an ATA disk or an ATAPI CD-ROM. */
+struct disk {
+    u16 port, control; /* of its channel */
+    u8 slave;
+    u8 cdrom;
+    u8 lba48;
+    u8 pci_devfn;      /* of the controller, on bus 0 */
+    u64 sectors;       /* of 512 bytes; disks only */
+    u16 cylinders;     /* what IDENTIFY says */
+    u16 heads, spt;
+    u16 logical_cylinders; /* what INT 13h shows */
+    u8 logical_heads, logical_spt;
+    char model[41];
+};
+
+#define DISKS_MAX 4
+#define CDROM_UNIT 0xe0 /* INT 13h's number of the first CD-ROM; disks are 80h and up */
+
+/* El Torito: a boot image on a CD that is shown as a floppy or a disk. */
+struct emulation {
+    u8 active, media; /* media: 1-3 floppies of 1.2, 1.44, 2.88 MB; 4 disk */
+    u8 unit;          /* INT 13h's number: 00h or 80h */
+    u8 cd;            /* index in shared.disk */
+    u32 start;        /* first CD sector */
+    u16 load_segment, load_sectors;
+    u16 cylinders;
+    u8 heads, spt;
+};
+
 struct shared {
     u32 e820_count;
     struct e820_entry e820[E820_MAX];
     u16 debug_port;  /* where each character of INT 10h goes too; 0: nowhere */
     u16 serial_port; /* a UART that shows what the console shows; 0: none */
     u8 last_bus;     /* highest PCI bus */
+    u8 disks, cdroms;         /* how many of each */
+    u8 hard_disk[DISKS_MAX];  /* index in disk[] of 80h, 81h... */
+    u8 cdrom[DISKS_MAX];      /* of E0h... */
+    struct disk disk[DISKS_MAX];
+    struct emulation emulation;
     u8 pci;          /* configuration mechanism 1 works */
 };
 
