@@ -163,6 +163,9 @@ struct row {
 #define FLAGS_BT RWU(0, FL_NOT_ZF, FL_NOT_ZF & ~FL_CF)
 #define FLAGS_BSCAN RWU(0, FL_ARITH, FL_NOT_ZF)
 #define FLAGS_ZCNT RWU(0, FL_ARITH, FL_ARITH & ~FL_CZ)
+#define FLAGS_ANDN RWU(0, FL_ARITH, FL_AF | FL_PF)
+#define FLAGS_BLS RWU(0, FL_ARITH, FL_AF | FL_PF)
+#define FLAGS_BEXTR RWU(0, FL_ARITH, FL_AF | FL_PF | FL_SF)
 #define FLAGS_STRING RWU(FL_DF, 0, 0)
 #define FLAGS_STRCMP RWU(FL_DF | FL_ARITH, FL_ARITH, 0) /* REP with a count of 0 changes none */
 #define FLAGS_ADCX RWU(FL_CF, FL_CF, 0)

@@ -113,6 +113,7 @@ static bool select_block(struct x64_vcpu *v, struct x64_block *b)
     s->block = b;
     s->avx = e->avx;
     s->lzcnt = e->lzcnt;
+    s->bmi2 = e->bmi2;
     s->levels = e->levels;
     s->x87 = e->x87 && !(v->ir.hflags & (HF_X87_EXC | HF_ONE | HF_TF | HF_ALIGN));
     s->counted = v->cpu->count;
@@ -350,6 +351,7 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     e->verify = options->verify_ir;
     e->off = options->off;
     e->avx = !options->plain_host && __builtin_cpu_supports("avx");
+    e->bmi2 = !options->plain_host && __builtin_cpu_supports("bmi2");
     e->lzcnt = !options->plain_host && host_has_lzcnt();
     e->levels = vec_host_levels() & (options->plain_host ? (2u << VL_SSE42) - 1 : ~0u);
     e->x87 = CONFIG_X87_HOST && technique_on(options->off, T_x87);
@@ -411,6 +413,7 @@ static void dbt_detach(struct cpu *cpu)
     X(x87_inline, "x87 instructions on the host's x87")                                            \
     X(x87_loads, "moves of the x87's state to the host")                                           \
     X(spills, "values spilled")                                                                    \
+    X(shiftx, "shifts and rotates that leave the host's flags alone (BMI2)")                       \
     X(vec_calls, "vector ops left to C, for want of a host instruction")                           \
     X(chains, "exits chained to their successor")                                                  \
     X(unchains, "exits unchained")                                                                 \

@@ -28,9 +28,9 @@
 #define PURE_OPS(X)                                                                            \
     X(const) X(sext) X(trunc) X(deposit) X(add) X(sub) X(adc) X(sbb) X(and) X(or) X(xor)        \
     X(not) X(neg) X(mul) X(mulhu) X(mulhs) X(remu) X(rems) X(shl) X(shr) X(sar) X(rol) X(ror)   \
-    X(rcl) X(rcr) X(shld) X(shrd) X(bswap) X(clz) X(ctz) X(popcnt) X(crc32c) X(select)          \
-    X(selectf) X(fadd) X(fsub) X(fadc) X(fsbb) X(flogic) X(finc) X(fdec) X(fshl) X(fshr)        \
-    X(fsar) X(frol) X(fror) X(frcl) X(frcr) X(fshld) X(fshrd) X(fmulu) X(fmuls) X(fbit)         \
+    X(rcl) X(rcr) X(shld) X(shrd) X(bswap) X(clz) X(ctz) X(popcnt) X(pdep) X(pext) X(crc32c)   \
+    X(select) X(selectf) X(fadd) X(fsub) X(fadc) X(fsbb) X(flogic) X(finc) X(fdec) X(fshl)     \
+    X(fshr) X(fsar) X(frol) X(fror) X(frcl) X(frcr) X(fshld) X(fshrd) X(fmulu) X(fmuls) X(fbit) \
     X(fbits) X(bitsf)
 /* Those that a constant second operand is worth a form of its own. */
 #define IMM_OPS(X)                                                                             \

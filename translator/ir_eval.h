@@ -307,6 +307,22 @@ EVAL bool ir_eval_div_faults(unsigned op, unsigned w, u64 a, u64 b, u64 c)
 
 /* ---- bits ---- */
 
+EVAL u64 eval_pdep(u64 a, u64 mask)
+{
+    u64 r = 0;
+    for (; mask; mask &= mask - 1, a >>= 1)
+        r |= a & 1 ? mask & -mask : 0;
+    return r;
+}
+
+EVAL u64 eval_pext(u64 a, u64 mask)
+{
+    u64 r = 0;
+    for (unsigned i = 0; mask; mask &= mask - 1, i++)
+        r |= a & mask & -mask ? 1ull << i : 0;
+    return r;
+}
+
 EVAL u64 eval_bswap(unsigned w, u64 a)
 {
     return __builtin_bswap64(a) >> (64 - W_BITS(w));
@@ -442,6 +458,10 @@ EVAL u64 eval_bits(unsigned op, unsigned w, unsigned aux, u64 a, u64 b, u64 c)
         return eval_ctz(w, a);
     case IR_popcnt:
         return (u64)__builtin_popcountll(a);
+    case IR_pdep:
+        return eval_pdep(a, b);
+    case IR_pext:
+        return eval_pext(a, b);
     case IR_crc32c:
         return eval_crc32c(a, b, W_BYTES(aux));
     default:

@@ -40,6 +40,10 @@ static lift_fn *const lift_table[OP_COUNT] = {
     [OP_tzcnt] = lift_lzcnt, [OP_popcnt] = lift_popcnt, [OP_lahf] = lift_lahf,
     [OP_sahf] = lift_sahf, [OP_clc] = lift_flagop, [OP_stc] = lift_flagop, [OP_cmc] = lift_flagop,
     [OP_salc] = lift_salc,
+    [OP_andn] = lift_andn, [OP_blsr] = lift_bls, [OP_blsmsk] = lift_bls, [OP_blsi] = lift_bls,
+    [OP_bzhi] = lift_bzhi, [OP_bextr] = lift_bextr, [OP_mulx] = lift_mulx, [OP_pdep] = lift_pdep,
+    [OP_pext] = lift_pdep, [OP_rorx] = lift_shiftx, [OP_shlx] = lift_shiftx,
+    [OP_shrx] = lift_shiftx, [OP_sarx] = lift_shiftx,
     [OP_jmp] = lift_jmp, [OP_jcc] = lift_jcc, [OP_jcxz] = lift_jcxz, [OP_jecxz] = lift_jcxz,
     [OP_jrcxz] = lift_jcxz, [OP_loop] = lift_loop, [OP_loope] = lift_loop, [OP_loopne] = lift_loop,
     [OP_call] = lift_call, [OP_ret] = lift_ret, [OP_ljmp] = lift_ljmp, [OP_lcall] = lift_lcall,
@@ -191,7 +195,7 @@ static bool may_be_seen(const struct insn *in)
             return true;
     switch (in->row->isa) {
     case ISA_BASE: case ISA_CMOV: case ISA_486: case ISA_686: case ISA_MOVBE: case ISA_POPCNT:
-    case ISA_LZCNT: case ISA_BMI1: case ISA_LM:
+    case ISA_LZCNT: case ISA_BMI1: case ISA_BMI2: case ISA_LM:
         break;
     default:
         return true;
@@ -205,7 +209,9 @@ static bool may_be_seen(const struct insn *in)
     case OP_endbr64: case OP_shl: case OP_shr: case OP_sar: case OP_rol: case OP_ror: case OP_rcl:
     case OP_rcr: case OP_shld: case OP_shrd: case OP_bt: case OP_btc: case OP_btr: case OP_bts:
     case OP_bsf: case OP_bsr: case OP_lzcnt: case OP_tzcnt: case OP_popcnt: case OP_clc:
-    case OP_stc: case OP_cmc: case OP_xadd: case OP_cmpxchg:
+    case OP_stc: case OP_cmc: case OP_andn: case OP_blsr: case OP_blsmsk: case OP_blsi:
+    case OP_bzhi: case OP_bextr: case OP_mulx: case OP_pdep: case OP_pext: case OP_rorx:
+    case OP_shlx: case OP_shrx: case OP_sarx: case OP_xadd: case OP_cmpxchg:
         return in->lock;
     default:
         return true;

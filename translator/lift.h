@@ -136,7 +136,8 @@ lift_fn lift_alu, lift_adcx, lift_incdec, lift_not, lift_neg, lift_mov, lift_mov
     lift_imul, lift_div, lift_bcd;
 /* lift_bits.c */
 lift_fn lift_shift, lift_rotate, lift_rotate_carry, lift_double_shift, lift_bittest, lift_bitscan,
-    lift_lzcnt, lift_popcnt, lift_lahf, lift_sahf, lift_flagop, lift_salc;
+    lift_lzcnt, lift_popcnt, lift_lahf, lift_sahf, lift_flagop, lift_salc,
+    lift_andn, lift_bls, lift_bzhi, lift_bextr, lift_mulx, lift_pdep, lift_shiftx;
 /* lift_flow.c */
 lift_fn lift_jmp, lift_jcc, lift_jcxz, lift_loop, lift_call, lift_ret, lift_ljmp, lift_lcall,
     lift_retf, lift_iret, lift_int, lift_into, lift_bound, lift_push_op, lift_pop_op, lift_pusha,

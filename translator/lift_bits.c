@@ -1,5 +1,5 @@
-/* Shifts, rotates, bit tests and scans, and the instructions that move flags about (SDM vol. 1,
- * 7.3.6, 7.3.7, 7.3.14).
+/* Shifts, rotates, bit tests and scans, BMI1 and BMI2, and the instructions that move flags about
+ * (SDM vol. 1, 7.3.6, 7.3.7, 7.3.14).
  *
  * A count that is an immediate becomes a constant and leaves no trace of the old flags; a count in
  * CL may be 0 and then keeps them all.
@@ -210,6 +210,107 @@ bool lift_popcnt(struct lift *l, const struct insn *in)
     ir_ref zf = ir_icmp(l->ir, w, IC_EQ, src, lift_const(l, w, 0));
     lift_write(l, in, 0, ir_1(l->ir, IR_popcnt, w, src));
     lift_putf(l, lift_fbit(l, lift_noflags(l), FL_ZF, zf));
+    return true;
+}
+
+/* ---- BMI1, BMI2 (SDM vol. 1, 7.3.7 and vol. 2) ---- */
+
+bool lift_andn(struct lift *l, const struct insn *in)
+{
+    unsigned w = lift_opnd_width(in, 0);
+    ir_ref b = lift_read(l, in, 2), a = ir_1(l->ir, IR_not, w, lift_read(l, in, 1));
+    ir_ref r = ir_2(l->ir, IR_and, w, a, b);
+    lift_write(l, in, 0, r);
+    lift_putf_op(l, IR_flogic, w, r, 0, 0);
+    return true;
+}
+
+/* The lowest one bit: cleared (BLSR), with all below it (BLSMSK), alone (BLSI). */
+bool lift_bls(struct lift *l, const struct insn *in)
+{
+    unsigned w = lift_opnd_width(in, 0);
+    ir_ref a = lift_read(l, in, 1), zero = lift_const(l, w, 0), r;
+    if (in->op == OP_blsi)
+        r = ir_2(l->ir, IR_and, w, a, ir_1(l->ir, IR_neg, w, a));
+    else
+        r = ir_2(l->ir, in->op == OP_blsr ? IR_and : IR_xor, w, a,
+                 ir_2(l->ir, IR_sub, w, a, lift_const(l, w, 1)));
+    ir_ref carry = ir_icmp(l->ir, w, in->op == OP_blsi ? IC_NE : IC_EQ, a, zero);
+    lift_write(l, in, 0, r);
+    lift_putf(l, lift_fbit(l, ir_1(l->ir, IR_flogic, w, r), FL_CF, carry));
+    return true;
+}
+
+/* a with only its low n bits (n of W8; all of them when n is the width or more), and whether n is
+ * beyond the width's last bit. */
+static ir_ref low_bits(struct lift *l, unsigned w, ir_ref a, ir_ref n, ir_ref *beyond)
+{
+    ir_ref count = ir_2(l->ir, IR_and, W8, n, lift_count(l, W_BITS(w) - 1));
+    ir_ref high = ir_2(l->ir, IR_shl, w, lift_const(l, w, ~0ull), count);
+    *beyond = ir_icmp(l->ir, W8, IC_LTU, lift_const(l, W8, W_BITS(w) - 1), n);
+    ir_ref low = ir_2(l->ir, IR_and, w, a, ir_1(l->ir, IR_not, w, high));
+    return ir_3(l->ir, IR_select, w, *beyond, a, low);
+}
+
+bool lift_bzhi(struct lift *l, const struct insn *in)
+{
+    unsigned w = lift_opnd_width(in, 0);
+    ir_ref a = lift_read(l, in, 1), n = lift_get(l, in->opnd[2].reg, W8), beyond;
+    ir_ref r = low_bits(l, w, a, n, &beyond);
+    lift_write(l, in, 0, r);
+    lift_putf(l, lift_fbit(l, ir_1(l->ir, IR_flogic, w, r), FL_CF, beyond));
+    return true;
+}
+
+bool lift_bextr(struct lift *l, const struct insn *in)
+{
+    unsigned w = lift_opnd_width(in, 0);
+    ir_ref a = lift_read(l, in, 1), control = lift_get(l, in->opnd[2].reg, W16), beyond;
+    ir_ref start = ir_trunc(l->ir, W8, W16, control);
+    ir_ref n = ir_emit(l->ir, IR_trunc, W8, W16, 8, control, 0, 0, 0);
+    ir_ref count = ir_2(l->ir, IR_and, W8, start, lift_count(l, W_BITS(w) - 1));
+    ir_ref past = ir_icmp(l->ir, W8, IC_LTU, lift_const(l, W8, W_BITS(w) - 1), start);
+    ir_ref v = ir_3(l->ir, IR_select, w, past, lift_const(l, w, 0),
+                    ir_2(l->ir, IR_shr, w, a, count));
+    ir_ref r = low_bits(l, w, v, n, &beyond);
+    lift_write(l, in, 0, r);
+    lift_putf_op(l, IR_flogic, w, r, 0, 0);
+    return true;
+}
+
+/* The high half comes last: it wins when both go to one register. */
+bool lift_mulx(struct lift *l, const struct insn *in)
+{
+    unsigned w = lift_opnd_width(in, 0);
+    ir_ref b = lift_read(l, in, 2), a = lift_get(l, RDX, w);
+    ir_ref low = ir_2(l->ir, IR_mul, w, a, b), high = ir_2(l->ir, IR_mulhu, w, a, b);
+    lift_write(l, in, 1, low);
+    lift_write(l, in, 0, high);
+    return true;
+}
+
+bool lift_pdep(struct lift *l, const struct insn *in)
+{
+    unsigned w = lift_opnd_width(in, 0);
+    ir_ref mask = lift_read(l, in, 2), a = lift_read(l, in, 1);
+    lift_write(l, in, 0, ir_2(l->ir, in->op == OP_pdep ? IR_pdep : IR_pext, w, a, mask));
+    return true;
+}
+
+/* Shifts and rotates without flags. */
+bool lift_shiftx(struct lift *l, const struct insn *in)
+{
+    unsigned w = lift_opnd_width(in, 0), mask = W_BITS(w) - 1;
+    enum ir_op op = in->op == OP_rorx   ? IR_ror
+                    : in->op == OP_shlx ? IR_shl
+                    : in->op == OP_shrx ? IR_shr
+                                        : IR_sar;
+    ir_ref a = lift_read(l, in, 1), n;
+    if (in->op == OP_rorx)
+        n = lift_count(l, (unsigned)in->imm & mask);
+    else
+        n = ir_2(l->ir, IR_and, W8, lift_get(l, in->opnd[2].reg, W8), lift_count(l, mask));
+    lift_write(l, in, 0, ir_2(l->ir, op, w, a, n));
     return true;
 }
 

@@ -20,9 +20,22 @@ static unsigned usable_count;
 
 /* ---- reading the tables ---- */
 
-static unsigned put_opcode(u8 *p, const struct form *f, u8 rex)
+/* The three-byte VEX prefix (SDM vol. 2A 2.3.5) with the bits of a REX prefix; register `vvvv`. */
+static unsigned put_vex(u8 *p, const struct form *f, u8 rex, unsigned vvvv)
+{
+    unsigned pp = f->pfx == 0x66 ? 1 : f->pfx == 0xf3 ? 2 : f->pfx == 0xf2 ? 3 : 0;
+    p[0] = 0xc4;
+    p[1] = (u8)((~rex & 7) << 5 | f->map);
+    p[2] = (u8)((rex & 8) << 4 | (~vvvv & 15) << 3 | f->l << 2 | pp);
+    p[3] = f->opcode;
+    return 4;
+}
+
+static unsigned put_opcode(u8 *p, const struct form *f, u8 rex, unsigned vvvv)
 {
     unsigned n = 0;
+    if (f->vex)
+        return put_vex(p, f, rex, vvvv);
     if (f->pfx)
         p[n++] = f->pfx;
     if (rex)
@@ -99,9 +112,9 @@ static void note(const struct form *f)
 {
     u8 p[16] = {0};
     struct insn in;
-    if (!is_opcode(f->map, f->opcode))
+    if (!f->vex && !is_opcode(f->map, f->opcode))
         return;
-    unsigned n = put_opcode(p, f, f->w ? 0x48 : 0);
+    unsigned n = put_opcode(p, f, f->w ? 0x48 : 0, 0);
     p[n++] = f->modrm;
     if (decode(&in, p, sizeof p, 64) != DECODE_OK || !form_usable(&in))
         return;
@@ -128,6 +141,13 @@ void gen_init(void)
             for (unsigned k = 0; k < (map ? 8 : 10); k++)
                 for (unsigned modrm = 0; modrm < 256; modrm++)
                     note(&(struct form){pfx[k / 2], (u8)map, (u8)op, (u8)modrm, k & 1, false});
+    for (unsigned map = 1; map < 4; map++)
+        for (unsigned op = 0; op < 256; op++)
+            for (unsigned k = 0; k < 16; k++)
+                for (unsigned modrm = 0; modrm < 256; modrm++)
+                    note(&(struct form){.pfx = pfx[k / 4], .map = (u8)map, .opcode = (u8)op,
+                                        .modrm = (u8)modrm, .w = k & 1, .vex = true,
+                                        .l = k & 2});
     for (unsigned i = 0; i < MAX_ROWS; i++)
         if (forms[i].row)
             usable[usable_count++] = (u16)i;
@@ -195,7 +215,7 @@ static unsigned put_prefixes(u8 *p, const struct form *f, const struct mem *m, b
         p[n++] = 0x67;
     if (lock)
         p[n++] = 0xf0;
-    if ((f->pfx == 0xf2 || f->pfx == 0xf3) && f->map && one_in(8))
+    if ((f->pfx == 0xf2 || f->pfx == 0xf3) && f->map && !f->vex && one_in(8))
         p[n++] = 0x66;
     return n;
 }
@@ -216,7 +236,8 @@ bool gen_encode(struct item *it, unsigned row, const struct form *f, const struc
         rex |= 1;
     if (rex || one_in(4))
         rex |= 0x40;
-    n += put_opcode(p + n, f, rex);
+    /* Without an operand in vvvv it must be 0 there. */
+    n += put_opcode(p + n, f, rex, one_in(4) ? 0 : below(16));
     if (memory)
         n += put_memory(p + n, it, f->modrm >> 3 & 7, m);
     else if (f->has_modrm)

@@ -7,7 +7,7 @@
 /* One encoding of a row. */
 struct form {
     u8 pfx, map, opcode, modrm;
-    bool w, has_modrm;
+    bool w, has_modrm, vex, l;
 };
 
 /* A memory operand to encode. */

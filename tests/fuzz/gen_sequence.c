@@ -144,7 +144,7 @@ static bool writes(const struct insn *in, unsigned k)
 {
     switch (in->op) {
     case OP_cmp: case OP_test: case OP_bt: case OP_push: return false;
-    case OP_xchg: case OP_xadd: return k < 2;
+    case OP_xchg: case OP_xadd: case OP_mulx: return k < 2;
     default: return k == 0;
     }
 }

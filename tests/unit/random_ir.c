@@ -180,7 +180,8 @@ static ir_ref count(struct gen *g, unsigned w)
 
 static void gen_integer(struct gen *g, unsigned w)
 {
-    static const u16 two[] = {IR_add, IR_sub, IR_and, IR_or, IR_xor, IR_mul, IR_mulhu, IR_mulhs};
+    static const u16 two[] = {IR_add, IR_sub, IR_and, IR_or, IR_xor, IR_mul, IR_mulhu, IR_mulhs,
+                                IR_pdep, IR_pext};
     static const u16 one[] = {IR_not, IR_neg, IR_bswap, IR_clz, IR_ctz, IR_popcnt};
     static const u16 shift[] = {IR_shl, IR_shr, IR_sar, IR_rol, IR_ror};
     struct ir *ir = g->ir;

@@ -307,6 +307,15 @@ START_TEST(test_bits)
         ck_assert_uint_eq(eval(IR_clz, w, 0, 0, a, 0, 0, 0), lead);
         ck_assert_uint_eq(eval(IR_ctz, w, 0, 0, a, 0, 0, 0), trail);
         ck_assert_uint_eq(eval(IR_popcnt, w, 0, 0, a, 0, 0, 0), ones);
+        u64 mask = operand(w), packed = 0, spread = 0;
+        for (unsigned i = 0, k = 0; i < bits; i++) {
+            if (!bit_of(mask, i))
+                continue;
+            packed |= (u64)bit_of(a, i) << k;
+            spread |= (u64)bit_of(a, k++) << i;
+        }
+        ck_assert_uint_eq(eval(IR_pext, w, 0, 0, a, mask, 0, 0), packed);
+        ck_assert_uint_eq(eval(IR_pdep, w, 0, 0, a, mask, 0, 0), spread);
         ck_assert_uint_eq(eval(IR_bswap, w, 0, 0, a, 0, 0, 0), swapped);
         for (unsigned from = W8; from <= w; from++) {
             u64 v = operand(from);

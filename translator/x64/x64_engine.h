@@ -54,7 +54,7 @@ struct x64_engine {
     FILE *perf_map;
     u64 off;                 /* techniques that are switched off */
     u32 block_code;          /* bytes of host code that a block may have */
-    bool verify, avx, lzcnt, x87;
+    bool verify, avx, lzcnt, bmi2, x87;
     u32 levels; /* of vector instructions, as in struct x64_sel */
 };
 

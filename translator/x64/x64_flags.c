@@ -333,7 +333,7 @@ static void eval_flags(struct x64_sel *s, ir_ref f, const struct ir_insn *in)
     x64_clobber(s);
     x64_flush_scratch(s);
     x64_store_imm(&s->buf, W32, RM_CPU(exit_id), in->op | in->w << 16);
-    x64_call(&s->buf, s->thunks->eval_flags);
+    x64_call(&s->buf, s->thunks->eval);
     x64_load(&s->buf, W64, X_RAX, RM_CPU(slow_value));
     x64_store(&s->buf, W64, slot(flags_slot(s, f)), X_RAX);
 }

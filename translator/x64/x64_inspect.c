@@ -101,7 +101,7 @@ static void put_thunk(FILE *out, const struct x64_thunks *t, u64 address)
                  {t->x87_load[0], "x87 to the host"}, {t->x87_load[1], "x87 to the host"},
                  {t->x87_save[0], "x87 to struct cpu"}, {t->x87_save[1], "x87 to struct cpu"},
                  {t->alone, "the instruction alone"},
-                 {t->div, "division in C"},      {t->eval_flags, "flags op in C"},
+                 {t->div, "division in C"},      {t->eval, "op in C"}, {t->vec, "vector op in C"},
                  {t->fetch_flags, "flags to AHF form"}, {t->call, "call of a helper"},
                  {t->call_flags, "call of a helper that sees flags"},
                  {t->call_vec, "call of a helper that sees MXCSR"}};

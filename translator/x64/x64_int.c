@@ -166,12 +166,44 @@ static ir_ref strip_mask(const struct x64_sel *s, ir_ref n)
     return in->op == IR_and && s->val[x64_root(s, n)].flags & VAL_DEFERRED ? in->arg[0] : n;
 }
 
+/* BMI2's shifts by a register and rotates by a constant: any registers, flags left alone. */
+static void emit_shiftx(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
+{
+    u64 n = 0;
+    bool constant = x64_is_const(s, in->arg[1], &n);
+    unsigned count = constant ? 0 : x64_use(s, strip_mask(s, in->arg[1]));
+    struct x64_rm ra = x64_use_rm(s, in->arg[0]);
+    unsigned dst = x64_dst(s, r, X_NONE);
+    if (constant) {
+        x64_vex(&s->buf, X64_OP(0xf2, 3, 0xf0), in->w == W64, dst, 0, ra);
+        x64_byte(&s->buf, (u8)((in->op == IR_ror ? n : 0 - n) & (W_BITS(in->w) - 1)));
+    } else {
+        u8 pfx = in->op == IR_shl ? 0x66 : in->op == IR_shr ? 0xf2 : 0xf3;
+        x64_vex(&s->buf, X64_OP(pfx, 2, 0xf7), in->w == W64, dst, count, ra);
+    }
+    s->counters->shiftx++;
+    x64_def(s, r, dst);
+}
+
+static bool shiftx_serves(const struct x64_sel *s, const struct ir_insn *in)
+{
+    u64 n;
+    bool constant = x64_is_const(s, in->arg[1], &n);
+    bool shift = in->op == IR_shl || in->op == IR_shr || in->op == IR_sar;
+    bool rotate = in->op == IR_rol || in->op == IR_ror;
+    return s->bmi2 && in->w >= W32 && x64_on(s, T_shiftx) && (constant ? rotate : shift);
+}
+
 static void emit_shift(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
     static const u8 sh_of[] = {[IR_shl] = SH_SHL, [IR_shr] = SH_SHR, [IR_sar] = SH_SAR,
                                [IR_rol] = SH_ROL, [IR_ror] = SH_ROR, [IR_rcl] = SH_RCL,
                                [IR_rcr] = SH_RCR};
     ir_ref f = wanted_twin(s, r);
+    if (!f && shiftx_serves(s, in)) {
+        emit_shiftx(s, r, in);
+        return;
+    }
     bool through = in->op == IR_rcl || in->op == IR_rcr;
     bool rotate = in->op == IR_rol || in->op == IR_ror || through;
     u64 n = 0;
@@ -496,6 +528,36 @@ static void emit_count(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     x64_def(s, r, dst);
 }
 
+/* PDEP, PEXT; the bits of a narrow operand above its width are not known to be clear. */
+static void emit_deposit_bits(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
+{
+    if (!s->bmi2) {
+        x64_clobber(s);
+        for (unsigned k = 0; k < 2; k++) {
+            s->pinned = 0;
+            x64_store(&s->buf, W64, x64_m(X_RSP, CPU_OFF(call_arg) + 8 * (s32)k),
+                      x64_use(s, in->arg[k]));
+        }
+        s->pinned = 0;
+        x64_store_imm(&s->buf, W32, RM_CPU(exit_id), in->op | in->w << 16);
+        x64_call(&s->buf, s->thunks->eval);
+        unsigned t = x64_scratch(s);
+        x64_load(&s->buf, W64, t, RM_CPU(slow_value));
+        x64_def(s, r, t);
+        return;
+    }
+    unsigned a = x64_use(s, in->arg[0]);
+    struct x64_rm mask = x64_use_rm(s, in->arg[1]);
+    if (in->w < W32) {
+        unsigned t = x64_scratch(s);
+        x64_load(&s->buf, in->w, t, mask);
+        mask = x64_r(t);
+    }
+    unsigned dst = x64_dst(s, r, X_NONE);
+    x64_vex(&s->buf, X64_OP(in->op == IR_pdep ? 0xf2 : 0xf3, 2, 0xf5), in->w == W64, dst, a, mask);
+    x64_def(s, r, dst);
+}
+
 static void emit_crc(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
     unsigned b = x64_use(s, in->arg[1]), t = x64_scratch(s);
@@ -571,6 +633,8 @@ void x64_emit_int(struct x64_sel *s, const struct ir_insn *in)
     case IR_clz:
     case IR_ctz:
     case IR_popcnt: emit_count(s, r, in); break;
+    case IR_pdep:
+    case IR_pext: emit_deposit_bits(s, r, in); break;
     case IR_crc32c: emit_crc(s, r, in); break;
     case IR_zext:
     case IR_sext:

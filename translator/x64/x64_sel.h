@@ -87,7 +87,7 @@ struct x64_thunks {
                      * [1][...]: for writing */
     u64 div;        /* call_arg: width | signed << 3, low, high, divisor; to slow_value[0], [1] */
     u64 vec;        /* vector op exit_id (op | w << 16, imm slow_addr) of vtmp[], to vtmp[0] */
-    u64 eval_flags; /* flags op in exit_id, operands in call_arg; result (AHF) in slow_value[0] */
+    u64 eval;       /* op in exit_id, operands in call_arg; result (flags: AHF) in slow_value[0] */
     u64 fetch_flags; /* makes the lazy record LAZY_AHF */
     u64 call;       /* RAX: function; arguments in call_arg; result in RAX; scratch is lost */
     u64 call_flags; /* the same after materialising the flags */
@@ -99,7 +99,7 @@ struct x64_counters {
     u64 coalesced, twins, recipes, flag_saves, flag_loads, addr_folds, rmw_fused, spills;
     u64 x87_inline, x87_loads;
     u64 chains, unchains, exits, retired, slow_loads, slow_stores, flushes, retries, unfit;
-    u64 vec_calls;
+    u64 vec_calls, shiftx;
 };
 
 #define MAX_SITES 1024u
@@ -157,7 +157,7 @@ struct x64_sel {
     unsigned cur;      /* op being emitted */
     bool vec;          /* the block uses XMM registers */
     bool chain;        /* exits may be chained (not single-stepping, flat CS) */
-    bool avx, lzcnt;   /* host has VEX; LZCNT and TZCNT */
+    bool avx, lzcnt, bmi2; /* host has VEX for vectors; LZCNT and TZCNT; BMI2 */
     u32 levels;        /* host's instruction sets for vectors, a bit for each VL_ */
     bool x87;          /* x87 instructions go to the host's x87 (x64_x87.c) */
     u8 x87_at;         /* where the x87's state is here, as far as is known */
@@ -345,7 +345,7 @@ void x64_slow_alone(struct cpu *cpu, u64 unused);
 void x64_x87_load(struct cpu *cpu, u64 unused);
 /* Does nothing when struct x87 is current. */
 void x64_x87_save(struct cpu *cpu, u64 unused);
-void x64_slow_flags(struct cpu *cpu, u64 unused);
+void x64_slow_eval(struct cpu *cpu, u64 unused);
 void x64_fetch_flags(struct cpu *cpu, u64 unused);
 /* Before and after a helper that knows MXCSR. */
 void x64_mxcsr_to_cpu(struct cpu *cpu);

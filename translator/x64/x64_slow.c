@@ -129,7 +129,7 @@ static u64 to_ahf(u64 flags)
     return (flags & 0xd5) << 8 | 1 << 9 | (flags & FL_OF ? 1 : 0);
 }
 
-void x64_slow_flags(struct cpu *cpu, u64 unused)
+void x64_slow_eval(struct cpu *cpu, u64 unused)
 {
     struct ir_insn in = {.op = (u16)cpu->exit_id, .w = (u8)(cpu->exit_id >> 16)};
     u64 arg[4];
@@ -145,7 +145,8 @@ void x64_slow_flags(struct cpu *cpu, u64 unused)
     }
     if (in.op == IR_fbit)
         in.imm = cpu->call_arg[2];
-    cpu->slow_value[0] = to_ahf(ir_eval(&in, arg));
+    u64 v = ir_eval(&in, arg);
+    cpu->slow_value[0] = ir_ops[in.op].out[0] == 'f' ? to_ahf(v) : v;
 }
 
 void x64_fetch_flags(struct cpu *cpu, u64 unused)

@@ -207,7 +207,7 @@ void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t)
     t->seg = make_slow(b, x64_slow_seg, 0, true);
     t->div = make_slow(b, x64_slow_div, 0, true);
     t->vec = make_slow(b, x64_slow_vec, 0, true);
-    t->eval_flags = make_slow(b, x64_slow_flags, 0, true);
+    t->eval = make_slow(b, x64_slow_eval, 0, true);
     t->fetch_flags = make_slow(b, x64_fetch_flags, 0, true);
     t->alone = make_slow(b, x64_slow_alone, 0, false);
     t->call = make_call(b, false, false);
