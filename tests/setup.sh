@@ -6,7 +6,7 @@ set -eu
 
 build="gcc libc6-dev meson ninja-build pkg-config binutils libcapstone-dev zlib1g-dev check busybox-static cpio gzip"
 disks="mmdebstrap grub-common grub-pc-bin xorriso mtools isolinux syslinux-common fdisk e2fsprogs"
-test="$disks python3 qemu-system-x86 qemu-utils seabios gcc-multilib"
+test="$disks python3 qemu-system-x86 qemu-utils seabios gcc-multilib openssl libgcrypt20"
 
 wanted=$build
 [ "${1:-build}" = build ] || wanted="$wanted $test"

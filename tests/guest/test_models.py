@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""The C library, OpenSSL and libgcrypt under each processor model, compared with this host.
+
+    test_models.py [--accel dbt,interp] [--cpu qemu64,Haswell...]
+
+A Debian kernel boots with an initramfs made of this host's own libraries and cputest.c.  They pick
+their code by CPUID, so that each model runs other instructions; what they compute must be what they
+compute here, and every instruction must be there exactly if CPUID says so.
+"""
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from common import firmware, run
+from linux_guest import LIMIT, get
+
+HERE = pathlib.Path(__file__).resolve().parent
+MODELS = ["qemu64", "core2duo", "Nehalem", "SandyBridge", "Haswell", "Skylake-Client", "EPYC", "max"]
+# glibc's sin and its like give other last bits without FMA.
+NO_FMA = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA,-AVX2,-FMA4"}
+
+
+def make_keys(where):
+    def openssl(*args):
+        subprocess.run(["openssl", *args], cwd=where, check=True, capture_output=True)
+
+    (where / "data").write_bytes(bytes((i * i >> 3) & 0xff for i in range(20000)))
+    openssl("genpkey", "-algorithm", "rsa", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "rsa.pem")
+    openssl("genpkey", "-algorithm", "ed25519", "-out", "ed25519.pem")
+    curves = {"x25519": ["x25519"], "p256": ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+              "p384": ["ec", "-pkeyopt", "ec_paramgen_curve:P-384"]}
+    for name, algorithm in curves.items():
+        for side in "ab":
+            openssl("genpkey", "-algorithm", *algorithm, "-out", f"{name}.{side}.pem")
+            openssl("pkey", "-in", f"{name}.{side}.pem", "-pubout", "-out", f"{name}.{side}.pub")
+
+
+def libraries(*programs):
+    """Shared objects that programs and dlopen()ed libraries load, as paths."""
+    paths = set()
+    for program in programs:
+        text = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        paths.update(re.findall(r"(/\S+) \(0x", text))
+    return paths
+
+
+def opened_at_run_time(names):
+    cache = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+    found = [re.search(rf"^\s*{re.escape(n)} .*x86-64.*=> (\S+)$", cache, re.M) for n in names]
+    missing = [n for n, m in zip(names, found) if not m]
+    if missing:
+        sys.exit(f"missing on this host: {missing} (tests/setup.sh test)")
+    return [m.group(1) for m in found]
+
+
+def pack(work):
+    """Makes the directory of what is run, and the initramfs around it; returns both."""
+    root = work / "root"
+    check = root / "root/check"
+    check.mkdir(parents=True)
+    for name in ("bin", "dev", "proc", "sys", "tmp"):
+        (root / name).mkdir()
+    make_keys(check)
+    program, openssl = check / "cputest", shutil.which("openssl")
+    subprocess.run(["gcc", "-O2", "-fno-builtin", "-o", program, HERE / "cputest.c", "-lm"],
+                   check=True)
+    opened = opened_at_run_time(["libcrypto.so.3", "libgcrypt.so.20"])
+    for path in {*opened, *libraries(program, openssl, *opened)}:
+        to = root / path.lstrip("/")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(os.path.realpath(path), to)
+    shutil.copy(openssl, root / "bin/openssl")
+    shutil.copy(shutil.which("busybox"), root / "bin/busybox")
+    shutil.copy(HERE / "init", root / "init")
+    shutil.copy(HERE / "check-cpu.sh", check)
+    image = work / "initrd.gz"
+    subprocess.run(f"find . | cpio -o -H newc --quiet -R 0:0 | gzip -1 > {image}", shell=True,
+                   cwd=root, check=True)
+    return check, image
+
+
+def native(check, env):
+    result = subprocess.run(["sh", "check-cpu.sh"], cwd=check, capture_output=True, text=True,
+                            env={**os.environ, "OPENSSL_CONF": "/dev/null", **env}, check=True)
+    return results(result.stdout)
+
+
+def results(text):
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def guest(accel, model, image):
+    command = ("cd~check;grep~-c~-w~fma~/proc/cpuinfo;echo~RESULTS;"
+               "OPENSSL_CONF=/dev/null~sh~check-cpu.sh~2>&1;echo~END")
+    result = run(*firmware(), "-accel", accel, "-cpu", model, "-m", "256", "-kernel", get("cloud"),
+                 "-initrd", image, "-nographic", "-no-reboot", "-append",
+                 f"console=ttyS0 quiet panic=-1 run={command}", timeout=4 * LIMIT)
+    text = result.stdout.replace("\r", "")
+    match = re.search(r"BOOTED\n(\d)\nRESULTS\n(.*)END\n", text, re.S)
+    assert match, f"status {result.returncode}: {text[-3000:]}{result.stderr}"
+    return match.group(1) == "1", match.group(2)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--accel", default="dbt,interp")
+    parser.add_argument("--cpu", default=",".join(MODELS))
+    args = parser.parse_args()
+    failures = 0
+    with tempfile.TemporaryDirectory() as name:
+        check, image = pack(pathlib.Path(name))
+        expected = {True: native(check, {}), False: native(check, NO_FMA)}
+        for model in args.cpu.split(","):
+            for accel in args.accel.split(","):
+                fma, text = guest(accel, model, image)
+                want, got = expected[fma], results(text)
+                there = re.search(r"^# isa: (\d+) there", text, re.M)
+                verdict = "ok" if got == want and there else "FAILED"
+                print(f"{accel} {model}: {verdict}, {len(got)} lines,"
+                      f" {there.group(1) if there else '?'} instruction sets", flush=True)
+                if verdict != "ok":
+                    failures += 1
+                    print("\n".join(f"  here {a}\n  there {b}" for a, b in zip(want, got) if a != b))
+                    print(f"  {len(want)} lines here; the guest's last: {got[-3:]}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
