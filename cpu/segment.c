@@ -277,7 +277,8 @@ u64 helper_lar(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     set_zf(cpu, ok);
     if (!ok)
         return 0;
-    return b ? desc.seg.limit : (desc.raw >> 32 & 0x00f0ff00u);
+    /* The manual leaves bits 19:16 undefined; processors show the limit's there. */
+    return b ? desc.seg.limit : (desc.raw >> 32 & 0x00ffff00u);
 }
 
 u64 helper_verr(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)

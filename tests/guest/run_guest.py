@@ -114,6 +114,24 @@ QEMU_WRONG = {
         "word at FFFF": LIMITS, "dword at FFFD": LIMITS, "word at SS:FFFF": LIMITS,
         "offset 10000": LIMITS, "and without": LIMITS,
     },
+    "rows32": {
+        "LDS across the limit": LIMITS, "its registers": LIMITS, "ENTER beyond the stack": LIMITS,
+        "ENTER, display beyond the limit": LIMITS, "LEAVE beyond the limit": LIMITS,
+        "BOUND across the limit": LIMITS, "INSD across the limit": LIMITS, "its EDI*": LIMITS,
+        "gates, the whole matrix*": "CS gets CPL as its RPL (SDM vol. 2A CALL); TCG puts in the code "
+                                    "segment's DPL where that is conforming",
+    },
+    "rows64": {
+        "MONITOR, not canonical": "MONITOR's address is checked like a load (SDM vol. 2B); not in TCG",
+        "MONITOR of an absent page": "the same",
+        "with CR0.TS": "XSAVE and XRSTOR are #NM with CR0.TS (SDM vol. 1 13.7, 13.8); not in TCG",
+        "restore with CR0.TS": "the same",
+        "RDPMC of no counter": "#GP(0) for a counter that is not there (SDM vol. 2B RDPMC); TCG raises #UD",
+        "not there": "RDSEED and RDPID are #UD where CPUID has them not; TCG executes them",
+        "WR*SBASE, not canonical": "#GP(0) (SDM vol. 2B WRFSBASE); TCG takes it",
+        "LSL of a 16-bit TSS*": "not valid in long mode (SDM vol. 2A LSL, LAR)",
+        "LAR of a 16-bit TSS*": "the same",
+    },
     "segment32": {
         "limit/*": LIMITS, "#SS beyond the limit": LIMITS, "#SS store across the limit": LIMITS,
         "null DS": LIMITS, "null ES, STOS": LIMITS, "store through CS": LIMITS,

@@ -217,7 +217,7 @@ START_TEST(test_look)
     ck_runs(helper_lar, c->sel, 0, 0, 0);
     ck_assert_int_eq(zf(), c->lar);
     if (c->lar)
-        ck_assert_uint_eq(helper_result, peek(GDT_AT + (c->sel & 0xfff8) + 4, 4) & 0xf0ff00);
+        ck_assert_uint_eq(helper_result, peek(GDT_AT + (c->sel & 0xfff8) + 4, 4) & 0xffff00);
     ck_runs(helper_lar, c->sel, 1, 0, 0);
     ck_assert_int_eq(zf(), c->lsl);
     ck_runs(helper_verr, c->sel, 0, 0, 0);
