@@ -57,12 +57,12 @@ static u64 deadline_ns(const struct lapic *s)
     return ns >= CLOCK_NEVER ? CLOCK_NEVER : (u64)ns;
 }
 
-/* When the count reaches zero next. */
-static u64 expiry_ns(const struct lapic *s)
+/* When the count reaches zero next, looked at from `now`. */
+static u64 expiry_ns(const struct lapic *s, u64 now)
 {
     if (!s->initial_count || (s->lvt[LVT_TIMER] & LVT_MASKED))
         return CLOCK_NEVER;
-    u64 passed = counts_passed(s), unit = count_ns(s);
+    u64 unit = count_ns(s), passed = (now - s->timer_start) / unit;
     if (mode_of(s) == MODE_ONE_SHOT) {
         if (passed >= s->initial_count)
             return CLOCK_NEVER;
@@ -70,19 +70,33 @@ static u64 expiry_ns(const struct lapic *s)
     }
     u64 period = s->initial_count * unit;
     u64 next = s->timer_start + (passed / s->initial_count + 1) * period;
-    u64 soonest = clock_now(s->clock) + MIN_PERIOD_NS;
+    u64 soonest = now + MIN_PERIOD_NS;
     return period < MIN_PERIOD_NS && next < soonest ? soonest : next;
 }
 
-void lapic_timer_arm(struct lapic *s)
+static void arm(struct lapic *s, u64 now)
 {
     u64 when = CLOCK_NEVER;
 
     if (mode_of(s) == MODE_DEADLINE)
         when = s->tsc_deadline ? deadline_ns(s) : CLOCK_NEVER;
     else if (mode_of(s) <= MODE_PERIODIC)
-        when = expiry_ns(s);
+        when = expiry_ns(s, now);
     timer_arm(&s->timer, when);
+}
+
+void lapic_timer_arm(struct lapic *s)
+{
+    arm(s, clock_now(s->clock));
+}
+
+/* What is due but has not been run yet must not be lost when a register changes. */
+static void run_due(struct lapic *s)
+{
+    if (s->timer.deadline > clock_now(s->clock))
+        return;
+    timer_cancel(&s->timer);
+    lapic_timer_event(s);
 }
 
 void lapic_timer_event(void *opaque)
@@ -98,13 +112,15 @@ void lapic_timer_set_count(struct lapic *s, u32 value)
 {
     if (mode_of(s) == MODE_DEADLINE)
         return; /* the register is not used in this mode */
+    run_due(s);
     s->initial_count = value;
     s->timer_start = clock_now(s->clock);
-    lapic_timer_arm(s);
+    arm(s, s->timer_start); /* of the same instant: the shortest count does not pass unseen */
 }
 
 void lapic_timer_set_divide(struct lapic *s, u32 value)
 {
+    run_due(s);
     u32 left = lapic_timer_count(s);
     s->divide = value & DIVIDE_WRITABLE;
     /* The count goes on from where it stands, at the new rate. */
@@ -114,6 +130,7 @@ void lapic_timer_set_divide(struct lapic *s, u32 value)
 
 void lapic_timer_set_lvt(struct lapic *s, u32 value)
 {
+    run_due(s);
     bool was_deadline = mode_of(s) == MODE_DEADLINE;
     u32 left = lapic_timer_count(s);
     bool was_periodic = mode_of(s) == MODE_PERIODIC;
@@ -139,6 +156,7 @@ void lapic_timer_set_deadline(struct lapic *s, u64 tsc)
 {
     if (mode_of(s) != MODE_DEADLINE)
         return; /* in the other modes the MSR reads 0 and ignores writes (10.5.4.1) */
+    run_due(s);
     s->tsc_deadline = tsc;
     lapic_timer_arm(s);
 }

@@ -29,10 +29,18 @@ RF = "faults push RF = 1 (SDM vol. 3B 17.3.1.1); TCG does not"
 LIMITS = "segment limits and types (SDM vol. 3A 5.3, 5.5) are not checked by TCG"
 SMI = ("SMI# is asserted by the write to the command port and taken before the next instruction (SDM "
        "vol. 3C 34.3); TCG takes it some blocks later")
+SOFT_OFF = "software disable sets the LVT's mask bits and keeps them (SDM vol. 3A 10.4.7.2)"
 SIMD = "unmasked SIMD exceptions (SDM vol. 1 11.5) are not in TCG"
 
 # image -> (name or pattern with * -> reason)
 QEMU_WRONG = {
+    "apic64": {
+        "disabled: LVT masked": SOFT_OFF, "mask cannot be cleared": SOFT_OFF,
+        "LVT stays masked": SOFT_OFF,
+        "not even pending": "a disabled APIC does not accept fixed interrupts (SDM vol. 3A 10.4.7.2)",
+        "all clusters": "cluster 15 addresses all (SDM vol. 3A 10.6.2.2); QEMU knows none but the own",
+        "LINT0, fixed": "the trigger bit is clear: one interrupt per edge (SDM vol. 3A 10.5.1)",
+    },
     "paging64": {
         "4K/modify": RMW, "2M/modify": RMW, "modify across, second absent": RMW,
         "locked modify across, second absent": RMW, "bts in an absent page": RMW,
@@ -145,6 +153,12 @@ QEMU_WRONG = {
                                 "TCG gives the selector",
         "16-bit jump wraps": "with a 16-bit operand size IP is cut to 16 bits (SDM vol. 2A JMP)",
     },
+    "smp64": {
+        "lowest priority": "who has the lowest priority takes it (SDM vol. 3A 10.6.2.4); QEMU goes by the "
+                           "number alone",
+        "all clusters, first": "cluster 15 addresses all (SDM vol. 3A 10.6.2.2); QEMU knows none but the "
+                               "own",
+    },
     "smm32": {
         "saved EIP": SMI, "saved registers": SMI,
         "halt flag": "set when the SMI came in HLT (SDM vol. 3C 34.10); QEMU never sets it",
@@ -194,8 +208,11 @@ QEMU_WRONG = {
 # Options that an image needs beyond the common ones: machines to run it on (default one of -cpu max),
 # "qemu": the same for QEMU where those would not do.
 OPTIONS = {
+    "apic64": {"machines": [["-cpu", "max", "-device", "pc-testdev"],
+                            ["-cpu", "max,-x2apic", "-device", "pc-testdev"]]},
     "paging64": {"machines": [["-cpu", "max"], ["-cpu", "qemu64"]]},
     "reset": {"reboot": True},
+    "smp64": {"machines": [["-cpu", "max", "-smp", "2"], ["-cpu", "max", "-smp", "4"]]},
     # QEMU chooses the save map when it is built, not by the processor.
     "smm32": {"machines": [["-cpu", "max"], ["-cpu", "max,-lm"]], "qemu": [["-cpu", "max"]]},
 }
