@@ -157,8 +157,9 @@ void cpu_update_hflags(struct cpu *cpu);
 void cpu_update_segment(struct cpu *cpu, enum sreg seg);
 /* MXCSR changed: sets HF_SSE_EXC and the value that the host runs with. */
 void cpu_set_mxcsr(struct cpu *cpu, u32 v);
-/* The x87's control word changed: sets HF_X87_EXC. */
-void cpu_fcw_changed(struct cpu *cpu);
+/* The x87's control or status word was written: sets HF_X87_EXC, and takes FERR# back when no
+ * unmasked exception is pending any more. */
+void cpu_x87_loaded(struct cpu *cpu);
 
 /* IF, NMI blocking or SMM changed: rings the bell if a waiting event can now be delivered. */
 void cpu_unmask(struct cpu *cpu);

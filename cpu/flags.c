@@ -186,8 +186,12 @@ void cpu_set_mxcsr(struct cpu *cpu, u32 v)
     cpu->hflags = (cpu->hflags & ~(u32)HF_SSE_EXC) | (~v & 0x1f80 ? HF_SSE_EXC : 0);
 }
 
-void cpu_fcw_changed(struct cpu *cpu)
+void cpu_x87_loaded(struct cpu *cpu)
 {
     bool unmasked = !(cpu->hflags & HF_NOFPU) && ~cpu->x87.fcw & FSW_EXC;
     cpu->hflags = (cpu->hflags & ~(u32)HF_X87_EXC) | (unmasked ? HF_X87_EXC : 0);
+    if (unlikely(cpu->ferr) && !(cpu->x87.fsw & FSW_ES)) {
+        cpu->ferr = false;
+        cpu->irq->set_ferr(cpu->irq_opaque, false);
+    }
 }

@@ -61,7 +61,7 @@ static void load_control(struct cpu *cpu, const u8 *image, bool wide)
     x->fcs = wide ? 0 : (u16)load_le(image + 12, 2);
     x->fds = wide ? 0 : (u16)load_le(image + 20, 2);
     x87_summary(x);
-    cpu_fcw_changed(cpu);
+    cpu_x87_loaded(cpu);
 }
 
 static void store_registers(const struct cpu *cpu, u8 *image)
@@ -264,7 +264,7 @@ static void reset_component(struct cpu *cpu, u64 which)
 {
     if (which & XS_X87) {
         x87_init(&cpu->x87);
-        cpu_fcw_changed(cpu);
+        cpu_x87_loaded(cpu);
         memset(cpu->x87.r, 0, sizeof cpu->x87.r);
     }
     for (unsigned i = 0; i < xmm_count(cpu); i++) {

@@ -160,6 +160,7 @@ struct irq_ops {
     bool (*write_x2apic)(void *opaque, u32 msr, u64 v);
     u64 (*get_tsc_deadline)(void *opaque);
     void (*set_tsc_deadline)(void *opaque, u64 v);
+    void (*set_ferr)(void *opaque, bool level); /* the FERR# pin; NULL: not connected */
 };
 
 /* What an engine must do for cpu/ (upward calls are hooks, docs/design.md). */
@@ -241,6 +242,8 @@ struct cpu {
     bool irq_shadow;     /* STI, MOV SS, POP SS: no interrupt before the next instruction ends... */
     u64 shadow_rip;      /* ...which is the one here: elsewhere the shadow is over */
     u8 sipi_vector;
+    bool ferr;           /* FERR#: an x87 exception waits for the interrupt controller */
+    _Atomic bool ignne;  /* IGNNE#: x87 instructions go on nevertheless */
 
     /* ---- exception being built or delivered ---- */
     int exc_vector;      /* -1 when none is pending for the run loop to deliver */

@@ -22,10 +22,20 @@ static inline unsigned desc_i(u64 desc)
 
 void x87_pending(struct cpu *cpu)
 {
-    /* Without CR0.NE the exception is the FERR# pin's, through the interrupt controller; a PC
-     * answers by IRQ13 and IGNNE#, so the instruction goes on (SDM vol. 3A 2.5, CR0.NE). */
+    /* Without CR0.NE the exception is the FERR# pin's: the processor waits for an interrupt, which
+     * a PC sends as IRQ 13, and then begins the instruction again; with IGNNE# it goes on
+     * (SDM vol. 1, D.2.1). */
     if (cpu->cr0 & CR0_NE)
         cpu_raise(cpu, EXC_MF);
+    if (cpu->ignne || !cpu->irq || !cpu->irq->set_ferr)
+        return;
+    cpu->engine->sync(cpu);
+    if (!cpu->ferr) {
+        cpu->ferr = true;
+        cpu->irq->set_ferr(cpu->irq_opaque, true);
+    }
+    cpu->halted = true;
+    cpu->engine->unwind(cpu);
 }
 
 static inline struct fpreg *st(struct x87 *x, unsigned i)

@@ -60,16 +60,24 @@ u64 helper_x87_control(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     unsigned op = a & 0xff, i = a >> 8 & 7;
     if (op != X87_INIT && op != X87_CLEX)
         x87_wait(cpu);
+    if (op >= X87_INCSTP) { /* control instructions by name, but processors note them */
+        x->fip = d;
+        x->fop = a >> X87_FOP_SHIFT & 0x7ff;
+        x->fcs = cpu->seg[SEG_CS].selector;
+    }
     switch (op) {
     case X87_INIT:
         x87_init(x);
-        cpu_fcw_changed(cpu);
+        cpu_x87_loaded(cpu);
         break;
-    case X87_CLEX: x->fsw &= (u16)~(FSW_EXC | FSW_SF | FSW_ES | FSW_B); break;
+    case X87_CLEX:
+        x->fsw &= (u16)~(FSW_EXC | FSW_SF | FSW_ES | FSW_B);
+        cpu_x87_loaded(cpu);
+        break;
     case X87_LDCW:
         x->fcw = (u16)((b & 0x1f3f) | 0x40);
         x87_summary(x);
-        cpu_fcw_changed(cpu);
+        cpu_x87_loaded(cpu);
         break;
     case X87_INCSTP:
     case X87_DECSTP:
@@ -191,7 +199,7 @@ u64 helper_x87_env(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
             r->mant = load_le(image + env + 10 * i, 8);
             r->sexp = (u16)load_le(image + env + 10 * i + 8, 2);
         }
-        cpu_fcw_changed(cpu);
+        cpu_x87_loaded(cpu);
         if (d)
             cpu->rip = d;
         return 0;
@@ -213,7 +221,7 @@ u64 helper_x87_env(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
         x->fcw |= FSW_EXC;
         x87_summary(x);
     }
-    cpu_fcw_changed(cpu);
+    cpu_x87_loaded(cpu);
     if (d)
         cpu->rip = d;
     return 0;

@@ -170,7 +170,7 @@ static bool lift_control(struct lift *l, const struct insn *in, unsigned op)
     bool ends = (op == X87_LDCW || op == X87_INIT) && (l->hflags & HF_X87_EXC);
     u32 desc = descriptor(in, op, is_mem(in) ? 0 : in->modrm & 7);
     ir_call(l->ir, HELPER_x87_control, lift_const(l, W64, desc), value,
-            ends ? lift_next(l) : lift_const(l, W64, 0), 0);
+            ends ? lift_next(l) : lift_const(l, W64, 0), lift_const(l, W64, l->rip));
     if (ends)
         lift_exit_lookup(l);
     return true;

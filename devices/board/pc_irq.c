@@ -13,6 +13,7 @@
 
 #define IA32_TSC_DEADLINE 0x6e0u
 #define IA32_APIC_BASE 0x1bu
+#define IRQ_COPROCESSOR 13u
 
 /* ---- lines ---- */
 
@@ -116,6 +117,11 @@ static void pin_init(void *opaque, unsigned n, bool level)
     cpu_request(opaque, REQ_INIT);
 }
 
+static void pin_ignne(void *opaque, unsigned n, bool level)
+{
+    ((struct cpu *)opaque)->ignne = level;
+}
+
 static void start_up(void *opaque, u8 vector)
 {
     struct cpu *cpu = opaque;
@@ -217,9 +223,21 @@ static void op_set_tsc_deadline(void *opaque, u64 v)
     bus_unlock(c->cpu->bus);
 }
 
+/* Only the boot processor's pin is connected. */
+static void op_set_ferr(void *opaque, bool level)
+{
+    struct pc_irq_cpu *c = opaque;
+    if (c->cpu->index)
+        return;
+    bus_lock(c->cpu->bus);
+    portf0_set_ferr(&c->owner->portf0, 0, level);
+    bus_unlock(c->cpu->bus);
+}
+
 static const struct irq_ops irq_ops = {
     op_ack, op_get_apic_base, op_set_apic_base, op_get_tpr, op_set_tpr,
     op_read_x2apic, op_write_x2apic, op_get_tsc_deadline, op_set_tsc_deadline,
+    op_set_ferr,
 };
 
 /* ---- set-up ---- */
@@ -276,6 +294,10 @@ bool pc_irq_init(struct pc_irq *s, struct machine *m)
     i8259_cascade(&s->master, 2, &s->slave);
     machine_add_device(m, &i8259_class, &s->master, "pic master");
     machine_add_device(m, &i8259_class, &s->slave, "pic slave");
+
+    struct pin irq13 = pc_irq_pin(s, IRQ_ISA, IRQ_COPROCESSOR), ignne = {pin_ignne, m->cpu[0], 0};
+    portf0_init(&s->portf0, m->bus, &irq13, &ignne);
+    machine_add_device(m, &portf0_class, &s->portf0, "portf0");
     return true;
 }
 

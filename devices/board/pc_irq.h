@@ -11,6 +11,7 @@
 #include "devices/i8259.h"
 #include "devices/ioapic.h"
 #include "devices/lapic.h"
+#include "devices/portf0.h"
 
 /* Who drives lines. */
 enum irq_source {
@@ -33,6 +34,7 @@ struct pc_irq {
     struct machine *machine;
     struct i8259 master, slave;
     struct ioapic ioapic;
+    struct portf0 portf0;
     struct lapic_bus lapic_bus;
     struct lapic *lapic; /* one per vCPU */
     struct pc_irq_cpu cpu[MACHINE_CPUS];

@@ -4,6 +4,7 @@
 #include "devices/isa_debug_exit.h"
 #include "devices/pc_testdev.h"
 #include "devices/port92.h"
+#include "devices/portf0.h"
 #include "tests/device/io_fixture.h"
 
 START_TEST(fast_a20_and_reset)
@@ -28,6 +29,37 @@ START_TEST(fast_a20_and_reset)
     out8(b, 0x92, 0x02);
     out8(b, 0x92, 0x03);
     ck_assert_uint_eq(w.rises[1], 2);
+    bus_destroy(b);
+}
+END_TEST
+
+/* FERR# to IRQ 13, IGNNE# from the write until FERR# goes. */
+START_TEST(coprocessor_error)
+{
+    struct wires w = {0};
+    struct portf0 s;
+    struct bus *b = bus_create();
+    struct pin irq13 = wire(&w, 0), ignne = wire(&w, 1);
+    portf0_init(&s, b, &irq13, &ignne);
+    portf0_class.reset(&s);
+    ck_assert(!w.level[0] && !w.level[1]);
+    out8(b, 0xf0, 0); /* nothing to clear, nothing to ignore */
+    ck_assert(!w.level[0] && !w.level[1]);
+    portf0_set_ferr(&s, 0, true);
+    ck_assert(w.level[0] && !w.level[1]);
+    out8(b, 0xf1, 0); /* the other port does nothing */
+    ck_assert(w.level[0] && !w.level[1]);
+    out8(b, 0xf0, 0);
+    ck_assert(!w.level[0] && w.level[1]);
+    portf0_set_ferr(&s, 0, true); /* no edge */
+    ck_assert(!w.level[0] && w.level[1]);
+    portf0_set_ferr(&s, 0, false);
+    ck_assert(!w.level[0] && !w.level[1]);
+    portf0_set_ferr(&s, 0, true);
+    portf0_set_ferr(&s, 0, false); /* latched */
+    ck_assert(w.level[0]);
+    out8(b, 0xf0, 0);
+    ck_assert(!w.level[0] && !w.level[1]);
     bus_destroy(b);
 }
 END_TEST
@@ -113,4 +145,4 @@ START_TEST(testdev)
 }
 END_TEST
 
-RUN_TESTS("debug-ports", fast_a20_and_reset, debug_console, debug_exit, testdev)
+RUN_TESTS("debug-ports", fast_a20_and_reset, coprocessor_error, debug_console, debug_exit, testdev)

@@ -14,6 +14,7 @@
 #include "devices/piix3.h"
 #include "devices/piix4_pm.h"
 #include "devices/port92.h"
+#include "devices/portf0.h"
 #include "tests/device/io_fixture.h"
 
 struct rig {
@@ -27,6 +28,7 @@ struct rig {
         struct ns16550 uart;
         struct i8042 kbc;
         struct port92 port92;
+        struct portf0 portf0;
         struct debugcon debugcon;
         struct isa_debug_exit exit;
         struct fw_cfg fw;
@@ -94,6 +96,17 @@ static void make_port92(struct rig *r)
 {
     struct pin a20 = wire(&r->wires, 0), init = wire(&r->wires, 1);
     port92_init(&r->u.port92, r->bus, &a20, &init);
+}
+
+static void make_portf0(struct rig *r)
+{
+    struct pin irq13 = wire(&r->wires, 0), ignne = wire(&r->wires, 1);
+    portf0_init(&r->u.portf0, r->bus, &irq13, &ignne);
+}
+
+static void portf0_input(struct rig *r, u32 random)
+{
+    portf0_set_ferr(&r->u.portf0, 0, random & 1);
 }
 
 static void make_debugcon(struct rig *r)
@@ -209,6 +222,7 @@ static const struct chip chips[] = {
      .hints = {0xd4, 0xf3, 0xc8, 0x64, 0x50, 0xf4, 0x60, 0x41, 0x43, 0xf0, 0xed, 0xae, 0xa8, 0xd2,
                0xd3, 0xf2, 0xd4, 0xe9}},
     {&port92_class, make_port92, NULL, {{0x92, 1}}},
+    {&portf0_class, make_portf0, portf0_input, {{0xf0, 2}}},
     {&debugcon_class, make_debugcon, NULL, {{0xe9, 1}}},
     {&isa_debug_exit_class, make_exit, NULL, {{0x501, 2}}},
     {&fw_cfg_class, make_fw_cfg, fw_cfg_input, {{0x510, 2}, {0x511, 1}, {0x514, 8}}},

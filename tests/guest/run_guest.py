@@ -106,6 +106,11 @@ QEMU_WRONG = {
                                                "stores them",
         "CR8 above 15": "reserved bits of CR8 are #GP (SDM vol. 2B MOV); TCG drops them",
     },
+    "x87": {
+        "#MF: w_*": "every waiting instruction reports a pending exception (SDM vol. 1 8.6); in TCG "
+                    "FWAIT and FNOP alone",
+        "#MF: still pending": "follows from it",
+    },
     "precise": {
         "* m": RMW,
     },

@@ -320,7 +320,7 @@ END_TEST
  * without something in between that could look at them. */
 CODE64(x87_pointers64,
        "fninit\n mov $0x20000, %edi\n fld1\n 1: fldl 8(%rdi)\n fnstenv 0x100(%rdi)\n"
-       "2: faddp\n fnop\n mov (%rdi), %eax\n fnstenv 0x140(%rdi)\n lea 1b(%rip), %rbx\n"
+       "faddp\n 2: fnop\n fnstcw 0x200(%rdi)\n mov (%rdi), %eax\n fnstenv 0x140(%rdi)\n lea 1b(%rip), %rbx\n"
        "lea 2b(%rip), %rdx\n fninit\n fnstenv 0x180(%rdi)\n hlt\n")
 
 static void check_pointers(u64 at, u64 fip, u64 fop, u64 fcs, u64 fdp)
@@ -338,7 +338,7 @@ START_TEST(test_x87_pointers)
     tiny_run(&m);
     u64 cs = m.cpu->seg[SEG_CS].selector;
     check_pointers(0x20100, m.cpu->gpr[RBX], 0x547, cs, 0x20008);
-    check_pointers(0x20140, m.cpu->gpr[RDX], 0x6c1, cs, 0x20008);
+    check_pointers(0x20140, m.cpu->gpr[RDX], 0x1d0, cs, 0x20008);
     check_pointers(0x20180, 0, 0, 0, 0);
 }
 END_TEST

@@ -231,10 +231,10 @@ START_TEST(test_hflags)
 {
     ck_assert_uint_eq(cpu->hflags, HF_NOSSE | HF_X87_EXC); /* FCW is 40h after RESET */
     cpu->x87.fcw = 0x37f;
-    cpu_fcw_changed(cpu);
+    cpu_x87_loaded(cpu);
     ck_assert_uint_eq(cpu->hflags, HF_NOSSE);
     cpu->x87.fcw = 0x37b; /* zero divide */
-    cpu_fcw_changed(cpu);
+    cpu_x87_loaded(cpu);
     ck_assert_uint_eq(cpu->hflags, HF_NOSSE | HF_X87_EXC);
     cpu_update_hflags(cpu);
     ck_assert_uint_eq(cpu->hflags, HF_NOSSE | HF_X87_EXC);

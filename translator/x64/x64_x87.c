@@ -326,7 +326,8 @@ static void emit_control(struct x64_sel *s, const struct ir_insn *in, u64 desc)
         x64_x87_forget(s);
         s->x87_high = -1;
         break;
-    default: break;
+    case X87_CLEX: break;
+    default: note_pointers(s, in, desc);
     }
     emit_bytes(s, 0xd8 | (desc >> (X87_FOP_SHIFT + 8) & 7), desc >> X87_FOP_SHIFT & 0xff);
 }
