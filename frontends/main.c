@@ -20,6 +20,8 @@
 #include "translator/technique.h"
 
 #define DEFAULT_FIRMWARE "bios.bin"
+#define SEABIOS_VGA_ROM "/usr/share/seabios/vgabios-stdvga.bin"
+#define VGA_ROM SEABIOS_VGA_ROM
 #define LINUX_ROM "/usr/share/qemu/linuxboot_dma.bin"
 #define MONITORS (OPTIONS_SERIALS + 1)
 
@@ -136,6 +138,13 @@ static const char *find_firmware(const char *name)
               "give one with -bios",
               wanted);
     return name;
+}
+
+/* The display adapter's option ROM: SeaBIOS comes with its own. */
+static const char *find_vga_rom(const char *firmware)
+{
+    const char *rom = pc_firmware_is_seabios(firmware) ? SEABIOS_VGA_ROM : VGA_ROM;
+    return access(rom, R_OK) == 0 ? rom : NULL;
 }
 
 static s64 clock_epoch(const struct options *o)
@@ -306,11 +315,13 @@ static void configure(const struct options *o, struct pc_config *c)
         .cmdline = o->append,
         .boot_order = o->boot_order,
         .boot_menu = o->boot_menu,
+        .vga = !o->no_vga,
     };
     open_drives(o, c->drive);
     c->machine.model = cpu_model_find(o->cpu ? o->cpu : "max", o->cpus, &error);
     if (!c->machine.model)
         fail(error);
+    c->vga_rom = find_vga_rom(c->firmware);
     if (o->kernel && pc_firmware_is_seabios(c->firmware) && access(LINUX_ROM, R_OK) == 0)
         c->option_rom = LINUX_ROM;
 }

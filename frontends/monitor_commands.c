@@ -8,7 +8,9 @@
 #include "cpu/cpu.h"
 #include "devices/board/pc.h"
 #include "devices/host/chardev.h"
+#include "frontends/keys.h"
 #include "frontends/monitor.h"
+#include "frontends/screenshot.h"
 
 typedef void command_fn(struct monitor_context *c, const char *args);
 
@@ -340,6 +342,45 @@ static void cmd_cpu(struct monitor_context *c, const char *args)
         c->print(c->opaque, "cpu: there are %u\n", c->pc->machine.cpu_count);
     else
         c->cpu = (unsigned)n;
+}
+
+static void cmd_sendkey(struct monitor_context *c, const char *args)
+{
+    u8 codes[KEYS_MAX];
+    const char *bad = "";
+    unsigned bad_len = 0, n = keys_parse(args, codes, &bad, &bad_len);
+    if (!n)
+        c->print(c->opaque, "sendkey: '%.*s' is no key\n", (int)bad_len, bad);
+    for (unsigned i = 0; i < n; i++)
+        i8042_key(&c->pc->i8042, codes[i], true);
+    while (n--)
+        i8042_key(&c->pc->i8042, codes[n], false);
+}
+
+static void cmd_mouse_move(struct monitor_context *c, const char *args)
+{
+    int dx = 0, dy = 0, dz = 0;
+    if (sscanf(args, "%d %d %d", &dx, &dy, &dz) < 2)
+        c->print(c->opaque, "mouse_move: takes two numbers, or three\n");
+    else
+        i8042_mouse(&c->pc->i8042, dx, -dy, dz, c->pc->i8042.mouse.buttons);
+}
+
+static void cmd_mouse_button(struct monitor_context *c, const char *args)
+{
+    unsigned long v = strtoul(args, NULL, 0);
+    /* PS/2 has the right button before the middle one. */
+    i8042_mouse(&c->pc->i8042, 0, 0, 0, (u8)((v & 1) | (v >> 1 & 2) | (v << 1 & 4)));
+}
+
+static void cmd_screendump(struct monitor_context *c, const char *args)
+{
+    char *error = NULL;
+    if (!c->pc->has_vga)
+        c->print(c->opaque, "screendump: the machine has no display\n");
+    else if (!screenshot_save(&c->pc->vga, args, &error))
+        c->print(c->opaque, "screendump: %s\n", error ? error : "no memory");
+    free(error);
 }
 
 static void cmd_eject(struct monitor_context *c, const char *args)

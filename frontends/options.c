@@ -301,7 +301,7 @@ static int set_display(struct options *o, const char *name, const char *value, c
     return 0;
 }
 
-/* -vga, -net, -nic, -vnc, -parallel, -usbdevice ...: only their absence can be had. */
+/* -net, -nic, -vnc, -parallel, -usbdevice ...: only their absence can be had. */
 static int only_none(struct options *o, const char *name, const char *value, char **error)
 {
     if (strcmp(value, "none") != 0)
@@ -380,6 +380,14 @@ static int set_boot(struct options *o, const char *name, const char *value, char
     return 0;
 }
 
+static int set_vga(struct options *o, const char *name, const char *value, char **error)
+{
+    o->no_vga = !strcmp(value, "none");
+    if (!o->no_vga && strcmp(value, "std") != 0)
+        return bad(error, "-vga %s: there is std, and none", value);
+    return 0;
+}
+
 static int set_global(struct options *o, const char *name, const char *value, char **error)
 {
     static const char port[] = "isa-debugcon.iobase=";
@@ -446,6 +454,7 @@ static const struct option table[] = {
     CALL("drive", "file=FILE[,KEY=VALUE]", add_drive,
          "a drive: format=raw|qcow2, media=disk|cdrom, readonly=on, snapshot=on, index=0..3"),
     FLAG("snapshot", drives.snapshot, "what guests write to disks is lost at the end"),
+    CALL("vga", "std|none", set_vga, "display adapter (default std)"),
     CALL("boot", "[order=]acdn[,menu=on]", set_boot,
          "what to boot from: a floppy, c disk, d CD-ROM, n network; menu=on shows the choice"),
     TEXT("kernel", "FILE", kernel, "Linux bzImage or multiboot image to start"),
@@ -473,7 +482,6 @@ static const struct option table[] = {
     TEXT("name", "TEXT", name, "name of the guest"),
     FLAG("nodefaults", no_defaults, "no default serial port and monitor"),
     CALL("no-user-config", NULL, ignore, NULL),
-    CALL("vga", "none", only_none, NULL),
     CALL("vnc", "none", only_none, NULL),
     CALL("net", "none", only_none, NULL),
     CALL("nic", "none", only_none, NULL),

@@ -37,6 +37,7 @@ struct options {
     struct options_drives drives;
     const char *boot_order; /* letters: a floppy, c disk, d CD-ROM, n network */
     bool boot_menu;
+    bool no_vga;
     unsigned cpus;
     const char *cpu;
     char *accel; /* owned; NULL: the best there is */

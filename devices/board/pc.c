@@ -1,7 +1,7 @@
 /* Wires the PC's chips together; implements nothing.
  *
  * Layout and wiring are those of QEMU's "pc" (i440FX + PIIX3 with the PIIX4's power management),
- * so that firmware and guests find what they know.  Left out: VGA, USB, floppy, DMA controllers,
+ * so that firmware and guests find what they know.  Left out: USB, floppy, DMA controllers,
  * parallel ports, SMBus.
  */
 #include "devices/board/pc.h"
@@ -16,6 +16,7 @@
 enum {
     DEVFN_PIIX3 = 1 << 3,
     DEVFN_PIIX4_PM = 1 << 3 | 3,
+    DEVFN_VGA = 2 << 3,
     IRQ_TIMER = 0,
     IRQ_KEYBOARD = 1,
     IRQ_RTC = 8,
@@ -145,6 +146,23 @@ static void make_pci(struct pc *pc)
     machine_add_device(m, &acpi_pm_class, &pc->acpi_pm, "acpi-pm");
     piix4_pm_init(&pc->piix4_pm, &pc->pci, DEVFN_PIIX4_PM, &block);
     machine_add_device(m, &piix4_pm_class, &pc->piix4_pm, "piix4-pm");
+}
+
+static bool make_vga(struct pc *pc, const struct pc_config *config, char **error)
+{
+    u32 size = 0;
+    u8 *rom = NULL;
+    if (config->vga_rom && !(rom = boot_read_file("option ROM", config->vga_rom, VGA_ROM_MAX,
+                                                  &size, error)))
+        return false;
+    pc->has_vga = vga_init(&pc->vga, &pc->pci, pc->machine.bus, &pc->machine.clock, DEVFN_VGA, rom,
+                           size);
+    free(rom);
+    if (pc->has_vga)
+        machine_add_device(&pc->machine, &vga_class, &pc->vga, "vga");
+    else
+        *error = error_text("the host has no memory for the display adapter");
+    return pc->has_vga;
 }
 
 static bool timer_out2(void *opaque)
@@ -380,6 +398,8 @@ bool pc_init(struct pc *pc, const struct pc_config *config, char **error)
         return false;
     }
     make_pci(pc);
+    if (config->vga && !make_vga(pc, config, error))
+        return false;
     make_timers(pc, config->rtc_epoch);
     make_isa(pc, config);
     fill_cmos(pc, config->boot_order);
@@ -390,6 +410,7 @@ void pc_destroy(struct pc *pc)
 {
     pc_free_storage(pc); /* its threads take the machine lock */
     machine_destroy(&pc->machine);
+    vga_free(&pc->vga);
     fw_cfg_destroy(&pc->fw_cfg);
     boot_kernel_free(&pc->kernel);
     pc_irq_free(&pc->irq);

@@ -31,6 +31,7 @@
 #include "devices/port61.h"
 #include "devices/port92.h"
 #include "devices/storage/piix3_ide.h"
+#include "devices/video/vga.h"
 
 #define PC_SERIALS 4u
 #define PC_RAM_MIN (1ull << 20)
@@ -58,6 +59,8 @@ struct pc_config {
     struct pc_drive drive[PC_IDE_DRIVES];
     const char *boot_order; /* of letters a, c, d, n; NULL: disk, floppy, CD-ROM */
     bool boot_menu;
+    bool vga;            /* there is a display adapter */
+    const char *vga_rom; /* path of its option ROM; NULL: none */
     const char *option_rom; /* path of a ROM that starts the kernel (foreign firmware), or NULL */
 };
 
@@ -84,6 +87,8 @@ struct pc {
     struct ns16550 serial[PC_SERIALS];
     struct debugcon debugcon;
     struct boot_kernel kernel;
+    struct vga vga;
+    bool has_vga;
     struct piix3_ide ide;
     struct block_pool *pool;
     struct pc_drive drive[PC_IDE_DRIVES]; /* the images are owned */

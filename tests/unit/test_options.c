@@ -178,7 +178,7 @@ START_TEST(others)
                       BIT(LOG_BIT_in_asm) | BIT(LOG_BIT_int) | BIT(LOG_BIT_mmu));
     expect_error("-d in_asm,gossip", OPTIONS_STATUS_BAD, "gossip");
     expect_error("-display sdl", OPTIONS_STATUS_BAD, "sdl");
-    expect_error("-vga std", OPTIONS_STATUS_BAD, "-vga");
+    expect_error("-vga cirrus", OPTIONS_STATUS_BAD, "-vga");
     expect_error("-rtc base=noon", OPTIONS_STATUS_BAD, "noon");
     expect_error("-rtc base=2026-13-01", OPTIONS_STATUS_BAD, "2026-13-01");
     expect_error("-icount shift=auto", OPTIONS_STATUS_BAD, "auto");
