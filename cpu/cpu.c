@@ -277,6 +277,7 @@ static void take_event(struct cpu *cpu, u32 events)
         smm_enter(cpu);
     } else if (events & REQ_NMI) {
         atomic_fetch_and(&cpu->pins, ~(u32)REQ_NMI);
+        cpu->nmi_blocked = true; /* until the next IRET (SDM vol. 3A 6.7.1) */
         take_external(cpu, EXC_NMI);
     } else {
         take_interrupt(cpu);

@@ -392,8 +392,6 @@ void cpu_deliver_pending(struct cpu *cpu)
     cpu->guard = NULL;
     if (e.vector == EXC_DB)
         debug_delivered(cpu);
-    if (external && e.vector == EXC_NMI)
-        cpu->nmi_blocked = true;
     cpu->exc_vector = cpu->exc_delivering = -1;
     cpu->exc_ext = false;
     cpu->halted = false;

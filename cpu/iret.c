@@ -21,12 +21,6 @@ static u64 merge_flags(struct cpu *cpu, u64 image, u64 mask)
     return (cpu_eflags(cpu) & ~mask) | (image & mask);
 }
 
-static void finish(struct cpu *cpu)
-{
-    cpu->nmi_blocked = false;
-    cpu_unmask(cpu);
-}
-
 static void iret_paragraph(struct cpu *cpu, unsigned size)
 {
     struct stack s;
@@ -44,7 +38,7 @@ static void iret_paragraph(struct cpu *cpu, unsigned size)
     seg_install_paragraph(cpu, SEG_CS, sel);
     cpu->rip = rip;
     cpu_set_eflags(cpu, flags);
-    finish(cpu);
+    cpu_unmask(cpu);
 }
 
 /* EFLAGS.VM in the image, at CPL 0: SDM "RETURN-TO-VIRTUAL-8086-MODE". */
@@ -70,7 +64,7 @@ static void iret_to_vm86(struct cpu *cpu, struct stack *s, u64 rip, u16 cs, u64 
     cpu->rip = rip;
     cpu_set_eflags(cpu, image | FL_VM);
     iflag_check_pending(cpu);
-    finish(cpu);
+    cpu_unmask(cpu);
 }
 
 /* EFLAGS.NT: back through the link field of the TSS. */
@@ -86,7 +80,7 @@ static void iret_task(struct cpu *cpu, u64 next)
     if (!(d.seg.attr & SEG_P))
         raise_sel(cpu, EXC_NP, link, 0);
     task_switch(cpu, link, &d, TASK_IRET, next, NULL);
-    finish(cpu);
+    cpu_unmask(cpu);
 }
 
 static void iret_protected(struct cpu *cpu, unsigned size)
@@ -129,12 +123,13 @@ static void iret_protected(struct cpu *cpu, unsigned size)
     }
     cpu_set_eflags(cpu, flags);
     iflag_check_pending(cpu);
-    finish(cpu);
+    cpu_unmask(cpu);
 }
 
 u64 helper_iret(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     unsigned size = (unsigned)a;
+    cpu->nmi_blocked = false; /* also if it faults: SDM vol. 3A 6.7.1, vol. 3C 25.3 */
     if (cpu_paragraphs(cpu)) {
         iret_paragraph(cpu, size);
     } else if (cpu->eflags & FL_NT) {

@@ -410,9 +410,9 @@ u64 helper_syscall(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 u64 helper_sysret(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     bool code64 = cpu_lma(cpu) && a == 8;
-    if (!(cpu->efer & EFER_SCE))
+    if (!(cpu->efer & EFER_SCE) || (!cpu_is_amd(cpu) && !cpu_code64(cpu)))
         cpu_raise(cpu, EXC_UD);
-    if (!(cpu->cr0 & CR0_PE) || cpu->cpl || (!cpu_is_amd(cpu) && !cpu_code64(cpu)))
+    if (!(cpu->cr0 & CR0_PE) || cpu->cpl)
         cpu_raise_error(cpu, EXC_GP, 0);
     /* Intel checks here, with kernel rights; AMD lets the user's fetch fault. */
     if (code64 && !cpu_is_amd(cpu) && !canonical(cpu->gpr[RCX]))

@@ -223,6 +223,41 @@ static bool on_nmi(struct regs *r)
 
 CODE(take_ss_nmi, "movl $0x4400, (%rdi)\n1: jmp 1b");
 
+/* IRET ends the blocking even if it faults (6.7.1): the NMI comes right behind that fault. */
+static u32 bad_iret_count; /* NMIs that came before the handler of the fault */
+void bad_iret(void);
+extern u8 bad_iret_on[];
+__asm__(".text\n.globl bad_iret, bad_iret_on\n"
+        "bad_iret: mov %rsp, %rax\n push $0\n push $0\n push $2\n push $0\n push $0\n iretq\n"
+        "bad_iret_on: mov %rax, %rsp\n ret");
+
+static bool on_bad_iret(struct regs *r)
+{
+    bad_iret_count = nmis;
+    r->rip = (u64)bad_iret_on;
+    return false;
+}
+
+static void nmi_iret_fault(void)
+{
+    struct regs r = kernel_at(take_ss_nmi);
+    r.rdi = LAPIC + APIC_ICR;
+    handlers[NMI] = NULL;
+    enter(&r);
+    check_eq("in the handler again", r.vector, NMI);
+    handlers[NMI] = on_nmi;
+    nmis = 0;
+    send_nmi();
+    /* No IRET on the way there. */
+    u32 before = trap_counts[GP];
+    bad_iret_count = 0;
+    handlers[GP] = on_bad_iret;
+    bad_iret();
+    handlers[GP] = NULL;
+    check_eq("IRET to a null selector faults", trap_counts[GP], before + 1);
+    check_eq("its fault unblocks NMIs", bad_iret_count, 1);
+}
+
 static void nmi(void)
 {
     struct regs r;
@@ -247,7 +282,17 @@ static void nmi(void)
     handlers[NMI] = NULL;
     enter(&r);
     check("NMI ends a loop with IF clear", r.vector == NMI);
+    /* Its handler has not returned: another one waits for the next IRET, which enter() does. */
     handlers[NMI] = on_nmi;
+    nmis = 0;
+    send_nmi();
+    for (volatile unsigned i = 0; i < 1000; i++)
+        ;
+    check_eq("blocked until IRET", nmis, 0);
+    r = kernel_at(take_nothing);
+    enter(&r);
+    check_eq("then delivered", nmis, 1);
+    nmi_iret_fault();
 }
 
 /* ---- the local APIC's timer (10.5.4) ---- */

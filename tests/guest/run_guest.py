@@ -115,6 +115,8 @@ QEMU_WRONG = {
         "* m": RMW,
     },
     "interrupt": {
+        "its fault unblocks NMIs*": "IRET unblocks NMIs even if it faults (SDM vol. 3C 25.3); TCG does "
+                                    "not",
         "interrupt, gate not present": IDT16 + "; EXT is missing, too",
     },
     "paging32": {
@@ -187,6 +189,20 @@ QEMU_WRONG = {
                                   "3.4.5.1)",
         "RF is saved*": RF,
         "T: *": "the T flag of a TSS (SDM vol. 3B 17.3.1.5) is not in TCG",
+        "LTR null": "a null selector is #GP(0) (SDM vol. 2A LTR); TCG takes it",
+    },
+    "transfer64": {
+        "IRETQ to a bad address*": "RIP is checked before it is loaded (SDM vol. 2A IRET); TCG faults at the "
+                                  "target",
+        "its CS*": "the same", "gate to a bad address": "the same",
+        "IRETQ to 32 bits, RIP beyond the limit": LIMITS,
+        "IRETQ to L and D": "L and D together are #GP (SDM vol. 2A IRET)",
+        "gate to conforming code keeps ring 3": "CS gets CPL as its RPL (SDM vol. 2A CALL)",
+        "#UD, inner stack not canonical: EXT": "EXT is set for an exception (SDM vol. 3A 6.13)",
+        "IRETQ, stack not canonical": STACK,
+        "LLDT, base not canonical": "a base that is not canonical is #GP (SDM vol. 3A 5.2, vol. 2A LLDT)",
+        "LTR, base not canonical": "the same",
+        "LTR of a 16-bit TSS": "there is none in long mode (SDM vol. 3A 7.2.3)",
         "LTR null": "a null selector is #GP(0) (SDM vol. 2A LTR); TCG takes it",
     },
     "v86": {

@@ -149,7 +149,8 @@ static void scan(const struct image *im)
                 s.section != end.section || s.value > end.value)
                 continue;
             struct section in = get_section(im, s.section);
-            decode_snippet(im, s.name, &in, s.value, end.value);
+            if (in.type == SHT_PROGBITS && s.value >= in.addr && end.value <= in.addr + in.size)
+                decode_snippet(im, s.name, &in, s.value, end.value);
         }
     }
 }
