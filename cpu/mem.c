@@ -60,8 +60,12 @@ void cpu_raise_mmu(struct cpu *cpu, enum mmu_status status, bool stack)
 
 void cpu_raise_misaligned(struct cpu *cpu, u64 la)
 {
-    if (canonical(la)) /* else the access raises something else */
-        cpu_raise_error(cpu, EXC_AC, 0);
+    bool stack = false;
+    if (!canonical(la)) /* the access raises something else */
+        return;
+    if (cpu->x87.fsw & FSW_ES)
+        look_at_insn(cpu, &stack);
+    cpu_raise_error(cpu, EXC_AC, 0);
 }
 
 u64 cpu_load(struct cpu *cpu, u64 la, unsigned size)

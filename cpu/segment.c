@@ -181,7 +181,7 @@ u64 helper_check_seg(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 u64 helper_load_seg(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     struct descriptor desc;
-    enum sreg seg = (enum sreg)a;
+    enum sreg seg = (enum sreg)(a & 0xff);
     u16 sel = (u16)b;
 
     if (seg == SEG_CS || seg > SEG_GS)
@@ -196,7 +196,7 @@ u64 helper_load_seg(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
         if (seg == SEG_SS) /* the CPL lives in SS.DPL on hardware; keep it printable */
             cpu->seg[SEG_SS].attr = (u16)(cpu->cpl << 5);
     }
-    if (seg == SEG_SS) {
+    if (seg == SEG_SS && !(a >> 8)) {
         cpu->irq_shadow = true;
         cpu->shadow_rip = c;
         debug_shadow(cpu);
@@ -231,7 +231,7 @@ u64 helper_segaddr(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     if (cpu_code64(cpu))
         return a == SEG_FS || a == SEG_GS ? s->base + b : b;
     if (!seg_allows(cpu, s, (u32)b, (unsigned)c, d))
-        cpu_raise_error(cpu, a == SEG_SS ? EXC_SS : EXC_GP, 0);
+        cpu_raise_mmu(cpu, MMU_NONCANONICAL, a == SEG_SS);
     return (u32)(s->base + b);
 }
 
@@ -279,6 +279,15 @@ u64 helper_lar(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
         return 0;
     /* The manual leaves bits 19:16 undefined; processors show the limit's there. */
     return b ? desc.seg.limit : (desc.raw >> 32 & 0x00ffff00u);
+}
+
+u64 helper_arpl(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
+{
+    u64 sel = cpu_load(cpu, helper_segaddr(cpu, a, b, 2, 0), 2);
+    if ((sel & 3) >= (c & 3))
+        return 0;
+    cpu_store(cpu, helper_segaddr(cpu, a, b, 2, 1), 2, (sel & ~3ull) | (c & 3));
+    return 1;
 }
 
 u64 helper_verr(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)

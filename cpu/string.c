@@ -378,9 +378,10 @@ u64 helper_cmps(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 u64 helper_ins(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     struct string s = string_begin(cpu, a);
+    /* The right to the port comes before the memory (SDM vol. 2A, INS) and, as processors do it,
+     * before the count. */
+    cpu_check_io(cpu, (u16)cpu->gpr[RDX], s.size);
     while (remaining(&s)) {
-        /* The right to the port comes before the memory (SDM vol. 2A, INS). */
-        cpu_check_io(cpu, (u16)cpu->gpr[RDX], s.size);
         /* The port is read only when its value can be stored: reading may have effects. */
         u64 la = linear(&s, SEG_ES, get(&s, RDI), true);
         enum mmu_status st = mmu_probe(&cpu->mmu, cpu->mmu.kind, la, s.size, MMU_WRITE);
@@ -398,8 +399,8 @@ u64 helper_ins(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 u64 helper_outs(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     struct string s = string_begin(cpu, a);
+    cpu_check_io(cpu, (u16)cpu->gpr[RDX], s.size);
     while (remaining(&s)) {
-        cpu_check_io(cpu, (u16)cpu->gpr[RDX], s.size);
         u64 v = load_element(&s, s.seg, get(&s, RSI));
         helper_out(cpu, cpu->gpr[RDX] & 0xffff, s.size, v, 0);
         advance(&s, RSI, 1);

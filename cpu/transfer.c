@@ -112,6 +112,13 @@ static void read_far_target(struct cpu *cpu, u16 sel, struct descriptor *d)
     check_gate_access(cpu, sel, d);
 }
 
+u64 helper_check_target(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
+{
+    if (a > cpu->seg[SEG_CS].limit)
+        cpu_raise_error(cpu, EXC_GP, 0);
+    return 0;
+}
+
 u64 helper_far_jmp(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     struct descriptor desc, cs;

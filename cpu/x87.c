@@ -436,7 +436,7 @@ u64 helper_x87_fst(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     }
     /* The store comes before any change of state, so that a fault finds the x87 as it was.  Where
      * there is none because the exception is unmasked, processors still check the address. */
-    cpu_check_alignment(cpu, b, size == 4 ? 4 : 8);
+    cpu_check_alignment(cpu, b, size < 8 ? size : 8);
     if (stop) {
         enum mmu_status status = mmu_probe(&cpu->mmu, cpu->mmu.kind, b, size, MMU_WRITE);
         if (status != MMU_OK)

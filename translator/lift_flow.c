@@ -2,7 +2,8 @@
  * their relatives (SDM vol. 1, 6 and 7.3.8; vol. 2).
  *
  * Near transfers stay in IR.  Far ones, interrupts and privilege changes are helpers that set rip
- * and end the block.  Limits of CS are checked where code is fetched.
+ * and end the block.  Where CS has a limit, a near transfer beyond it faults before it does
+ * anything; running into it faults where code is fetched.
  */
 #include "translator/lift.h"
 
@@ -20,20 +21,40 @@ static unsigned branch_width(const struct lift *l, const struct insn *in)
     return l->mode == 64 ? W64 : lift_width(in->opsize);
 }
 
+/* #GP(0) of a branch beyond CS's limit.  16-bit targets in real mode are within. */
+static void check_target(struct lift *l, const struct insn *in, ir_ref target)
+{
+    bool paragraphs = !(l->hflags & HF_PE) || l->hflags & HF_VM;
+    if (!(l->hflags & (HF_LONG | HF_CSFLAT)) && !(paragraphs && in->opsize == 2))
+        ir_call(l->ir, HELPER_check_target, target, 0, 0, 0);
+}
+
+/* The same of a conditional one: offset 0 is always within. */
+static void check_target_if(struct lift *l, const struct insn *in, ir_ref cond)
+{
+    ir_ref to = lift_const(l, W64, branch_target(l, in));
+    check_target(l, in, ir_3(l->ir, IR_select, W64, cond, to, lift_const(l, W64, 0)));
+}
+
 bool lift_jmp(struct lift *l, const struct insn *in)
 {
     if (in->opnd[0].kind == OPND_REL) {
+        check_target(l, in, lift_const(l, W64, branch_target(l, in)));
         lift_exit(l, branch_target(l, in));
         return true;
     }
     unsigned w = branch_width(l, in);
-    lift_exit_ind(l, ir_zext(l->ir, W64, w, lift_read_w(l, in, 0, w)), XK_JMP);
+    ir_ref target = ir_zext(l->ir, W64, w, lift_read_w(l, in, 0, w));
+    check_target(l, in, target);
+    lift_exit_ind(l, target, XK_JMP);
     return true;
 }
 
 bool lift_jcc(struct lift *l, const struct insn *in)
 {
-    lift_exit_if(l, ir_setcc(l->ir, in->cc, lift_getf(l)), branch_target(l, in));
+    ir_ref cond = ir_setcc(l->ir, in->cc, lift_getf(l));
+    check_target_if(l, in, cond);
+    lift_exit_if(l, cond, branch_target(l, in));
     lift_exit(l, l->next);
     return true;
 }
@@ -42,6 +63,7 @@ bool lift_jcxz(struct lift *l, const struct insn *in)
 {
     unsigned w = lift_width(in->addrsize);
     ir_ref zero = ir_icmp(l->ir, w, IC_EQ, lift_get(l, RCX, w), lift_const(l, w, 0));
+    check_target_if(l, in, zero);
     lift_exit_if(l, zero, branch_target(l, in));
     lift_exit(l, l->next);
     return true;
@@ -55,6 +77,7 @@ bool lift_loop(struct lift *l, const struct insn *in)
     if (in->op != OP_loop)
         go = ir_2(l->ir, IR_and, W8, go,
                   ir_setcc(l->ir, in->op == OP_loope ? 4 : 5, lift_getf(l)));
+    check_target_if(l, in, go);
     lift_put(l, RCX, w, n);
     lift_exit_if(l, go, branch_target(l, in));
     lift_exit(l, l->next);
@@ -65,11 +88,13 @@ bool lift_call(struct lift *l, const struct insn *in)
 {
     unsigned w = branch_width(l, in);
     if (in->opnd[0].kind == OPND_REL) {
+        check_target(l, in, lift_const(l, W64, branch_target(l, in)));
         lift_push(l, w, lift_const(l, w, l->next));
         lift_exit(l, branch_target(l, in));
         return true;
     }
     ir_ref target = ir_zext(l->ir, W64, w, lift_read_w(l, in, 0, w));
+    check_target(l, in, target);
     lift_push(l, w, lift_const(l, w, l->next));
     lift_exit_ind(l, target, XK_CALL);
     return true;
@@ -81,6 +106,7 @@ bool lift_ret(struct lift *l, const struct insn *in)
     ir_ref sp = lift_sp(l);
     ir_ref target = ir_zext(l->ir, W64, w, lift_stack_ld(l, w, sp));
     unsigned more = in->operands ? (u16)in->imm : 0;
+    check_target(l, in, target);
     lift_put_sp(l, lift_sp_add(l, sp, W_BYTES(w) + more));
     lift_exit_ind(l, target, XK_RET);
     return true;
@@ -321,7 +347,11 @@ bool lift_enter(struct lift *l, const struct insn *in)
     ir_ref bp = ir_zext(l->ir, W64, l->stack_w, lift_get(l, RBP, l->stack_w));
     ir_ref sp = lift_sp_add(l, lift_sp(l), -(s64)W_BYTES(w));
     lift_stack_st(l, w, sp, lift_get(l, RBP, w));
+    /* Processors keep the upper half of ESP in the frame pointer beside a 16-bit stack. */
     ir_ref frame = sp;
+    if (l->stack_w == W16)
+        frame = ir_emit(l->ir, IR_deposit, W64, W16, 0, ir_get(l->ir, RSP),
+                        ir_trunc(l->ir, W16, W64, sp), 0, 0);
     for (unsigned i = 1; i < level; i++) {
         bp = lift_sp_add(l, bp, -(s64)W_BYTES(w));
         ir_ref v = lift_stack_ld(l, w, bp);

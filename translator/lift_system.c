@@ -79,7 +79,7 @@ bool lift_load_far(struct lift *l, const struct insn *in)
     case OP_les: seg = SEG_ES; break;
     case OP_lfs: seg = SEG_FS; break;
     case OP_lgs: seg = SEG_GS; break;
-    default: seg = SEG_SS; break;
+    default: seg = 0x100 | SEG_SS; break; /* no interrupt shadow */
     }
     ir_ref addr = lift_linear(l, in, in->opsize + 2, false);
     ir_ref off = lift_ld(l, w, addr, lift_mf(in));
@@ -203,14 +203,21 @@ bool lift_arpl(struct lift *l, const struct insn *in)
 {
     if (!protected_mode(l))
         return false;
-    struct lift_place p;
-    ir_ref src = lift_read(l, in, 1), dst = lift_rmw_read(l, in, 0, &p);
+    ir_ref src = lift_read(l, in, 1);
+    if (lift_is_mem(in, 0)) {
+        ir_ref done = ir_callv(l->ir, HELPER_arpl, lift_const(l, W64, in->seg), lift_ea(l, in),
+                               ir_zext(l->ir, W64, W16, src), 0);
+        ir_ref zf = ir_icmp(l->ir, W64, IC_NE, done, lift_const(l, W64, 0));
+        lift_putf(l, lift_fbit(l, lift_getf(l), FL_ZF, zf));
+        return true;
+    }
+    ir_ref dst = lift_read(l, in, 0);
     ir_ref rpl = ir_2(l->ir, IR_and, W16, src, lift_const(l, W16, 3));
     ir_ref have = ir_2(l->ir, IR_and, W16, dst, lift_const(l, W16, 3));
     ir_ref raise = ir_icmp(l->ir, W16, IC_LTU, have, rpl);
     ir_ref v = ir_2(l->ir, IR_or, W16, ir_2(l->ir, IR_and, W16, dst, lift_const(l, W16, 0xfffc)),
                     rpl);
-    lift_rmw_write(l, in, 0, &p, ir_3(l->ir, IR_select, W16, raise, v, dst));
+    lift_write(l, in, 0, ir_3(l->ir, IR_select, W16, raise, v, dst));
     lift_putf(l, lift_fbit(l, lift_getf(l), FL_ZF, raise));
     return true;
 }

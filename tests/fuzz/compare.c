@@ -22,14 +22,14 @@ static bool has_error(int vector)
 /* Error-code bits that count.  The kernel says "present" for each address of its own half. */
 static u32 error_mask(const struct state *native)
 {
-    return native->vector == EXC_PF && native->cr2 >> 47 ? ~(u32)PF_P : ~0u;
+    return native->vector == EXC_PF && native->cr2 >= 0x7ffffffff000 ? ~(u32)PF_P : ~0u;
 }
 
 /* The instruction at which a run stopped, if it can be read. */
 static bool last_insn(const struct program *p, const struct state *run, struct insn *in)
 {
-    u64 off = run->rip - CODE_AT - p->offset;
-    return off < p->size && decode(in, p->code + off, 15, 64) == DECODE_OK;
+    u64 off = state_pc(run) - CODE_AT - p->offset;
+    return off < p->size && decode(in, p->code + off, 15, state_mode(run)) == DECODE_OK;
 }
 
 /* MXCSR's PE beside an unmasked overflow or underflow of several lanes is not followed. */
@@ -46,16 +46,18 @@ static u32 mxcsr_mask(const struct program *p, const struct state *native)
 static bool sse_same(const struct program *p, const struct state *a, const struct state *b)
 {
     u32 changed = (u32)(load_le(a->fx + FX_MXCSR, 4) ^ load_le(b->fx + FX_MXCSR, 4));
-    return (changed & mxcsr_mask(p, a)) == 0 && memcmp(a->fx + FX_XMM, b->fx + FX_XMM, 256) == 0;
+    return (changed & mxcsr_mask(p, a)) == 0 && memcmp(a->fx + FX_XMM, b->fx + FX_XMM, 256) == 0 &&
+           memcmp(a->ymm, b->ymm, sizeof a->ymm) == 0;
 }
 
 static u64 flags_mask(const struct program *p, const struct state *native)
 {
     struct insn in;
-    u64 mask = ~(u64)program_undefined(p, native->rip);
-    /* Repeated comparisons that fault half way: the manuals of the two vendors differ. */
+    u64 mask = ~(u64)program_undefined(p, state_pc(native));
+    /* The vendors' manuals differ on repeated comparisons that fault half way, and on RF where a
+     * single step stops between two repetitions. */
     if (last_insn(p, native, &in) && in.rep && in.row->props & ROW_REP)
-        mask &= ~(u64)in.row->flags_written;
+        mask &= ~(u64)(in.row->flags_written | (native->vector == EXC_DB ? FL_RF : 0));
     return mask;
 }
 
@@ -64,6 +66,10 @@ static bool data_same(const struct program *p, const struct state *in, const str
 {
     u64 at = 0;
     unsigned n = gen_ignored(p, in, &at);
+    struct insn last;
+    /* Processors differ in whether a far call pushes before it looks at the target's offset. */
+    if (last_insn(p, native, &last) && last.op == OP_lcall)
+        return true;
     if (!n)
         return memcmp(native->data, engine->data, DATA_SIZE) == 0;
     bool faulted = native->rip == in->rip;
@@ -75,8 +81,8 @@ static bool data_same(const struct program *p, const struct state *in, const str
     return true;
 }
 
-/* Operands that the processor may access in an order of its own: both of CMPS, and the parts of
- * images of more than 16 bytes. */
+/* Operands that the processor may access in an order of its own: both of CMPS, the parts of images
+ * of more than 16 bytes, and the stack of calls, far returns and IRET beside their targets. */
 static bool order_open(const struct program *p, const struct state *native)
 {
     struct insn in;
@@ -85,7 +91,32 @@ static bool order_open(const struct program *p, const struct state *native)
     for (unsigned k = 0; k < in.operands; k++)
         if (in.opnd[k].kind == OPND_MEM && in.opnd[k].size > 10 && in.opnd[k].size != 16)
             return true;
-    return in.op >= OP_cmpsb && in.op <= OP_cmpsq;
+    return in.op == OP_call || in.op == OP_iret || in.op == OP_iretd || in.op == OP_iretq ||
+           in.op == OP_lcall || in.op == OP_retf || in.op == OP_retfq ||
+           (in.op >= OP_cmpsb && in.op <= OP_cmpsq);
+}
+
+/* Whether vectors of 16 bytes raise #AC, and whether a limit comes before #GP of a misaligned one,
+ * is the processor's choice (SDM vol. 3A 6.15). */
+static bool vector_fault_open(const struct program *p, const struct state *native,
+                              const struct state *engine)
+{
+    struct insn in;
+    if (!last_insn(p, native, &in))
+        return false;
+    bool vector = false;
+    for (unsigned k = 0; k < in.operands; k++)
+        vector |= in.opnd[k].kind == OPND_MEM && in.opnd[k].size >= 16;
+    return vector && (native->vector == EXC_AC ||
+                      (native->vector == EXC_GP && engine->vector == EXC_SS));
+}
+
+/* An operand across the end of 4 GiB in a segment that reaches so far (SDM vol. 3A 5.3). */
+static bool limit_open(const struct state *native, const struct state *engine)
+{
+    return state_mode(native) != 64 && native->rip == engine->rip &&
+           (native->vector == EXC_GP || native->vector == EXC_SS) && engine->vector == EXC_PF &&
+           engine->cr2 >= 0xffffff00;
 }
 
 /* MASKMOVQ may fault although the mask is 0, and with or without having entered MMX mode. */
@@ -104,6 +135,25 @@ static bool alignment_open(const struct program *p, const struct state *engine)
            in.row->isa == ISA_SHA && in.opnd[1].kind == OPND_MEM;
 }
 
+/* Compatibility mode leaves the upper halves undefined when it ends (SDM vol. 1 3.4.1.1). */
+static bool registers_same(const struct program *p, const struct state *a, const struct state *b)
+{
+    u64 mask = p->mode == 64 && state_mode(a) == 64 ? ~0ull : 0xffffffff, wrong = 0;
+    for (unsigned i = 0; i < 16; i++)
+        wrong |= (a->gpr[i] ^ b->gpr[i]) & mask;
+    return wrong == 0;
+}
+
+/* The host's kernel returns to the signal handler by IRET, which clears null selectors' RPL. */
+static bool segments_same(const struct state *a, const struct state *b)
+{
+    for (unsigned i = 0; i < 6; i++)
+        if (a->sel[i] != b->sel[i] && (a->sel[i] > 3 || b->sel[i] > 3))
+            return false;
+    return a->fs_base == b->fs_base &&
+           a->gs_base == b->gs_base;
+}
+
 const char *difference(const struct program *p, const struct state *in,
                        const struct state *native, const struct state *engine)
 {
@@ -113,7 +163,8 @@ const char *difference(const struct program *p, const struct state *in,
         return "the engine crashes or loses its way";
     /* AMD's MXCSR.MM, which the guest's processor does not have, got into MXCSR. */
     bool foreign = load_le(native->fx + FX_MXCSR, 4) >> 16;
-    if (foreign || fault_open(p, native) || alignment_open(p, engine))
+    if (foreign || fault_open(p, native) || alignment_open(p, engine) ||
+        vector_fault_open(p, native, engine) || limit_open(native, engine))
         return NULL;
     bool open = order_open(p, native);
     if ((native->vector != engine->vector && !open) || native->rip != engine->rip)
@@ -122,8 +173,10 @@ const char *difference(const struct program *p, const struct state *in,
         return "error code";
     if (!open && native->vector == EXC_PF && native->cr2 != engine->cr2)
         return "CR2";
-    if (memcmp(native->gpr, engine->gpr, sizeof native->gpr) != 0)
+    if (!registers_same(p, native, engine))
         return "registers";
+    if (!segments_same(native, engine))
+        return "segment registers";
     if ((native->flags ^ engine->flags) & flags_mask(p, native))
         return "flags";
     if (!sse_same(p, native, engine))
@@ -167,6 +220,11 @@ static void print_fx(const struct state *in, const struct state *native, const s
         line(" high", load_le(in->fx + at + 8, high), load_le(native->fx + at + 8, high),
              load_le(engine->fx + at + 8, high));
     }
+    for (unsigned i = 0; i < 32; i++) {
+        snprintf(name, sizeof name, i & 1 ? " high" : "ymm%u", i / 2);
+        line(name, load_le(in->ymm + 8 * i, 8), load_le(native->ymm + 8 * i, 8),
+             load_le(engine->ymm + 8 * i, 8));
+    }
 }
 
 static void print_data(const struct state *in, const struct state *native,
@@ -195,6 +253,11 @@ void print_case(const struct program *p, const struct state *in, const struct st
            (unsigned long long)engine->cr2, (unsigned long long)engine->rip);
     for (unsigned i = 0; i < 16; i++)
         line(names[i], in->gpr[i], native->gpr[i], engine->gpr[i]);
+    static const char *const segs[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
+    for (unsigned i = 0; i < 6; i++)
+        line(segs[i], in->sel[i], native->sel[i], engine->sel[i]);
+    line("fsbase", in->fs_base, native->fs_base, engine->fs_base);
+    line("gsbase", in->gs_base, native->gs_base, engine->gs_base);
     line("flags", in->flags, native->flags, engine->flags);
     if (flags_mask(p, native) != ~0ull)
         printf("         (undefined: %llx)\n", (unsigned long long)~flags_mask(p, native));

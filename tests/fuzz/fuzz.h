@@ -1,8 +1,9 @@
 /* Differential fuzzing of the engines against the host processor: what the parts share.
  *
- * A case is a short program of 64-bit user code and an input state.  It runs natively and on an
- * engine at the same addresses with the same memory around it, until an exception ends it (the
- * last instruction is UD2).  Registers, flags, x87, SSE, memory and the exception must agree.
+ * A case is a short program of 16-, 32- or 64-bit user code (on both sides in long mode: the first
+ * two are compatibility mode) and an input state.  It runs natively and on an engine at the same
+ * addresses with the same segments and memory around it, until an exception ends it (the last
+ * instruction is UD2).  Registers, flags, x87, SSE and AVX, memory and the exception must agree.
  */
 #ifndef DRAGOMAN_TESTS_FUZZ_H
 #define DRAGOMAN_TESTS_FUZZ_H
@@ -22,7 +23,10 @@
 
 /* State before or after a run. */
 struct state {
-    u64 gpr[16], flags, rip;
+    u64 gpr[16], flags, rip; /* rip: offset in CS */
+    u16 sel[6];              /* selectors, in the order of enum sreg */
+    u64 fs_base, gs_base;    /* before: of 64-bit code */
+    u8 ymm[256];             /* upper halves of YMM0-15 */
     u8 fx[416] __attribute__((aligned(16))); /* FXSAVE image up to XMM15 */
     u8 data[DATA_SIZE] __attribute__((aligned(16)));
     int vector; /* after: the exception, or one of END_ */
@@ -50,8 +54,16 @@ static inline bool one_in(unsigned n)
 u64 rnd_value(void);
 /* An address in the data area, now and then near the end of a page or just outside. */
 u64 rnd_address(void);
-/* A whole input state, without the registers that a program wants set. */
+/* A whole input state, without segments and the registers that a program wants set. */
 void rnd_state(struct state *s);
+/* Segments and the stack pointer.  Tame: DS, ES and SS are the same and reach all of the data. */
+void rnd_segments(struct state *s, unsigned mode, bool tame);
+/* Selectors, good and bad. */
+u16 rnd_selector(void);
+/* Makes the register the offset of a linear address; what is beyond 16-bit offsets is random. */
+void aim_register(struct state *s, unsigned reg, unsigned seg, u64 la);
+/* Whether segments other than flat ones are there. */
+extern bool gen_has_ldt;
 
 /* ---- programs (program.c) ---- */
 
@@ -62,20 +74,26 @@ void rnd_state(struct state *s);
 struct item {
     u8 bytes[ITEM_MAX];
     u8 len;
-    u8 fix_at, fix_size; /* relative displacement to the target, 1 or 4 bytes */
+    u8 fix_at, fix_size; /* relative displacement to the target, 1, 2 or 4 bytes */
     u8 fix_end;          /* ...counted from here */
+    bool fix_abs;        /* or its offset in CS */
     s16 target;          /* number of the item it goes to, -1: none */
     bool falls;          /* execution may also go on with the next item */
     bool loop_head;      /* sets the counter of a loop */
 };
 
+enum { MODE16, MODE32, MODE64, MODES };
+#define MODE_BITS(mode) (16u << (mode))
+
 struct program {
+    unsigned mode; /* 16, 32 or 64 */
     unsigned count;
     struct item items[MAX_ITEMS];
-    u32 offset; /* of the first byte from CODE_AT */
+    u32 offset;    /* of the first byte from CODE_AT */
+    u32 cs_offset; /* of the first byte in CS */
     bool single;
     /* filled by program_assemble */
-    u8 code[MAX_ITEMS * ITEM_MAX + 2];
+    u8 code[MAX_ITEMS * ITEM_MAX + 16];
     unsigned size;
     u32 at[MAX_ITEMS + 1];     /* offset in code of each item */
     u16 undef[MAX_ITEMS + 1];  /* flags that are undefined when it begins */
@@ -86,31 +104,48 @@ struct program {
 bool program_assemble(struct program *p, unsigned *where);
 /* Drops item i; branches to it go to its successor. */
 void program_drop(struct program *p, unsigned i);
-/* Flags that are undefined at this rip. */
-u16 program_undefined(const struct program *p, u64 rip);
-/* Disassembly with addresses. */
+/* Flags that are undefined at this linear address. */
+u16 program_undefined(const struct program *p, u64 la);
+/* Disassembly with linear addresses. */
 void program_print(const struct program *p);
 
 /* ---- generation (gen.c) ---- */
 
-/* Reads the tables: what encodings each row has. */
+/* Reads the tables: what encodings each row has in each mode. */
 void gen_init(void);
-/* A program of one instruction of the given row; false if no usable encoding was found. */
-bool gen_single(struct program *p, struct state *in, unsigned row);
+/* A program of one instruction of the given row; false if no usable encoding was found.  `mode` is
+ * MODE16, MODE32 or MODE64. */
+bool gen_single(struct program *p, struct state *in, unsigned mode, unsigned row);
 /* A program of 5 to 50 instructions. */
-void gen_sequence(struct program *p, struct state *in);
+void gen_sequence(struct program *p, struct state *in, unsigned mode);
 /* Rows that single instructions of user programs have, as numbers for gen_single. */
-unsigned gen_rows(const u16 **rows);
-/* How often each row has been part of a comparison. */
-void gen_count(const struct program *p, bool *seen);
+unsigned gen_rows(unsigned mode, const u16 **rows);
+const char *gen_row_text(unsigned mode, unsigned row);
+/* Whether a row can only fault in a user program, so that the fault is what is compared. */
+bool gen_always_faults(const struct opcode_row *row);
+/* Why a row that user programs can execute is not compared with the processor; NULL if it is. */
+const char *gen_excluded(const struct opcode_row *row);
 /* Bytes of memory at *at that may differ (x87 instruction pointers in saved images), or 0. */
 unsigned gen_ignored(const struct program *p, const struct state *in, u64 *at);
 
+/* Linear base of a segment register as the state has it. */
+u64 state_base(const struct state *s, unsigned seg);
+/* Linear address of the instruction pointer. */
+u64 state_pc(const struct state *s);
+/* Mode of the code segment in bits. */
+unsigned state_mode(const struct state *s);
+/* A memory operand's linear address. */
+u64 state_address(const struct state *s, const struct insn *in);
+
 /* ---- running ---- */
 
-bool native_init(void);
+/* False when the host cannot run programs natively.  *has_ldt: 16-bit code and segments with bases
+ * are there. */
+bool native_init(bool *has_ldt);
 /* Runs natively until an exception. */
 void native_run(const struct program *p, const struct state *in, struct state *out);
+/* Whether the processor has the group of instructions; ISA_BASE when it cannot be asked. */
+bool native_has(unsigned isa);
 
 struct guest;
 /* plain: the engine must do without the instruction sets of the host that it can do without; off:

@@ -1,9 +1,10 @@
-/* Makes programs out of the decoder's own tables: every encoding of every row that a user program
- * may execute in 64-bit mode, with operands that are likely to lie in the data area. */
+/* What can be generated, out of the decoder's own tables: every encoding of every row that a user
+ * program may execute, in each mode.  New rows are found by themselves. */
 #include "gen.h"
 
-#include <cpuid.h>
 #include <stdlib.h>
+
+#include "segments.h"
 
 #define MAX_ROWS 4096u
 #define KEEP 48u /* encodings remembered of each row */
@@ -14,21 +15,109 @@ struct row_forms {
     struct form form[KEEP];
 };
 
-static struct row_forms *forms; /* by row id */
-static u16 usable[MAX_ROWS];
-static unsigned usable_count;
+static struct row_forms *forms[MODES]; /* by row id */
+static u16 usable[MODES][MAX_ROWS];
+static unsigned usable_count[MODES];
+static bool isa_ok[ISA_COUNT];
+
+/* ---- which rows ---- */
+
+const char *gen_excluded(const struct opcode_row *row)
+{
+    switch (row->op) {
+    case OP_syscall: case OP_sysenter: case OP_vmcall:
+        return "calls the host's kernel or hypervisor";
+    case OP_cpuid: case OP_rdtsc: case OP_rdtscp: case OP_rdpid: case OP_rdpmc: case OP_xgetbv:
+    case OP_rdrand: case OP_rdseed:
+        return "the answer is the machine's own";
+    case OP_int1:
+        return "a hypervisor that intercepts #DB loses its length";
+    case OP_sgdt: case OP_sidt: case OP_sldt: case OP_str: case OP_smsw:
+        return "the host's kernel answers in the processor's place (UMIP)";
+    case OP_xsave: case OP_xsave64: case OP_xrstor: case OP_xrstor64: case OP_xsaveopt:
+    case OP_xsaveopt64: case OP_xsavec: case OP_xsavec64:
+        return "the image depends on what the operating system has enabled";
+    default: return NULL;
+    }
+}
+
+bool gen_always_faults(const struct opcode_row *row)
+{
+    switch (row->op) {
+    case OP_in: case OP_out: case OP_insb: case OP_insw: case OP_insd: case OP_outsb:
+    case OP_outsw: case OP_outsd: case OP_cli: case OP_sti: case OP_ud0: case OP_ud1: case OP_ud2:
+    case OP_int:
+        return true;
+    default: return row->props & ROW_PRIV;
+    }
+}
+
+static bool has_prefix(const u8 *bytes, u8 prefix, unsigned mode)
+{
+    for (unsigned i = 0; i < 15; i++) {
+        u8 b = bytes[i];
+        if (b == prefix)
+            return true;
+        if (b != 0x66 && b != 0x67 && (b & 0xfe) != 0xf2 && b != 0xf0 && (b & 0xe7) != 0x26 &&
+            (b & 0xfe) != 0x64 && !(mode == 64 && (b & 0xf0) == 0x40))
+            return false;
+    }
+    return false;
+}
+
+/* Where the manuals of the vendors differ (see decode.c), and what is undefined. */
+static bool open_to_vendors(const struct insn *in, const u8 *bytes)
+{
+    bool far_pointer = in->op == OP_les || in->op == OP_lds || in->op == OP_lss ||
+                       in->op == OP_lfs || in->op == OP_lgs || in->op == OP_ljmp ||
+                       in->op == OP_lcall;
+    /* m16:64 pointers exist on Intel's only. */
+    if (far_pointer && in->opsize == 8)
+        return true;
+    /* 16 bits from 16 or from 32. */
+    if (in->op == OP_movsxd && in->opsize == 2)
+        return true;
+    if (in->op == OP_bswap && in->opsize == 2)
+        return true;
+    /* PREFETCHW with a register is NOP or #UD. */
+    if (in->op == OP_nop && in->map == 1 && in->opcode == 0x0d)
+        return true;
+    /* UD0 has a ModRM byte on Intel's only. */
+    if (in->op == OP_ud0)
+        return in->has_modrm && in->modrm < 0xc0;
+    if (!(in->row->props & ROW_BRANCH))
+        return false;
+    /* An operand-size prefix on near branches of 64-bit code; a repeat prefix on LOOPE, LOOPNE. */
+    return has_prefix(bytes, 0xf2, in->mode) || has_prefix(bytes, 0xf3, in->mode) ||
+           (in->mode == 64 && has_prefix(bytes, 0x66, 64));
+}
+
+bool gen_usable(const struct insn *in, const u8 *bytes)
+{
+    if (in->row->props & ROW_PRIV || gen_excluded(in->row) || !isa_ok[in->row->isa])
+        return false;
+    if (in->op == OP_int && in->imm == 0x80)
+        return false; /* a system call */
+    return !open_to_vendors(in, bytes);
+}
 
 /* ---- reading the tables ---- */
 
-/* The three-byte VEX prefix (SDM vol. 2A 2.3.5) with the bits of a REX prefix; register `vvvv`. */
+/* A VEX prefix (SDM vol. 2A 2.3.5) with the bits of a REX prefix; register `vvvv`. */
 static unsigned put_vex(u8 *p, const struct form *f, u8 rex, unsigned vvvv)
 {
-    unsigned pp = f->pfx == 0x66 ? 1 : f->pfx == 0xf3 ? 2 : f->pfx == 0xf2 ? 3 : 0;
-    p[0] = 0xc4;
-    p[1] = (u8)((~rex & 7) << 5 | f->map);
-    p[2] = (u8)((rex & 8) << 4 | (~vvvv & 15) << 3 | f->l << 2 | pp);
-    p[3] = f->opcode;
-    return 4;
+    unsigned pp = f->pfx == 0x66 ? 1 : f->pfx == 0xf3 ? 2 : f->pfx == 0xf2 ? 3 : 0, n = 0;
+    u8 low = (u8)((~vvvv & 15) << 3 | f->l << 2 | pp);
+    if (f->map == 1 && !(rex & 11) && one_in(2)) {
+        p[n++] = 0xc5;
+        p[n++] = (u8)((~rex & 4) << 5 | low);
+    } else {
+        p[n++] = 0xc4;
+        p[n++] = (u8)((~rex & 7) << 5 | f->map);
+        p[n++] = (u8)((rex & 8) << 4 | low);
+    }
+    p[n++] = f->opcode;
+    return n;
 }
 
 static unsigned put_opcode(u8 *p, const struct form *f, u8 rex, unsigned vvvv)
@@ -48,54 +137,8 @@ static unsigned put_opcode(u8 *p, const struct form *f, u8 rex, unsigned vvvv)
     return n;
 }
 
-/* Whether the host and the guest have it. */
-static bool both_have(unsigned isa)
-{
-    switch (isa) {
-    case ISA_BASE: case ISA_X87: case ISA_MMX: case ISA_SSE: case ISA_SSE2: case ISA_SSE3:
-    case ISA_SSSE3: case ISA_SSE41: case ISA_SSE42: case ISA_POPCNT: case ISA_CX8: case ISA_CX16:
-    case ISA_FXSR: case ISA_CMOV: case ISA_CLFLUSH: case ISA_LM: case ISA_486: case ISA_586: case ISA_686:
-    case ISA_LAHF64: case ISA_3DNOWPREFETCH:
-        return true;
-    default: break;
-    }
-    static const struct { u8 isa; u32 leaf; u8 reg, bit; } by_cpuid[] = {
-        {ISA_LZCNT, 0x80000001, 2, 5}, {ISA_BMI1, 7, 1, 3}, {ISA_BMI2, 7, 1, 8},
-        {ISA_MOVBE, 1, 2, 22}, {ISA_SSE4A, 0x80000001, 2, 6}, {ISA_AES, 1, 2, 25},
-        {ISA_PCLMUL, 1, 2, 1}, {ISA_SHA, 7, 1, 29}, {ISA_GFNI, 7, 2, 8}, {ISA_ADX, 7, 1, 19},
-        {ISA_CLFLUSHOPT, 7, 1, 23}, {ISA_CLWB, 7, 1, 24},
-    };
-    for (unsigned i = 0; i < ARRAY_SIZE(by_cpuid); i++) {
-        u32 r[4] = {0};
-        if (by_cpuid[i].isa == isa)
-            return __get_cpuid_count(by_cpuid[i].leaf, 0, &r[0], &r[1], &r[2], &r[3]) &&
-                   r[by_cpuid[i].reg] >> by_cpuid[i].bit & 1 && guest_has(isa);
-    }
-    return false;
-}
-
-static bool isa_ok(unsigned isa)
-{
-    static u8 known[ISA_COUNT]; /* asking is slow */
-    if (!known[isa])
-        known[isa] = both_have(isa) ? 2 : 1;
-    return known[isa] == 2;
-}
-
-bool form_usable(const struct insn *in)
-{
-    if (in->row->props & (ROW_SYSTEM | ROW_PRIV) || !isa_ok(in->row->isa))
-        return false;
-    if (in->opsize == 2 && in->op == OP_bswap)
-        return false; /* undefined */
-    /* PREFETCHW with a register is NOP or #UD, by vendor. */
-    if (in->op == OP_nop && in->map == 1 && in->opcode == 0x0d)
-        return false;
-    return true;
-}
-
 /* Prefixes and escapes are no opcodes of their own. */
-static bool is_opcode(unsigned map, u8 op)
+static bool is_opcode(unsigned mode, unsigned map, u8 op)
 {
     static const u8 not[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3, 0x0f};
     if (map == 1)
@@ -105,24 +148,20 @@ static bool is_opcode(unsigned map, u8 op)
     for (unsigned i = 0; i < sizeof not; i++)
         if (op == not[i])
             return false;
-    return (op & 0xf0) != 0x40;
+    return mode != MODE64 || (op & 0xf0) != 0x40;
 }
 
-static void note(const struct form *f)
+static void note(unsigned mode, const struct form *f)
 {
     u8 p[16] = {0};
     struct insn in;
-    if (!f->vex && !is_opcode(f->map, f->opcode))
+    if (!f->vex && !is_opcode(mode, f->map, f->opcode))
         return;
     unsigned n = put_opcode(p, f, f->w ? 0x48 : 0, 0);
     p[n++] = f->modrm;
-    if (decode(&in, p, sizeof p, 64) != DECODE_OK || !form_usable(&in))
+    if (decode(&in, p, sizeof p, MODE_BITS(mode)) != DECODE_OK || !gen_usable(&in, p))
         return;
-    /* Processors differ in what an operand-size prefix does to near branches, and some swap LOOPE
-     * and LOOPNE after a repeat prefix. */
-    if (f->pfx && f->pfx != 0x67 && in.row->props & ROW_BRANCH)
-        return;
-    struct row_forms *r = &forms[in.row->id];
+    struct row_forms *r = &forms[mode][in.row->id];
     r->row = in.row;
     r->found++;
     unsigned k = r->kept < KEEP ? r->kept++ : below(r->found);
@@ -132,48 +171,97 @@ static void note(const struct form *f)
     }
 }
 
-void gen_init(void)
+static void note_opcode(unsigned mode, unsigned map, unsigned op)
 {
     static const u8 pfx[] = {0, 0x66, 0xf3, 0xf2, 0x67};
-    forms = calloc(MAX_ROWS, sizeof *forms);
-    for (unsigned map = 0; map < 4; map++)
-        for (unsigned op = 0; op < 256; op++)
-            for (unsigned k = 0; k < (map ? 8 : 10); k++)
-                for (unsigned modrm = 0; modrm < 256; modrm++)
-                    note(&(struct form){pfx[k / 2], (u8)map, (u8)op, (u8)modrm, k & 1, false});
-    for (unsigned map = 1; map < 4; map++)
-        for (unsigned op = 0; op < 256; op++)
-            for (unsigned k = 0; k < 16; k++)
-                for (unsigned modrm = 0; modrm < 256; modrm++)
-                    note(&(struct form){.pfx = pfx[k / 4], .map = (u8)map, .opcode = (u8)op,
-                                        .modrm = (u8)modrm, .w = k & 1, .vex = true,
-                                        .l = k & 2});
-    for (unsigned i = 0; i < MAX_ROWS; i++)
-        if (forms[i].row)
-            usable[usable_count++] = (u16)i;
+    for (unsigned k = 0; k < (map ? 4 : 5); k++)
+        for (unsigned modrm = 0; modrm < 256; modrm++)
+            for (unsigned w = 0; w < (mode == MODE64 ? 2 : 1); w++)
+                note(mode, &(struct form){pfx[k], (u8)map, (u8)op, (u8)modrm, w, false});
+    for (unsigned k = 0; map && k < 16; k++)
+        for (unsigned modrm = 0; modrm < 256; modrm++)
+            note(mode, &(struct form){.pfx = pfx[k / 4], .map = (u8)map, .opcode = (u8)op,
+                                      .modrm = (u8)modrm, .w = k & 1, .vex = true, .l = k & 2});
 }
 
-unsigned gen_rows(const u16 **rows)
+void gen_init(void)
 {
-    *rows = usable;
-    return usable_count;
+    for (unsigned i = 0; i < ISA_COUNT; i++)
+        isa_ok[i] = native_has(i) && guest_has(i);
+    for (unsigned mode = 0; mode < MODES; mode++) {
+        forms[mode] = calloc(MAX_ROWS, sizeof *forms[mode]);
+        for (unsigned map = 0; map < 4; map++)
+            for (unsigned op = 0; op < 256; op++)
+                note_opcode(mode, map, op);
+        for (unsigned i = 0; i < MAX_ROWS; i++)
+            if (forms[mode][i].row)
+                usable[mode][usable_count[mode]++] = (u16)i;
+    }
 }
 
-const struct opcode_row *gen_row(unsigned row)
+unsigned gen_rows(unsigned mode, const u16 **rows)
 {
-    return forms[row].row;
+    *rows = usable[mode];
+    return usable_count[mode];
 }
 
-const struct form *gen_form(unsigned row)
+const struct opcode_row *gen_row(unsigned mode, unsigned row)
 {
-    return &forms[row].form[below(forms[row].kept)];
+    return forms[mode][row].row;
+}
+
+const char *gen_row_text(unsigned mode, unsigned row)
+{
+    return forms[mode][row].row->text;
+}
+
+const struct form *gen_form(unsigned mode, unsigned row)
+{
+    return &forms[mode][row].form[below(forms[mode][row].kept)];
 }
 
 /* ---- encoding ---- */
 
+static const u8 base16[8] = {RBX, RBX, RBP, RBP, RSI, RDI, RBP, RBX};
+static const u8 index16[8] = {RSI, RDI, RSI, RDI, REG_NONE, REG_NONE, REG_NONE, REG_NONE};
+
+void gen_mem16(struct mem *m, unsigned rm)
+{
+    m->in16 = true;
+    m->base = base16[rm];
+    m->index = index16[rm];
+    m->scale = 1;
+}
+
+bool gen_other_asize(const struct form *f, const struct mem *m)
+{
+    return m->asize || f->pfx == 0x67;
+}
+
+static unsigned put_memory16(u8 *p, unsigned reg, const struct mem *m)
+{
+    u8 r = (u8)((reg & 7) << 3);
+    if (m->base == REG_NONE) {
+        p[0] = r | 6;
+        store_le(p + 1, (u64)(u32)m->disp, 2);
+        return 3;
+    }
+    unsigned rm = 0;
+    while (base16[rm] != m->base || index16[rm] != m->index)
+        rm++;
+    unsigned mod = m->disp == 0 && rm != 6 && !one_in(8)   ? 0
+                   : m->disp == (s8)m->disp && !one_in(8) ? 1
+                                                          : 2;
+    p[0] = (u8)(mod << 6 | r | rm);
+    store_le(p + 1, (u64)(u32)m->disp, mod);
+    return 1 + mod;
+}
+
 static unsigned put_memory(u8 *p, struct item *it, unsigned reg, const struct mem *m)
 {
     u8 r = (u8)((reg & 7) << 3);
+    if (m->in16)
+        return put_memory16(p, reg, m);
     if (m->base == REG_RIP) {
         p[0] = r | 5;
         it->fix_at = (u8)(p + 1 - it->bytes);
@@ -203,15 +291,16 @@ static unsigned put_memory(u8 *p, struct item *it, unsigned reg, const struct me
     return n + size;
 }
 
-static unsigned put_prefixes(u8 *p, const struct form *f, const struct mem *m, bool lock)
+static unsigned put_prefixes(u8 *p, unsigned mode, const struct form *f, const struct mem *m,
+                             bool lock)
 {
-    static const u8 ignored[] = {0x2e, 0x3e, 0x26, 0x36};
+    static const u8 override[6] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
     unsigned n = 0;
-    if (m && m->gs)
-        p[n++] = 0x65;
-    else if (one_in(40))
-        p[n++] = ignored[below(4)];
-    if (m && m->a32)
+    if (m->seg != SEG_NONE)
+        p[n++] = override[m->seg];
+    else if (mode == MODE64 && one_in(40))
+        p[n++] = override[below(4)]; /* ignored */
+    if (m->asize)
         p[n++] = 0x67;
     if (lock)
         p[n++] = 0xf0;
@@ -220,13 +309,8 @@ static unsigned put_prefixes(u8 *p, const struct form *f, const struct mem *m, b
     return n;
 }
 
-bool gen_encode(struct item *it, unsigned row, const struct form *f, const struct mem *m,
-                struct insn *in)
+static u8 choose_rex(const struct form *f, const struct mem *m, bool memory)
 {
-    u8 *p = it->bytes + it->len;
-    bool memory = f->has_modrm && f->modrm >> 6 != 3;
-    bool lock = memory && forms[row].row->props & ROW_LOCKABLE && one_in(4);
-    unsigned n = put_prefixes(p, f, m, lock);
     u8 rex = f->w ? 8 : 0;
     if (f->has_modrm || one_in(2))
         rex |= (u8)(rnd() & (memory ? 4 : 5));
@@ -236,21 +320,29 @@ bool gen_encode(struct item *it, unsigned row, const struct form *f, const struc
         rex |= 1;
     if (rex || one_in(4))
         rex |= 0x40;
+    return rex;
+}
+
+bool gen_encode(struct item *it, unsigned mode, unsigned row, const struct form *f,
+                const struct mem *m, u64 address, struct insn *in)
+{
+    u8 *start = it->bytes + it->len, *p = start;
+    bool memory = f->has_modrm && f->modrm >> 6 != 3;
+    bool lock = memory && forms[mode][row].row->props & ROW_LOCKABLE && one_in(4);
+    p += put_prefixes(p, mode, f, m, lock);
+    u8 rex = mode == MODE64 ? choose_rex(f, m, memory) : f->vex && f->w ? 0x48 : 0;
     /* Without an operand in vvvv it must be 0 there. */
-    n += put_opcode(p + n, f, rex, one_in(4) ? 0 : below(16));
+    p += put_opcode(p, f, rex, one_in(4) ? 0 : below(mode == MODE64 ? 16 : 8));
     if (memory)
-        n += put_memory(p + n, it, f->modrm >> 3 & 7, m);
+        p += put_memory(p, it, f->modrm >> 3 & 7, m);
     else if (f->has_modrm)
-        p[n++] = f->modrm;
-    u64 imm = rnd_value();
-    if (!f->has_modrm && f->map == 0 && (f->opcode & 0xfc) == 0xa0 && m)
-        imm = (u64)m->disp; /* MOV with an absolute address */
-    if (it->len + n + 8 > ITEM_MAX)
+        *p++ = f->modrm;
+    bool moffs = f->map == 0 && (f->opcode & 0xfc) == 0xa0;
+    if (p + 8 > it->bytes + ITEM_MAX)
         return false;
-    store_le(p + n, imm, 8);
-    if (n + 8 < 20)
-        memset(p + n + 8, 0, 4);
-    if (decode(in, p, 15, 64) != DECODE_OK || in->row->id != row || !form_usable(in))
+    store_le(p, moffs ? address : rnd_value(), 8);
+    if (decode(in, start, 15, MODE_BITS(mode)) != DECODE_OK || in->row->id != row ||
+        !gen_usable(in, start))
         return false;
     it->len = (u8)(it->len + in->len);
     if (it->fix_size && it->target < 0)
@@ -261,13 +353,9 @@ bool gen_encode(struct item *it, unsigned row, const struct form *f, const struc
 unsigned gen_ignored(const struct program *p, const struct state *in, u64 *at)
 {
     struct insn i;
-    if (!p->single || decode(&i, p->code, 15, 64) != DECODE_OK)
+    if (!p->single || decode(&i, p->code, 15, p->mode) != DECODE_OK)
         return 0;
-    u64 base = i.base == REG_NONE ? 0 : i.base == REG_RIP ? in->rip + i.len : in->gpr[i.base];
-    u64 index = i.index == REG_NONE ? 0 : in->gpr[i.index] * i.scale;
-    *at = (base + index + (u64)i.disp) & size_mask(i.addrsize);
-    if (i.seg == SEG_GS)
-        *at += GS_BASE;
+    *at = state_address(in, &i);
     switch (i.op) {
     case OP_fnstenv:
     case OP_fnsave:
@@ -278,16 +366,5 @@ unsigned gen_ignored(const struct program *p, const struct state *in, u64 *at)
         *at += 6;
         return 26;
     default: return 0;
-    }
-}
-
-void gen_count(const struct program *p, bool *seen)
-{
-    for (unsigned at = 0; at + 2 < p->size;) {
-        struct insn in;
-        if (decode(&in, p->code + at, 15, 64) != DECODE_OK)
-            return;
-        seen[in.row->id] = true;
-        at += in.len;
     }
 }

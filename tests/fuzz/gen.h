@@ -10,18 +10,28 @@ struct form {
     bool w, has_modrm, vex, l;
 };
 
+#define SEG_NONE 0xff
+
 /* A memory operand to encode. */
 struct mem {
     u8 base, index, scale; /* as struct insn has them */
-    bool gs, a32;
-    s32 disp; /* REG_RIP: the address itself */
+    u8 seg;                /* override, or SEG_NONE */
+    bool asize;            /* with an address-size prefix */
+    bool in16;             /* the 16-bit form */
+    s32 disp;              /* REG_RIP: the address itself */
 };
 
-const struct opcode_row *gen_row(unsigned row);
-const struct form *gen_form(unsigned row);
-bool form_usable(const struct insn *in);
-/* Appends one instruction to the item, with random registers and immediates, and decodes it. */
-bool gen_encode(struct item *it, unsigned row, const struct form *f, const struct mem *m,
-                struct insn *in);
+const struct opcode_row *gen_row(unsigned mode, unsigned row);
+const struct form *gen_form(unsigned mode, unsigned row);
+/* Whether an instruction may be part of a program, its prefixes included. */
+bool gen_usable(const struct insn *in, const u8 *bytes);
+/* Whether the address size is the mode's other one. */
+bool gen_other_asize(const struct form *f, const struct mem *m);
+/* A base and index of 16-bit addressing, by ModRM.rm. */
+void gen_mem16(struct mem *m, unsigned rm);
+/* Appends one instruction to the item, with random registers and immediates, and decodes it.
+ * `address` is what goes into the instruction where it has an absolute one. */
+bool gen_encode(struct item *it, unsigned mode, unsigned row, const struct form *f,
+                const struct mem *m, u64 address, struct insn *in);
 
 #endif

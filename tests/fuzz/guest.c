@@ -1,5 +1,5 @@
-/* Runs programs on an engine: a machine of 16 MiB RAM and one vCPU in 64-bit user mode, with just
- * enough of a supervisor (tables, and a HLT behind each exception) in the upper half. */
+/* Runs programs on an engine: a machine of 16 MiB RAM and one vCPU in user mode, with just enough of
+ * a 64-bit supervisor (tables, and a HLT behind each exception) in the upper half. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,11 +8,14 @@
 #include "cpu/cpuid.h"
 #include "fuzz.h"
 #include "native.h"
+#include "segments.h"
 
 #define RAM_BYTES (16u << 20)
 /* Physical addresses; the first 2 MiB are also at UPPER for the supervisor. */
 enum { TABLES = 0x100000, CODE_PHYS = 0x200000, DATA_PHYS = 0x210000 };
-enum { GDT = 0x1000, TSS = 0x2000, IDT = 0x3000, HANDLERS = 0x8000, STACK = 0x10000 };
+enum { GDT = 0x1000, LDT = 0x1800, TSS = 0x2000, IDT = 0x3000, HANDLERS = 0x8000,
+       STACK = 0x10000 };
+enum { VECTORS = 256, TSS_LIMIT = 0x67 };
 #define UPPER 0xffffffff80000000ull
 
 struct guest {
@@ -22,6 +25,7 @@ struct guest {
     const struct accel *accel;
     void *engine;
     struct cpu *cpu;
+    u32 code_at, code_size; /* of the program that is there */
 };
 
 static void make_tables(struct guest *g)
@@ -40,15 +44,17 @@ static void make_tables(struct guest *g)
     pdpt_hi[510] = (TABLES + 0x5000) | 3;
     pd_hi[0] = 0x83;
 
-    u64 *gdt = (u64 *)(g->ram + GDT);
-    gdt[1] = 0x00af9b000000ffffull;
-    gdt[2] = 0x00cf93000000ffffull;
-    gdt[3] = 0x00cff3000000ffffull;
-    gdt[4] = 0x00affb000000ffffull;
+    for (unsigned i = 0; i < GDT_ENTRIES; i++)
+        store_le(g->ram + GDT + 8 * i, segments_gdt(i), 8);
+    for (unsigned i = 0; i < LDT_ENTRIES; i++)
+        store_le(g->ram + LDT + 8 * i, segments_ldt(i), 8);
     store_le(g->ram + TSS + 4, UPPER + STACK, 8);
-    for (unsigned v = 0; v < 32; v++) {
+    store_le(g->ram + TSS + 0x66, TSS_LIMIT + 1, 2); /* no I/O permission map */
+    for (unsigned v = 0; v < VECTORS; v++) {
         u64 handler = UPPER + HANDLERS + v * 16, *gate = (u64 *)(g->ram + IDT + 16 * v);
-        gate[0] = (handler & 0xffff) | 8 << 16 | 0xee00ull << 32 | (handler >> 16 & 0xffff) << 48;
+        u64 dpl = v == EXC_BP || v == EXC_OF ? 3 : 0;
+        gate[0] = (handler & 0xffff) | 0x10 << 16 | (0x8e00ull | dpl << 13) << 32 |
+                  (handler >> 16 & 0xffff) << 48;
         gate[1] = handler >> 32;
         g->ram[HANDLERS + v * 16] = 0xf4;
     }
@@ -73,19 +79,18 @@ struct guest *guest_create(const struct accel *accel, bool plain, u64 off)
     make_tables(g);
     struct cpu *cpu = g->cpu;
     cpu_reset(cpu, false);
-    cpu->gdt = (struct desc_table){UPPER + GDT, 0x2f};
-    cpu->idt = (struct desc_table){UPPER + IDT, 0x1ff};
+    cpu->gdt = (struct desc_table){UPPER + GDT, 8 * GDT_ENTRIES - 1};
+    cpu->idt = (struct desc_table){UPPER + IDT, 16 * VECTORS - 1};
     cpu->cr0 = CR0_PE | CR0_PG | CR0_WP | CR0_ET | CR0_MP | CR0_NE | CR0_AM;
     cpu->cr3 = TABLES;
-    cpu->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+    cpu->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_UMIP | CR4_OSXSAVE;
+    cpu->cr4 &= cpu_cr4_mask(cpu);
+    cpu->xcr0 = cpu_xcr0_mask(cpu) & 7;
     cpu->efer = EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE;
-    for (unsigned s = 0; s < SEG_COUNT; s++)
-        cpu->seg[s] = (struct segment){.limit = ~0u, .selector = 0x1b, .attr = SEG_P | SEG_S |
-                                       SEG_RW | SEG_A | SEG_DB | SEG_G | SEG_DPL};
-    cpu->seg[SEG_GS].base = GS_BASE;
-    cpu->seg[SEG_TR] = (struct segment){.base = UPPER + TSS, .limit = 0x67, .selector = 0x28,
-                                        .attr = SEG_P | 0xb};
-    cpu->seg[SEG_LDTR] = (struct segment){.attr = SEG_P | 2};
+    cpu->seg[SEG_TR] = (struct segment){.base = UPPER + TSS, .limit = TSS_LIMIT,
+                                        .selector = GDT_TSS * 8, .attr = SEG_P | 0xb};
+    cpu->seg[SEG_LDTR] = (struct segment){.base = UPPER + LDT, .limit = 8 * LDT_ENTRIES - 1,
+                                          .selector = GDT_LDT * 8, .attr = SEG_P | 2};
     cpu_loaded(cpu);
     return g;
 }
@@ -131,7 +136,11 @@ void guest_cold(struct guest *g)
 
 void guest_load(struct guest *g, const struct program *p)
 {
+    static const u8 zero[sizeof p->code];
+    bus_write_bytes(g->bus, CODE_PHYS + g->code_at, zero, g->code_size);
     bus_write_bytes(g->bus, CODE_PHYS + p->offset, p->code, p->size);
+    g->code_at = p->offset;
+    g->code_size = p->size;
 }
 
 static void load_state(struct guest *g, const struct state *in)
@@ -154,14 +163,19 @@ static void load_state(struct guest *g, const struct state *in)
     }
     for (unsigned i = 0; i < 16; i++)
         memcpy(cpu->xmm[i].b, fx + FX_XMM + 16 * i, 16);
-    u16 attr = SEG_P | SEG_S | SEG_RW | SEG_A | SEG_G | SEG_DPL;
-    cpu->seg[SEG_CS] = (struct segment){.limit = ~0u, .selector = 0x23,
-                                        .attr = attr | SEG_CODE | SEG_L};
-    cpu->seg[SEG_SS] = (struct segment){.limit = ~0u, .selector = 0x1b, .attr = attr | SEG_DB};
+    for (unsigned i = 0; i < 16; i++)
+        memcpy(cpu->xmm[i].b + 16, in->ymm + 16 * i, 16);
     cpu->cpl = 3;
+    for (unsigned i = 0; i < 6; i++)
+        segments_load(&cpu->seg[i], in->sel[i]);
+    if (in->sel[SEG_FS] < 4)
+        cpu->seg[SEG_FS].base = in->fs_base;
+    if (in->sel[SEG_GS] < 4)
+        cpu->seg[SEG_GS].base = in->gs_base;
+    for (unsigned i = 0; i < 6; i++)
+        cpu_update_segment(cpu, i);
     cpu->halted = false;
-    cpu_update_segment(cpu, SEG_CS);
-    cpu_update_segment(cpu, SEG_SS);
+    cpu->irq_shadow = cpu->step_skip = false;
     cpu_set_mxcsr(cpu, (u32)load_le(fx + FX_MXCSR, 4));
     cpu_update_hflags(cpu);
 }
@@ -172,7 +186,7 @@ static void save_state(struct guest *g, struct state *out)
     static const u32 with_error = 1 << EXC_DF | 1 << EXC_TS | 1 << EXC_NP | 1 << EXC_SS |
                                   1 << EXC_GP | 1 << EXC_PF | 1 << EXC_AC;
     int vector = (int)((cpu->rip - UPPER - HANDLERS) / 16);
-    if (!cpu->halted || vector < 0 || vector > 31) {
+    if (!cpu->halted || vector < 0 || vector >= VECTORS) {
         out->vector = END_CRASH;
         return;
     }
@@ -180,11 +194,17 @@ static void save_state(struct guest *g, struct state *out)
     memcpy(out->gpr, cpu->gpr, sizeof out->gpr);
     out->vector = vector;
     out->error = 0;
-    if (with_error & 1u << vector) {
+    if (vector < 32 && with_error >> vector & 1) {
         out->error = (u32)load_le(frame, 8);
         frame += 8;
     }
     out->rip = load_le(frame, 8);
+    for (unsigned i = 0; i < 6; i++)
+        out->sel[i] = cpu->seg[i].selector;
+    out->sel[SEG_CS] = (u16)load_le(frame + 8, 8);
+    out->sel[SEG_SS] = (u16)load_le(frame + 32, 8);
+    out->fs_base = cpu->seg[SEG_FS].base;
+    out->gs_base = cpu->seg[SEG_GS].base;
     out->flags = load_le(frame + 16, 8);
     out->gpr[RSP] = load_le(frame + 24, 8);
     out->cr2 = cpu->cr2;
@@ -202,6 +222,8 @@ static void save_state(struct guest *g, struct state *out)
     }
     for (unsigned i = 0; i < 16; i++)
         memcpy(fx + FX_XMM + 16 * i, cpu->xmm[i].b, 16);
+    for (unsigned i = 0; i < 16; i++)
+        memcpy(out->ymm + 16 * i, cpu->xmm[i].b + 16, 16);
     memcpy(out->data, g->ram + DATA_PHYS, DATA_SIZE);
 }
 

@@ -7,6 +7,7 @@
  * DRAGOMAN_FUZZ_SEED    another seed (a number, or "time")
  * DRAGOMAN_FUZZ_SECONDS go on for so long
  * DRAGOMAN_FUZZ_CASE    only this case
+ * DRAGOMAN_FUZZ_FAILURES end after so many
  * DRAGOMAN_FUZZ_LOG     -d categories, for the last run of a failing case
  */
 #include <stdio.h>
@@ -22,12 +23,32 @@
 #define MAX_FAILURES 20u
 #define RUNS 3u /* a program's blocks are found, then linked */
 
+static u64 number_from(const char *name, u64 otherwise)
+{
+    const char *v = getenv(name);
+    if (!v)
+        return otherwise;
+    return strcmp(v, "time") == 0 ? (u64)time(NULL) : strtoull(v, NULL, 0);
+}
+
 static struct guest *guest;
 static const struct accel *accel;
 static bool plain;
 static u64 off; /* optimisations to do without */
-static bool seen[4096];
+static u32 seen[MODES][4096]; /* comparisons in which the row was carried out */
 static u64 engine_runs, skipped, insns, ends[32];
+
+static struct { const struct program *p; u64 number, seed; } running;
+
+/* An engine that gives up takes the process with it. */
+static void say_where(void)
+{
+    if (!running.p)
+        return;
+    printf("---- case %llu of seed %llu on %s: the engine ended the program\n",
+           (unsigned long long)running.number, (unsigned long long)running.seed, accel->name);
+    program_print(running.p);
+}
 
 static void run_guest(const struct program *p, const struct state *in, struct state *out)
 {
@@ -110,7 +131,7 @@ static bool make_plain(struct state *s, unsigned part)
     if (part < 16 && part != RSP)
         s->gpr[part] = 0;
     else if (part == RSP)
-        s->gpr[RSP] = DATA_AT + 0x1800;
+        aim_register(s, RSP, SEG_SS, DATA_AT + 0x1800);
     else if (part == 16)
         s->flags = FL_FIXED | FL_IF;
     else if (part == 17)
@@ -123,6 +144,8 @@ static bool make_plain(struct state *s, unsigned part)
         memset(s->fx + FX_ST + 16 * (part - 35), 0, 16);
     else if (part == 43)
         memset(s->data, 0, sizeof s->data);
+    else if (part == 44)
+        memset(s->ymm, 0, sizeof s->ymm);
     else
         return false;
     return true;
@@ -173,28 +196,58 @@ static void report(struct program *p, struct state *in, const char *what, u64 nu
 
 /* ---- cases ---- */
 
-/* The same program with other values; pointers stay. */
+/* The same program with other values; pointers, counters and segments stay. */
 static void vary(struct state *in)
 {
     struct state *s = &simpler;
+    u64 data = DATA_AT - state_base(in, SEG_DS), mask = state_mode(in) == 64 ? ~0ull : 0xffffffff;
+    memcpy(s, in, sizeof *s);
     rnd_state(s);
-    for (unsigned i = 0; i < 16; i++)
-        if (in->gpr[i] < DATA_AT + DATA_SIZE && (in->gpr[i] >= DATA_AT || i == R15))
+    for (unsigned i = 0; i < 16; i++) {
+        bool pointer = ((in->gpr[i] - data) & (mask >> (state_mode(in) == 16 ? 16 : 0))) < DATA_SIZE;
+        if (i == RSP || pointer || in->gpr[i] < 12)
             s->gpr[i] = in->gpr[i];
-    s->gpr[RSP] = in->gpr[RSP];
-    s->rip = in->rip;
+        s->gpr[i] &= mask;
+    }
     *in = *s;
+}
+
+static void count_rows(const struct program *p, unsigned mode)
+{
+    for (unsigned at = 0; at + 2 < p->size;) {
+        struct insn in;
+        if (decode(&in, p->code + at, 15, p->mode) != DECODE_OK)
+            return;
+        seen[mode][in.row->id]++;
+        at += in.len;
+    }
+}
+
+/* A row counts when its instruction has been carried out, or when it can only fault. */
+static bool counts(const struct program *p, const struct state *in)
+{
+    struct insn i;
+    u64 first = CODE_AT + p->offset;
+    if (!p->single)
+        return state_pc(&native_out) >= first + p->at[p->count];
+    return state_pc(&native_out) != first ||
+           (decode(&i, p->code, 15, p->mode) == DECODE_OK && gen_always_faults(i.row));
 }
 
 /* Returns what is wrong, or NULL. */
 static const char *one_case(struct program *p, struct state *in, u64 number)
 {
+    static const u8 order[4] = {MODE64, MODE32, MODE64, MODE16};
     const u16 *rows;
-    unsigned count = gen_rows(&rows);
     bool single = number & 1;
+    unsigned mode = order[number / 2 % 4];
+    if (mode == MODE16 && !gen_has_ldt)
+        mode = MODE32;
+    unsigned count = gen_rows(mode, &rows);
     if (!single) {
-        gen_sequence(p, in);
-    } else if (!gen_single(p, in, rows[number / 2 % count])) {
+        gen_sequence(p, in, mode);
+    } else if (!gen_single(p, in, mode, rows[(number / 8 * (mode == MODE64 ? 2 : 1) +
+                                              number / 4 % 2) % count])) {
         skipped++;
         return NULL;
     }
@@ -205,36 +258,34 @@ static const char *one_case(struct program *p, struct state *in, u64 number)
         vary(in);
         what = try_case(p, in, &native_out, &engine_out);
     }
-    /* A row counts when its instruction has been carried out. */
-    if (single ? native_out.rip != in->rip : native_out.rip >= in->rip + p->at[p->count])
-        gen_count(p, seen);
+    if (counts(p, in))
+        count_rows(p, mode);
     insns += p->count;
-    if (!single)
-        ends[native_out.vector & 31]++;
+    if (!single && native_out.vector >= 0 && native_out.vector < 32)
+        ends[native_out.vector]++;
     return what;
 }
 
+/* Prints the rows that no comparison has exercised; returns their number. */
 static unsigned print_coverage(void)
 {
-    const u16 *rows;
     const struct opcode_row *const *all;
-    unsigned count = gen_rows(&rows), done = 0, total = decode_rows(&all);
-    for (unsigned i = 0; i < count; i++)
-        done += seen[rows[i]];
-    printf("coverage: %u of %u rows of user programs\n", done, count);
-    for (unsigned i = 0; i < total; i++)
+    unsigned total = decode_rows(&all), missing = 0;
+    for (unsigned mode = 0; mode < MODES; mode++) {
+        const u16 *rows;
+        unsigned count = gen_rows(mode, &rows), done = 0;
+        if (mode == MODE16 && !gen_has_ldt)
+            continue;
         for (unsigned k = 0; k < count; k++)
-            if (all[i]->id == rows[k] && !seen[rows[k]])
-                printf("  not exercised: %s\n", all[i]->text);
-    return count - done;
-}
-
-static u64 number_from(const char *name, u64 otherwise)
-{
-    const char *v = getenv(name);
-    if (!v)
-        return otherwise;
-    return strcmp(v, "time") == 0 ? (u64)time(NULL) : strtoull(v, NULL, 0);
+            done += seen[mode][rows[k]] != 0;
+        printf("%u-bit code: %u of %u user rows exercised, of %u rows in the tables\n",
+               MODE_BITS(mode), done, count, total);
+        for (unsigned k = 0; k < count; k++)
+            if (!seen[mode][rows[k]])
+                printf("  not exercised: %s\n", gen_row_text(mode, rows[k]));
+        missing += count - done;
+    }
+    return missing;
 }
 
 /* Programs first..first + cases of the seed, or for some seconds; returns how many fail. */
@@ -243,16 +294,20 @@ static unsigned run_cases(u64 seed, u64 first, u64 cases, u64 seconds)
     static struct program p;
     static struct state in;
     time_t end = time(NULL) + (time_t)seconds;
-    unsigned failures = 0;
+    unsigned failures = 0, most = (unsigned)number_from("DRAGOMAN_FUZZ_FAILURES", MAX_FAILURES);
     u64 n = first;
     for (; seconds ? time(NULL) < end : n < first + cases; n++) {
         rnd_seed(seed * 1000003 + n);
+        running.p = &p;
+        running.number = n;
+        running.seed = seed;
         const char *what = one_case(&p, &in, n);
         if (what)
             report(&p, &in, what, n, seed);
-        if (what && ++failures == MAX_FAILURES)
+        if (what && ++failures == most)
             break;
     }
+    running.p = NULL;
     printf("%s: %llu cases of seed %llu, %llu items, %llu engine runs, %llu not made, %u failed\n",
            accel->name, (unsigned long long)(n - first), (unsigned long long)seed,
            (unsigned long long)insns, (unsigned long long)engine_runs, (unsigned long long)skipped,
@@ -292,7 +347,7 @@ int main(int argc, char **argv)
     }
     plain = strcmp(argv[1], "dbt-plain") == 0;
     accel = strcmp(argv[1], "interp") == 0 ? &accel_interp : &accel_dbt;
-    if (!accel->available() || !native_init())
+    if (!accel->available() || !native_init(&gen_has_ldt))
         return 77; /* meson: skipped */
     if (argc == 4 && !each && !parse_off(argv[3]))
         return 2;
@@ -306,6 +361,7 @@ int main(int argc, char **argv)
         cases = 1;
         seconds = 0;
     }
+    atexit(say_where);
     rnd_seed(1);
     gen_init();
     renew();
@@ -320,6 +376,6 @@ int main(int argc, char **argv)
     bool idle = plain && !guest_counter(guest, "vec_calls");
     if (idle)
         printf("no vector op was left to C\n");
-    unsigned missing = seconds || cases > 20000 ? print_coverage() : 0;
+    unsigned missing = seconds || cases > 60000 ? print_coverage() : 0;
     return failures || missing || idle ? 1 : 0;
 }

@@ -9,12 +9,17 @@ static bool fix(struct program *p, unsigned i)
     struct item *it = &p->items[i];
     if (!it->fix_size)
         return true;
+    u8 *at = p->code + p->at[i] + it->fix_at;
+    if (it->fix_abs) {
+        store_le(at, p->cs_offset + p->at[it->target], it->fix_size);
+        return true;
+    }
     s64 to = it->target >= 0 ? (s64)p->at[it->target] : /* else the field holds the address */
                  sign_extend(load_le(it->bytes + it->fix_at, 4), 32) - (s64)(CODE_AT + p->offset);
     s64 rel = to - (s64)(p->at[i] + it->fix_end);
     if (it->fix_size == 1 && rel != (s8)rel)
         return false;
-    store_le(p->code + p->at[i] + it->fix_at, (u64)rel, it->fix_size);
+    store_le(at, (u64)rel, it->fix_size);
     return true;
 }
 
@@ -24,7 +29,7 @@ static u16 follow(const struct program *p, unsigned i, unsigned upto, u16 undef,
 {
     for (unsigned at = p->at[i]; at < p->at[i] + p->items[i].len && at < upto;) {
         struct insn in;
-        if (decode(&in, p->code + at, 15, 64) != DECODE_OK)
+        if (decode(&in, p->code + at, 15, p->mode) != DECODE_OK)
             break;
         u16 reads = in.row->flags_read & FL_ARITH, writes = in.row->flags_written;
         if (undef & reads)
@@ -95,9 +100,9 @@ void program_drop(struct program *p, unsigned i)
             p->items[k].target--;
 }
 
-u16 program_undefined(const struct program *p, u64 rip)
+u16 program_undefined(const struct program *p, u64 la)
 {
-    u64 off = rip - CODE_AT - p->offset;
+    u64 off = la - CODE_AT - p->offset;
     if (off > p->at[p->count])
         return 0;
     unsigned i = p->count;
@@ -109,13 +114,14 @@ u16 program_undefined(const struct program *p, u64 rip)
 
 void program_print(const struct program *p)
 {
+    u32 hflags = HF_PE | (p->mode == 64 ? HF_LONG : p->mode == 32 ? HF_CS32 : 0);
     for (unsigned at = 0; at < p->size;) {
         char text[128];
         u64 rip = CODE_AT + p->offset + at;
         struct insn in;
-        unsigned n = inspect_disassemble(p->code + at, p->size - at, rip, HF_LONG | HF_PE, text,
+        unsigned n = inspect_disassemble(p->code + at, p->size - at, rip, hflags, text,
                                          sizeof text);
-        bool ok = decode(&in, p->code + at, p->size - at, 64) == DECODE_OK;
+        bool ok = decode(&in, p->code + at, p->size - at, p->mode) == DECODE_OK;
         if (ok)
             n = in.len;
         printf("  %llx:", (unsigned long long)rip);

@@ -217,6 +217,8 @@ static void emit_shift(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     struct x64_rm ra = x64_use_rm(s, in->arg[0]);
     unsigned dst = x64_dst(s, r, ra.is_reg && ra.reg != X_RCX ? ra.reg : X_NONE);
     copy_to(s, dst, in->arg[0]);
+    if (ra.is_reg && ra.reg != dst) /* the carry may need a register of its own */
+        s->pinned &= (u16)~(1 << ra.reg);
     ir_ref old = f ? s->ir->insns[f].arg[2] : 0;
     if (old && (!constant || rotate)) {
         x64_need_flags(s, old);
@@ -456,6 +458,10 @@ static void emit_deposit(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
         struct x64_rm rb = x64_is_const(s, in->arg[1], &c)
                                ? x64_r(x64_use(s, in->arg[1]))
                                : safe_operand(s, in->arg[1], dst, in->arg[0]);
+        if (rb.is_reg && rb.reg == dst) { /* both parts come from one register */
+            rb = x64_r(x64_scratch(s));
+            x64_mov(&s->buf, W64, rb.reg, dst);
+        }
         copy_to(s, dst, in->arg[0]);
         x64_shift_imm(&s->buf, SH_ROR, W64, x64_r(dst), (unsigned)in->imm);
         x64_mov_low(&s->buf, in->aux, dst, rb);

@@ -140,6 +140,7 @@ static struct check emit_check(struct x64_sel *s, ir_ref r, unsigned size, bool 
     c.stub->site = x64_site(s);
     if (mf & MF_SYSTEM && s->ir->hflags & HF_USER) {
         c.stub->from = x64_jmp_later(&s->buf);
+        s->pinned &= (u16)~(1 << c.spare);
         return c;
     }
     unsigned align = mf & MF_ALIGN16 ? 16 : s->ir->hflags & HF_ALIGN ? x64_alignment(size) : 1;
