@@ -315,6 +315,22 @@ START_TEST(test_strings)
 }
 END_TEST
 
+/* A byte spread over a register, as glibc's 32-bit strchr does it: values that share a register
+ * with others that replace parts of it. */
+CODE64(spread64, "mov 0x20000, %edx\n mov %dl, %dh\n mov %edx, %ecx\n shl $16, %edx\n"
+                 "mov %cx, %dx\n test $3, %al\n je 1f\n nop\n 1: hlt\n")
+
+START_TEST(test_parts_of_registers)
+{
+    LOAD(0x10000, spread64);
+    store_le(m.ram + 0x20000, 0x2f, 4);
+    tiny_long(&m, 0x10000);
+    tiny_run(&m);
+    ck_assert_uint_eq(m.cpu->gpr[RDX], 0x2f2f2f2f);
+    ck_assert_uint_eq(m.cpu->gpr[RCX], 0x2f2f);
+}
+END_TEST
+
 /* More code than the arena holds, executed twice over. */
 /* The pointers of FNSTENV (SDM vol. 1, 8.1.8) after a register and after a memory operand, with and
  * without something in between that could look at them. */
@@ -439,6 +455,7 @@ void engine_programs(Suite *s)
     tcase_add_test(c, test_x87_pointers);
     tcase_add_test(c, test_x87_unmask);
     tcase_add_test(c, test_x87_turns);
+    tcase_add_test(c, test_parts_of_registers);
     tcase_add_test(c, test_full_arena);
     suite_add_tcase(s, c);
     engine_counting(s);
