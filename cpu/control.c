@@ -169,9 +169,9 @@ static void write_cr8(struct cpu *cpu, u64 v)
 
 u64 cpu_efer_mask(const struct cpu *cpu)
 {
+    bool nx = cpu_has_feature(cpu, FEAT_NX) && !(cpu->misc_enable & MISC_ENABLE_NO_XD);
     return (cpu_has(cpu, ISA_SYSCALL) ? EFER_SCE : 0) |
-           (cpu_has(cpu, ISA_LM) ? EFER_LME | EFER_LMA : 0) |
-           (cpu_has_feature(cpu, FEAT_NX) ? EFER_NXE : 0);
+           (cpu_has(cpu, ISA_LM) ? EFER_LME | EFER_LMA : 0) | (nx ? EFER_NXE : 0);
 }
 
 bool cpu_write_efer(struct cpu *cpu, u64 v)

@@ -101,7 +101,7 @@ static struct cpuid_regs basic_leaf(struct cpu *cpu, const struct cpu_model *m, 
 {
     struct cpuid_regs r = {0};
     switch (leaf) {
-    case 0: return vendor_leaf(m, m->level);
+    case 0: return vendor_leaf(m, cpu->misc_enable & MISC_ENABLE_LIMIT_CPUID ? 2 : m->level);
     case 1: return leaf_1(cpu, m);
     case 2: /* descriptors: "see leaf 4" (FFH), or 16K L1 caches and 512K L2 */
         if (!m->amd)
@@ -142,6 +142,8 @@ static struct cpuid_regs extended_leaf(struct cpu *cpu, const struct cpu_model *
         r.eax = m->amd ? signature(m) : 0;
         r.ecx = m->words[W_E1_ECX];
         r.edx = m->words[W_E1_EDX];
+        if (cpu->misc_enable & MISC_ENABLE_NO_XD)
+            r.edx &= ~ED(20);
         if (m->amd) {
             r.edx |= m->words[W_1_EDX] & 0x0183f3ffu; /* AMD repeats these here */
             if (m->cpus > 1)

@@ -11,9 +11,9 @@
 #include "cpu/system.h"
 
 enum {
-    MSR_TSC = 0x10, MSR_PLATFORM_ID = 0x17, MSR_APIC_BASE = 0x1b, MSR_FEATURE_CONTROL = 0x3a,
-    MSR_TSC_ADJUST = 0x3b, MSR_SPEC_CTRL = 0x48, MSR_PRED_CMD = 0x49, MSR_UCODE_WRITE = 0x79,
-    MSR_UCODE_REV = 0x8b, MSR_MTRRCAP = 0xfe, MSR_ARCH_CAPABILITIES = 0x10a,
+    MSR_P5_MC_ADDR = 0, MSR_P5_MC_TYPE = 1, MSR_TSC = 0x10, MSR_PLATFORM_ID = 0x17,
+    MSR_APIC_BASE = 0x1b, MSR_TSC_ADJUST = 0x3b, MSR_SPEC_CTRL = 0x48, MSR_PRED_CMD = 0x49,
+    MSR_UCODE_WRITE = 0x79, MSR_UCODE_REV = 0x8b, MSR_MTRRCAP = 0xfe, MSR_ARCH_CAPABILITIES = 0x10a,
     MSR_SYSENTER_CS = 0x174, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_MCG_CAP = 0x179,
     MSR_MCG_STATUS, MSR_MCG_CTL, MSR_PERF_STATUS = 0x198, MSR_MISC_ENABLE = 0x1a0,
     MSR_DEBUGCTL = 0x1d9, MSR_MTRR_PHYS = 0x200, MSR_MTRR_FIX64K = 0x250, MSR_MTRR_FIX16K = 0x258,
@@ -60,25 +60,39 @@ u64 cpu_tsc_to_ns(const struct cpu *cpu, u64 tsc)
     return ns > CLOCK_NEVER - 1 ? CLOCK_NEVER - 1 : (u64)ns;
 }
 
+/* The APIC's timer compares with the counter as it is now. */
+static void move_deadline(struct cpu *cpu)
+{
+    if (!cpu->irq || !cpu_has_feature(cpu, FEAT_TSC_DEADLINE))
+        return;
+    bus_lock(cpu->bus);
+    u64 deadline = cpu->irq->get_tsc_deadline(cpu->irq_opaque);
+    if (deadline)
+        cpu->irq->set_tsc_deadline(cpu->irq_opaque, deadline);
+    bus_unlock(cpu->bus);
+}
+
 /* SDM vol. 3B 17.17.3: a write to the TSC moves TSC_ADJUST by the same amount, and back. */
 static void write_tsc(struct cpu *cpu, u64 v)
 {
     u64 delta = v - cpu_tsc(cpu);
     cpu->tsc_offset = (s64)((u64)cpu->tsc_offset + delta);
     cpu->tsc_adjust += delta;
+    move_deadline(cpu);
 }
 
 static void write_tsc_adjust(struct cpu *cpu, u64 v)
 {
     cpu->tsc_offset = (s64)((u64)cpu->tsc_offset + (v - cpu->tsc_adjust));
     cpu->tsc_adjust = v;
+    move_deadline(cpu);
 }
 
 /* ---- plain registers: a field, who has it, what may be written ---- */
 
 enum { M_RO = 1, M_CANON = 2, M_AMD = 4, M_INTEL = 8, M_LM = 16, M_SEP = 32, M_SYSCALL = 64,
        M_RDTSCP = 128, M_SPEC = 256, M_MTRR = 512, M_MCA = 1024, M_XSAVES = 2048,
-       M_P6 = 4096 };
+       M_P6 = 4096, M_MCE = 8192 };
 
 struct msr_row {
     u32 msr;
@@ -91,11 +105,12 @@ struct msr_row {
 #define NO_FIELD (~0u)
 #define AT(field) offsetof(struct cpu, field)
 
-#define SPEC_CTRL_PLAIN 7 /* IBRS, STIBP, SSBD */
+#define SPEC_CTRL_PLAIN 3 /* IBRS; STIBP, which is let pass where it does not exist */
 
 static const struct msr_row rows[] = {
+    {MSR_P5_MC_ADDR, NO_FIELD, M_MCE, 0, 0}, /* of the last machine check: there is none */
+    {MSR_P5_MC_TYPE, NO_FIELD, M_MCE, 0, 0},
     {MSR_PLATFORM_ID, NO_FIELD, M_RO | M_INTEL | M_P6, 0, 0},
-    {MSR_FEATURE_CONTROL, NO_FIELD, M_RO | M_INTEL | M_P6, 0, 1}, /* locked: no VMX, no SGX */
     {MSR_SPEC_CTRL, AT(spec_ctrl), M_SPEC, SPEC_CTRL_PLAIN, 0},
     {MSR_PRED_CMD, NO_FIELD, M_SPEC, 1, 0},
     {MSR_UCODE_WRITE, NO_FIELD, M_INTEL | M_P6, ~0ull, 0},
@@ -107,7 +122,6 @@ static const struct msr_row rows[] = {
     {MSR_MCG_STATUS, AT(mcg_status), M_MCA, 7, 0},
     {MSR_MCG_CTL, AT(mcg_ctl), M_MCA, ~0ull, 0},
     {MSR_PERF_STATUS, NO_FIELD, M_RO | M_INTEL | M_P6, 0, 0x10ull << 32 | 0x1900},
-    {MSR_MISC_ENABLE, AT(misc_enable), M_INTEL | M_P6, 0x4401c51889, 0},
     {MSR_DEBUGCTL, AT(debugctl), M_P6, 3, 0}, /* LBR and BTF */
     {MSR_XSS, NO_FIELD, M_XSAVES, 0, 0}, /* no supervisor components */
     {MSR_STAR, AT(star), M_SYSCALL, ~0ull, 0},
@@ -125,6 +139,7 @@ static const struct msr_row rows[] = {
     {0xc001001d, NO_FIELD, M_AMD, ~0ull, 0},            /* TOP_MEM2 */
     {0xc001001f, NO_FIELD, M_AMD, ~0ull, 0},            /* NB_CFG */
     {0xc0010055, NO_FIELD, M_AMD, ~0ull, 0},            /* INT_PENDING */
+    {0xc0010111, AT(smbase), M_AMD | M_LM, 0xffffffff, 0}, /* SMM_BASE */
     {0xc0010112, NO_FIELD, M_AMD, ~0ull, 0},            /* SMM_ADDR */
     {0xc0010113, NO_FIELD, M_AMD, ~0ull, 0},            /* SMM_MASK */
     {0xc0010114, NO_FIELD, M_AMD, ~0ull, 0x10},         /* VM_CR: SVM disabled */
@@ -144,6 +159,7 @@ static bool row_exists(const struct cpu *cpu, u32 flags)
              ((flags & M_MTRR) && !cpu_has_feature(cpu, FEAT_MTRR)) ||
              ((flags & M_P6) && !cpu_has(cpu, ISA_686)) ||
              ((flags & M_XSAVES) && !cpu_has(cpu, ISA_XSAVES)) ||
+             ((flags & M_MCE) && !cpu_has_feature(cpu, FEAT_MCE)) ||
              ((flags & M_MCA) && !cpu_has_feature(cpu, FEAT_MCA)));
 }
 
@@ -272,6 +288,24 @@ static bool has_efer(const struct cpu *cpu)
     return cpu_has(cpu, ISA_SYSCALL) || cpu_has(cpu, ISA_LM) || cpu_has_feature(cpu, FEAT_NX);
 }
 
+static bool has_misc_enable(const struct cpu *cpu)
+{
+    return !cpu_is_amd(cpu) && cpu_has(cpu, ISA_686);
+}
+
+/* SDM vol. 4 table 2-2.  Bits that have an effect: the limit of CPUID, and XD (cpuid.c, control.c);
+ * the others that kernels switch are only held. */
+static bool write_misc_enable(struct cpu *cpu, u64 v)
+{
+    u64 read_only = BIT64(7) | BIT64(11) | BIT64(12); /* no counters, BTS, PEBS */
+    u64 held = BIT64(0) | BIT64(3) | BIT64(16) | BIT64(18) | BIT64(23) | BIT64(24) | BIT64(38) |
+               MISC_ENABLE_LIMIT_CPUID | (cpu_has_feature(cpu, FEAT_NX) ? MISC_ENABLE_NO_XD : 0);
+    if (!has_misc_enable(cpu) || (v & ~(read_only | held)))
+        return false;
+    cpu->misc_enable = (v & held) | (cpu->misc_enable & read_only);
+    return true;
+}
+
 static u64 *row_field(struct cpu *cpu, const struct msr_row *row)
 {
     return (u64 *)((char *)cpu + row->offset);
@@ -294,6 +328,7 @@ bool cpu_read_msr(struct cpu *cpu, u32 msr, u64 *v)
     case MSR_UCODE_REV:
         *v = cpu_is_amd(cpu) ? 0x01000065 : 1ull << 32;
         return cpu_has(cpu, ISA_686);
+    case MSR_MISC_ENABLE: *v = cpu->misc_enable; return has_misc_enable(cpu);
     case MSR_ARCH_CAPABILITIES:
         *v = ARCH_CAPABILITIES_VALUE;
         return cpu_has_feature(cpu, FEAT_ARCH_CAPABILITIES);
@@ -344,6 +379,7 @@ static int write_special(struct cpu *cpu, u32 msr, u64 v)
         return true;
     case MSR_UCODE_REV: /* cleared before CPUID reports it; the value is fixed */
         return cpu_has(cpu, ISA_686);
+    case MSR_MISC_ENABLE: return write_misc_enable(cpu, v);
     case MSR_ARCH_CAPABILITIES: return false;
     default: return -1;
     }
@@ -375,7 +411,8 @@ bool cpu_write_msr(struct cpu *cpu, u32 msr, u64 v)
     if (reg)
         return write_mtrr(cpu, msr, reg, fixed, v);
     reg = mc_register(cpu, msr);
-    if (!reg || ((msr & 3) == 1 && v)) /* status: only 0 may be written */
+    /* Status, and on Intel's the rest of the report: only 0 may be written (SDM vol. 3B 15.3.2). */
+    if (!reg || (v && ((msr & 3) == 1 || ((msr & 3) && !cpu_is_amd(cpu)))))
         return false;
     *reg = v;
     return true;

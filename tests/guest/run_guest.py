@@ -41,6 +41,18 @@ QEMU_WRONG = {
         "all clusters": "cluster 15 addresses all (SDM vol. 3A 10.6.2.2); QEMU knows none but the own",
         "LINT0, fixed": "the trigger bit is clear: one interrupt per edge (SDM vol. 3A 10.5.1)",
     },
+    "msr64": {
+        "*/read of none": MSR, "*/write of none": MSR, "*/reserved bit": MSR, "*/read-only": MSR,
+        "*/write-only": MSR, "*/not canonical": MSR, "*/bad memory type": MSR,
+        "feature that CPUID has not, *": MSR, "performance counters, read": MSR, "no such MSR*": MSR,
+        "variable range, reserved": MSR, "variable range, bad type": MSR, "beyond the *": MSR,
+        "MCi_* takes nothing else": MSR, "XD disabled: EFER.NXE": MSR,
+        "DEBUGCTL/holds a bit": "LBR and BTF can be set (SDM vol. 4); TCG drops them",
+        "BTS and PEBS unavailable": "neither is there (SDM vol. 4, IA32_MISC_ENABLE); QEMU says they are",
+        "limit of CPUID": "IA32_MISC_ENABLE[22] (SDM vol. 4); not in QEMU",
+        "XD disabled: CPUID": "IA32_MISC_ENABLE[34] (SDM vol. 4); not in QEMU",
+        "the TSC takes 64 bits": "WRMSR sets all of the TSC (SDM vol. 3B 17.17.3); TCG ignores it",
+    },
     "paging64": {
         "4K/modify": RMW, "2M/modify": RMW, "modify across, second absent": RMW,
         "locked modify across, second absent": RMW, "bts in an absent page": RMW,
@@ -229,6 +241,9 @@ QEMU_WRONG = {
 # Options that an image needs beyond the common ones: machines to run it on (default one of -cpu max),
 # "qemu": the same for QEMU where those would not do.
 OPTIONS = {
+    "msr64": {"machines": [["-cpu", "max"], ["-cpu", "qemu64"], ["-cpu", "Skylake-Client"],
+                           ["-cpu", "EPYC"]],
+              "qemu": [["-cpu", "max"], ["-cpu", "Skylake-Client"]]},
     "apic64": {"machines": [["-cpu", "max", "-device", "pc-testdev"],
                             ["-cpu", "max,-x2apic", "-device", "pc-testdev"]]},
     "paging64": {"machines": [["-cpu", "max"], ["-cpu", "qemu64"]]},
