@@ -6,7 +6,8 @@ set -eu
 
 build="gcc libc6-dev meson ninja-build pkg-config binutils libcapstone-dev zlib1g-dev libpng-dev check busybox-static cpio gzip"
 disks="mmdebstrap grub-common grub-pc-bin xorriso mtools isolinux syslinux-common fdisk e2fsprogs"
-test="$disks python3 qemu-system-x86 qemu-utils seabios gcc-multilib openssl libgcrypt20"
+test="$disks python3 qemu-system-x86 qemu-utils seabios gcc-multilib openssl libgcrypt20
+    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
 wanted=$build
 [ "${1:-build}" = build ] || wanted="$wanted $test"
