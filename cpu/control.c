@@ -290,29 +290,60 @@ u64 helper_hlt(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     require_cpl0(cpu);
     cpu->halted = true;
+    cpu->mwait = false;
     cpu->irq_shadow = false; /* HLT was the instruction that STI protected */
     cpu->rip = a;
     return 0;
 }
 
+/* SDM vol. 2A MONITOR.  No store is caught: MWAIT looks at what the line holds. */
 u64 helper_monitor(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
+    u8 *host = NULL;
     if (cpu->cpl)
         cpu_raise(cpu, EXC_UD);
     if ((u32)cpu->gpr[RCX])
         gp0(cpu);
     cpu_load(cpu, a, 1);
+    u64 line = a & ~63ull;
+    if (mmu_host(&cpu->mmu, cpu_mmu_kind(cpu), line, 64, MMU_READ, &host) != MMU_OK)
+        host = NULL;
+    cpu->monitored = (const u64 *)(void *)host;
+    for (unsigned i = 0; host && i < 8; i++)
+        cpu->monitor_was[i] = __atomic_load_n(&cpu->monitored[i], __ATOMIC_ACQUIRE);
     return 0;
 }
 
-/* MWAIT may wake at any time (SDM vol. 2B), so it does not sleep at all. */
+bool cpu_mwait_over(struct cpu *cpu)
+{
+    if (!cpu->monitored || !cpu->mwait_turns--)
+        return true;
+    if (cpu->mwait_masked && atomic_load(&cpu->pins) & REQ_INTR)
+        return true;
+    for (unsigned i = 0; i < 8; i++) {
+        if (__atomic_load_n(&cpu->monitored[i], __ATOMIC_ACQUIRE) != cpu->monitor_was[i])
+            return true;
+    }
+    return false;
+}
+
+/* Sleeps like HLT, and ends when the line has changed (SDM vol. 2B MWAIT).  It may end at any time:
+ * so it does after MWAIT_TURNS looks, for a store of what was there already is not noticed; at once
+ * without an armed line, and in counted mode, where nothing may depend on the host's time. */
 u64 helper_mwait(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
+    enum { MWAIT_TURNS = 100 };
     if (cpu->cpl)
         cpu_raise(cpu, EXC_UD);
     if ((u32)cpu->gpr[RCX] & ~1u)
         gp0(cpu);
     cpu->rip = a;
+    cpu->irq_shadow = false;
+    cpu->mwait_turns = MWAIT_TURNS;
+    cpu->mwait_masked = cpu->gpr[RCX] & 1;
+    cpu->mwait = cpu->halted = cpu->monitored && !cpu->count && !cpu_mwait_over(cpu);
+    if (!cpu->mwait)
+        cpu->monitored = NULL;
     return 0;
 }
 

@@ -134,7 +134,9 @@ void cpu_reset(struct cpu *cpu, bool init)
     cpu->dr[7] = 0x400;
     cpu->debugctl = cpu->debug = 0;
     debug_update(cpu);
-    cpu->halted = cpu->nmi_blocked = cpu->irq_shadow = cpu->step_skip = cpu->shut_down = false;
+    cpu->monitored = NULL;
+    cpu->halted = cpu->mwait = false;
+    cpu->nmi_blocked = cpu->irq_shadow = cpu->step_skip = cpu->shut_down = false;
     cpu->wait_sipi = cpu->index != 0; /* the MP protocol: SDM vol. 3A 8.4 */
     cpu->exc_vector = cpu->exc_delivering = -1;
     cpu->exc_ext = cpu->exc_soft = false;
@@ -154,6 +156,10 @@ void cpu_loaded(struct cpu *cpu)
     cpu_set_mxcsr(cpu, cpu->mxcsr);
     cpu_update_paging(cpu);
     mmu_load_pdptes(&cpu->mmu);
+    if (cpu->mwait) { /* what it watched is not stored; it may wake at any time */
+        cpu->halted = cpu->mwait = false;
+        cpu->monitored = NULL;
+    }
     debug_update(cpu);
     debug_branch_steps(cpu);
     atomic_fetch_or(&cpu->requests, REQ_RECHECK);
@@ -339,6 +345,30 @@ static bool rest(struct cpu *cpu)
     return done;
 }
 
+/* Waits for an event; called with wake_lock held.  MWAIT has no other way to learn of a store than
+ * to look again and again. */
+static void sleep_a_while(struct cpu *cpu)
+{
+    enum { MWAIT_LOOK_NS = 100000 };
+    struct timespec t;
+    if (!cpu->halted || !cpu->mwait || cpu->stopping) {
+        pthread_cond_wait(&cpu->wake, &cpu->wake_lock);
+        return;
+    }
+    if (cpu_mwait_over(cpu)) {
+        cpu->halted = cpu->mwait = false;
+        cpu->monitored = NULL;
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_nsec += MWAIT_LOOK_NS;
+    if (t.tv_nsec >= (long)NS_PER_SEC) {
+        t.tv_nsec -= (long)NS_PER_SEC;
+        t.tv_sec++;
+    }
+    pthread_cond_timedwait(&cpu->wake, &cpu->wake_lock, &t);
+}
+
 void cpu_thread(struct cpu *cpu, const struct accel *accel, _Atomic bool *quit)
 {
     for (;;) {
@@ -351,7 +381,7 @@ void cpu_thread(struct cpu *cpu, const struct accel *accel, _Atomic bool *quit)
                 pthread_cond_broadcast(&cpu->wake);
             }
             if (!rest(cpu))
-                pthread_cond_wait(&cpu->wake, &cpu->wake_lock);
+                sleep_a_while(cpu);
             atomic_fetch_and(&cpu->requests, ~(u32)REQ_EXIT);
         }
         bool leave = atomic_load(quit);

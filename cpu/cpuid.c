@@ -110,6 +110,10 @@ static struct cpuid_regs basic_leaf(struct cpu *cpu, const struct cpu_model *m, 
             r = (struct cpuid_regs){1, 0, 0, 0x080c43u};
         return r;
     case 4: return leaf_4(m, sub);
+    case 5: /* MWAIT: lines of 64 bytes, masked interrupts may wake; no C-states to choose among */
+        if (model_has(m, FEAT_MONITOR))
+            r = (struct cpuid_regs){64, 64, 3, 0};
+        return r;
     case 6: r.eax = m->words[W_6_EAX]; return r;
     case 7:
         if (sub == 0)

@@ -19,10 +19,9 @@ const struct field cpu_fields[] = {
     C(sysenter_cs), C(sysenter_esp), C(sysenter_eip),
     C(misc_enable), C(tsc_adjust), C(mtrr_def_type), CA(mtrr_fixed), CA(mtrr_base), CA(mtrr_mask),
     C(mcg_status), C(mcg_ctl), CA(mc_ctl), CA(mc_status), CA(mc_addr), CA(mc_misc), C(smbase),
-    C(spec_ctrl), C(tsc_offset), C(cpl), C(halted), C(wait_sipi), C(nmi_blocked), C(in_smm),
-    C(smm_nmi_blocked),
-    C(irq_shadow), C(shadow_rip), C(sipi_vector), C(ferr),
-    C(ignne), C(step_skip), C(shut_down), C(pins),
+    C(spec_ctrl), C(tsc_offset), C(cpl), C(halted), C(mwait), C(wait_sipi), C(nmi_blocked),
+    C(in_smm), C(smm_nmi_blocked), C(irq_shadow), C(shadow_rip), C(sipi_vector), C(ferr), C(ignne),
+    C(step_skip), C(shut_down), C(pins),
     C(exc_vector), C(exc_error), C(exc_has_error), C(exc_soft), C(exc_ext), C(exc_rf),
     FIELD_END,
 };

@@ -235,7 +235,12 @@ struct cpu {
     s64 tsc_offset;      /* guest TSC = virtual-clock ticks + offset */
     u64 tsc_khz;
     u8 cpl;
-    bool halted;         /* HLT until an interrupt */
+    bool halted;         /* HLT until an interrupt, MWAIT */
+    bool mwait;          /* ...also until the monitored line changes, or for a while */
+    bool mwait_masked;   /* ...or an interrupt is pending, masked or not */
+    unsigned mwait_turns; /* looks at the line that are left until it wakes anyway */
+    const u64 *monitored; /* line of 64 bytes that MONITOR has armed, in the host's memory; NULL */
+    u64 monitor_was[8];  /* what was in it */
     bool wait_sipi;      /* after INIT, an AP waits for SIPI */
     bool nmi_blocked, in_smm;
     bool smm_nmi_blocked; /* NMIs were blocked when the SMI came */

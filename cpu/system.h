@@ -123,6 +123,8 @@ void desc_set_accessed(struct cpu *cpu, struct descriptor *d);
 /* Sets or clears the busy bit of a TSS descriptor in memory. */
 void desc_set_busy(struct cpu *cpu, u16 sel, bool busy);
 
+/* One look of a vCPU that sleeps in MWAIT: whether it is to wake.  By its own thread. */
+bool cpu_mwait_over(struct cpu *cpu);
 /* XINUSE: components of x87, SSE and AVX state that are not as initialised (SDM vol. 1, 13.6). */
 u64 cpu_xinuse(const struct cpu *cpu);
 /* Installs a register's selector and hidden part; cpu_update_hflags is the caller's. */

@@ -54,7 +54,7 @@ static bool on_nmi(struct regs *r)
 
 /* ---- what an application processor does: `work` says ---- */
 
-enum { IDLE, GO_X2APIC, READ_PAGE, TAKE_PAGE, STOP_HERE };
+enum { IDLE, GO_X2APIC, READ_PAGE, TAKE_PAGE, STOP_HERE, FOLLOW };
 
 #define AREA 0x8000000000ull
 static volatile u32 *const page = (volatile u32 *)AREA;
@@ -94,6 +94,28 @@ static void stop_here(unsigned me)
     cpus[me].halting = 0;
 }
 
+/* ---- MONITOR, MWAIT (8.10) ---- */
+
+static volatile u32 ball[64] __attribute__((aligned(64))); /* [0] to follow, [32] the answer */
+
+/* Sleeps until the line changes or an interrupt comes; may wake without either. */
+static void await_change(volatile u32 *p, u32 old)
+{
+    while (*p == old) {
+        __asm__ volatile("monitor" : : "a"(p), "c"(0), "d"(0));
+        if (*p == old)
+            __asm__ volatile("mwait" : : "a"(0), "c"(0) : "memory");
+    }
+}
+
+static void follow(void)
+{
+    for (u32 n = 0; n < 200; n++) {
+        await_change(&ball[0], n);
+        ball[32] = n + 1;
+    }
+}
+
 void ap_main(unsigned number, u32 cs, u32 cr0);
 void ap_main(unsigned number, u32 cs, u32 cr0)
 {
@@ -114,6 +136,8 @@ void ap_main(unsigned number, u32 cs, u32 cr0)
             wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | BASE_EXTD);
         else if (work == READ_PAGE)
             cpus[me].wrong = *page;
+        else if (work == FOLLOW)
+            follow();
         else if (work == TAKE_PAGE)
             take_page(me);
         else
@@ -359,6 +383,19 @@ static void accessed_and_dirty(u8 *one)
     check("it was used and was missed", faults && fine);
 }
 
+/* Two processors take turns, each asleep while it is the other's. */
+static void monitor_mwait(void)
+{
+    u32 done = cpus[1].done;
+    cpus[1].work = FOLLOW;
+    for (u32 n = 0; n < 200; n++) {
+        ball[0] = n + 1;
+        await_change(&ball[32], n);
+    }
+    check("MONITOR, MWAIT: work is done", wait_for(&cpus[1].done, done + 1));
+    check_eq("MONITOR, MWAIT: last answer", ball[32], 200);
+}
+
 void test_main(void)
 {
     u32 r[4];
@@ -386,6 +423,10 @@ void test_main(void)
     again();
     shootdown(one, two);
     accessed_and_dirty(one);
+    if (r[2] >> 3 & 1)
+        monitor_mwait();
+    else
+        say("no MONITOR: left out\n");
     if (r[2] >> 21 & 1)
         x2apic_mode();
     else
