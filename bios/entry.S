@@ -136,12 +136,20 @@ clear_bss:
 
 /* ---- from protected mode to real mode ---- */
 
-/* void bios_int(u8 vector, struct int_regs *r): EAX, EDX.  Calls a software interrupt in real
+/* void bios_int_big(...): the same, with data segments that reach up to 4 GiB, as option ROMs may
+ * expect (PCI Firmware Specification 3.0, 5.1.1).
+ *
+ * void bios_int(u8 vector, struct int_regs *r): EAX, EDX.  Calls a software interrupt in real
  * mode.  The stack and *r lie below 64 KiB, so real mode goes on using them with SS = DS = 0. */
-        .globl  bios_int
+        .globl  bios_int, bios_int_big
+bios_int_big:
+        pushal
+        movl    $SEL_BIG16, %ecx
+        jmp     1f
 bios_int:
         pushal
-        movzbl  %al, %eax
+        movl    $SEL_DATA16, %ecx
+1:      movzbl  %al, %eax
         ljmpl   $SEL_CODE16, $int_leave
 int_return:
         movl    $SEL_DATA32, %eax
@@ -155,13 +163,13 @@ int_return:
 
         .section .entry.text16, "ax"
         .code16
-.macro LEAVE_PROTECTED_MODE reg
+.macro LEAVE_PROTECTED_MODE reg, data
+        movw    \data, %ds
+        movw    \data, %es
+        movw    \data, %fs
+        movw    \data, %gs
         movw    $SEL_DATA16, %bp
-        movw    %bp, %ds
-        movw    %bp, %es
         movw    %bp, %ss
-        movw    %bp, %fs
-        movw    %bp, %gs
         movl    %cr0, \reg
         andl    $~1, \reg
         movl    \reg, %cr0
@@ -170,7 +178,7 @@ int_return:
 .endm
 
 int_leave:
-        LEAVE_PROTECTED_MODE %ebx
+        LEAVE_PROTECTED_MODE %ebx, %cx
         xorw    %bp, %bp
         movw    %bp, %ss
         movw    %bp, %ds
@@ -240,7 +248,8 @@ enter_real:
         .code16
 real_leave:
         movl    %ebp, %ebx
-        LEAVE_PROTECTED_MODE %eax
+        movw    $SEL_DATA16, %ax
+        LEAVE_PROTECTED_MODE %eax, %ax
         movw    %di, %ds
         movw    %di, %es
         movw    %di, %fs
@@ -308,6 +317,7 @@ gdt:
         .quad   0x00cf93000000ffff      /* 10: data, flat */
         .quad   0x00009b0f0000ffff      /* 18: 16-bit code at F0000 */
         .quad   0x000093000000ffff      /* 20: data as in real mode */
+        .quad   0x008f93000000ffff      /* 28: the same without its limit */
 gdt_end:
         .globl  gdt_low
 gdt_low:

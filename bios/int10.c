@@ -1,8 +1,9 @@
-/* INT 10h without a display adapter: a console of characters that goes to a UART, where the
- * machine asks for one, and to the debug console.
+/* INT 10h without a display adapter, and its mirror on a UART and the debug console.
  *
- * Cursor, mode and page are kept in the BIOS data area, so that programs get consistent answers; a
- * VGA's option ROM replaces this vector.  Left out: reading the screen back, graphics, VBE.
+ * Without an adapter, cursor, mode and page are kept in the BIOS data area, so that programs get
+ * consistent answers.  With one, whose ROM has replaced this vector, only characters pass here, on
+ * their way to it; where the cursor is put between them, a terminal is told by ECMA-48's CUP.
+ * Left out: reading the screen back, graphics, VBE, colours on the terminal.
  */
 #include "bios/service.h"
 
@@ -22,6 +23,41 @@ static void put_raw(u8 c)
         outb(shared.debug_port, c);
     if (shared.serial_port)
         serial_put(shared.serial_port, c);
+}
+
+/* Where the terminal's cursor is: row in the high byte.  FFFF: unknown. */
+static u16 terminal = 0xffff;
+
+static void put_number(u8 n)
+{
+    if (n >= 10)
+        put_raw((u8)('0' + n / 10));
+    put_raw((u8)('0' + n % 10));
+}
+
+/* Puts the terminal's cursor where the screen's is, if the last character left it elsewhere. */
+static void follow(u16 cursor)
+{
+    if (terminal == 0xffff)
+        terminal = cursor;
+    if (terminal == cursor || !shared.serial_port)
+        return;
+    put_raw(27);
+    put_raw('[');
+    put_number((u8)((cursor >> 8) + 1));
+    put_raw(';');
+    put_number((u8)(cursor + 1));
+    put_raw('H');
+    terminal = cursor;
+}
+
+/* A character that is shown at the cursor, which the service leaves alone. */
+static void put_at_cursor(u8 c, u16 cursor)
+{
+    follow(cursor);
+    /* What a terminal would take for a command, and the upper half of code page 437. */
+    put_raw(c < ' ' || c == 127 ? ' ' : c < 128 ? c : c >= 0xb3 && c <= 0xda ? '+' : '?');
+    terminal++;
 }
 
 static u16 cursor_at(u8 page)
@@ -52,6 +88,12 @@ static void advance(u8 c)
 
 void console_put(u8 c)
 {
+    if (shared.video) {
+        follow(bda16(cursor_at(bda8(BDA_PAGE))));
+        put_raw(c);
+        terminal = 0xffff;
+        return;
+    }
     put_raw(c);
     advance(c);
 }
@@ -75,6 +117,10 @@ static void set_mode(u8 mode)
 /* AH = 09h and 0Ah: the cursor stays. */
 static void write_repeated(u8 c, u16 count)
 {
+    if (shared.video && count == 1) {
+        put_at_cursor(c, bda16(cursor_at(bda8(BDA_PAGE))));
+        return;
+    }
     if (c < ' ')
         return;
     /* Only what is a line at most: a screen is cleared with many blanks. */
@@ -94,8 +140,24 @@ static void write_string(frame_ptr f)
     }
 }
 
+/* On the way to the display adapter's own handler. */
+static void mirror(frame_ptr f)
+{
+    switch (f->ah) {
+    case 0x09:
+    case 0x0a: write_repeated(f->al, f->cx); break;
+    case 0x0e: console_put(f->al); break;
+    case 0x13: write_string(f); break;
+    default: break;
+    }
+}
+
 void service_10(frame_ptr f)
 {
+    if (shared.video) {
+        mirror(f);
+        return;
+    }
     switch (f->ah) {
     case 0x00: set_mode(f->al); break;
     case 0x01: bda16_set(BDA_CURSOR_SHAPE, f->cx); break;

@@ -31,6 +31,12 @@
 #define POST_STACK 0x7c00
 #define POST_BSS 0x60000
 
+/* Vectors of our own: the display adapter's INT 10h, where the console is shown elsewhere too; and
+ * POST's way into an option ROM, which calls the far address at 0:ROM_CALL_TARGET. */
+#define VIDEO_INT 0x6d
+#define ROM_CALL_INT 0x61
+#define ROM_CALL_TARGET 0x4f0
+
 #define EBDA_SEG 0x9fc0 /* 1 KiB below 640K */
 #define EBDA_KB 1
 
@@ -39,6 +45,7 @@
 #define SEL_DATA32 0x10
 #define SEL_CODE16 0x18
 #define SEL_DATA16 0x20
+#define SEL_BIG16 0x28 /* 16-bit data with a limit of 4 GiB */
 
 /* CMOS registers, and their bit that keeps NMI off. */
 #define CMOS_SHUTDOWN 0x0f

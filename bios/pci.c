@@ -64,13 +64,13 @@ static u8 last_bus;
 
 /* ---- configuration space, mechanism 1 ---- */
 
-static u32 cfg_read32(u16 bdf, u8 reg)
+u32 pci_read(u16 bdf, u8 reg)
 {
     outl(CONFIG_ADDRESS, 0x80000000 | (u32)bdf << 8 | (reg & 0xfc));
     return inl(CONFIG_DATA);
 }
 
-static void cfg_write32(u16 bdf, u8 reg, u32 v)
+void pci_write(u16 bdf, u8 reg, u32 v)
 {
     outl(CONFIG_ADDRESS, 0x80000000 | (u32)bdf << 8 | (reg & 0xfc));
     outl(CONFIG_DATA, v);
@@ -78,12 +78,12 @@ static void cfg_write32(u16 bdf, u8 reg, u32 v)
 
 static u8 cfg_read8(u16 bdf, u8 reg)
 {
-    return (u8)(cfg_read32(bdf, reg) >> (reg & 3) * 8);
+    return (u8)(pci_read(bdf, reg) >> (reg & 3) * 8);
 }
 
 static u16 cfg_read16(u16 bdf, u8 reg)
 {
-    return (u16)(cfg_read32(bdf, reg) >> (reg & 2) * 8);
+    return (u16)(pci_read(bdf, reg) >> (reg & 2) * 8);
 }
 
 static void cfg_write8(u16 bdf, u8 reg, u8 v)
@@ -112,10 +112,10 @@ static struct item *add_item(u16 bdf, u8 reg, u8 bus, enum kind kind)
 /* Section 6.2.5.1: what stays 0 after all ones gives the size.  True if the BAR is 64 bits wide. */
 static bool add_bar(u16 bdf, u8 reg, u8 bus, u32 ones)
 {
-    u32 old = cfg_read32(bdf, reg);
-    cfg_write32(bdf, reg, ones);
-    u32 low = cfg_read32(bdf, reg);
-    cfg_write32(bdf, reg, old);
+    u32 old = pci_read(bdf, reg);
+    pci_write(bdf, reg, ones);
+    u32 low = pci_read(bdf, reg);
+    pci_write(bdf, reg, old);
     bool rom = ones != 0xffffffff;
     bool io = !rom && low & 1;
     bool wide = !rom && !io && (low & 6) == 4;
@@ -123,10 +123,10 @@ static bool add_bar(u16 bdf, u8 reg, u8 bus, u32 ones)
     if (rom)
         mask = 0xffffffff00000000ull | (low & ~0x7ffu);
     if (wide) {
-        u32 old_high = cfg_read32(bdf, reg + 4);
-        cfg_write32(bdf, reg + 4, 0xffffffff);
-        mask = (u64)cfg_read32(bdf, reg + 4) << 32 | (u32)mask;
-        cfg_write32(bdf, reg + 4, old_high);
+        u32 old_high = pci_read(bdf, reg + 4);
+        pci_write(bdf, reg + 4, 0xffffffff);
+        mask = (u64)pci_read(bdf, reg + 4) << 32 | (u32)mask;
+        pci_write(bdf, reg + 4, old_high);
     }
     bool there = wide ? mask != 0 : io ? low & 0xfffc : (u32)mask != 0;
     if (there) {
@@ -160,9 +160,9 @@ static void add_bridge(u16 bdf, u8 bus)
     u8 child = (u8)bus_count++;
     u8 number = ++last_bus;
     buses[child] = (struct bus){.number = number, .parent = bus, .bridge = bdf};
-    cfg_write32(bdf, BRIDGE_BUSES, 0xff0000u | (u32)number << 8 | (bdf >> 8));
+    pci_write(bdf, BRIDGE_BUSES, 0xff0000u | (u32)number << 8 | (bdf >> 8));
     scan(child);
-    cfg_write32(bdf, BRIDGE_BUSES, (u32)last_bus << 16 | (u32)number << 8 | (bdf >> 8));
+    pci_write(bdf, BRIDGE_BUSES, (u32)last_bus << 16 | (u32)number << 8 | (bdf >> 8));
     for (enum kind kind = IO; kind < KINDS; kind++) {
         struct item *it = add_item(bdf, kind == IO ? BRIDGE_IO : BRIDGE_MEM, bus, kind);
         if (it)
@@ -174,7 +174,7 @@ static void scan(u8 index)
 {
     for (u32 devfn = 0; devfn < 0x100; devfn++) {
         u16 bdf = (u16)(buses[index].number << 8 | devfn);
-        u32 id = cfg_read32(bdf, PCI_ID);
+        u32 id = pci_read(bdf, PCI_ID);
         bool absent = (u16)id == 0xffff || (u16)id == 0;
         u8 header = absent ? 0 : cfg_read8(bdf, PCI_HEADER);
         if (!absent) {
@@ -261,11 +261,11 @@ static void write_window(const struct item *it)
     if (it->kind == IO) {
         u32 v = open ? (u32)(it->base >> 8 & 0xf0) | (u32)(limit & 0xf000) : 0x00f0;
         cfg_write16(it->bdf, BRIDGE_IO, (u16)v);
-        cfg_write32(it->bdf, BRIDGE_IO_HIGH, 0);
+        pci_write(it->bdf, BRIDGE_IO_HIGH, 0);
     } else {
         u32 v = open ? (u32)(it->base >> 16 & 0xfff0) | (u32)(limit & 0xfff00000) : 0x0000fff0;
-        cfg_write32(it->bdf, BRIDGE_MEM, v);
-        cfg_write32(it->bdf, BRIDGE_PREFETCH, 0x0000fff0);
+        pci_write(it->bdf, BRIDGE_MEM, v);
+        pci_write(it->bdf, BRIDGE_PREFETCH, 0x0000fff0);
     }
 }
 
@@ -282,9 +282,9 @@ static void write_items(void)
         if (it->child != NO_CHILD) {
             write_window(it);
         } else {
-            cfg_write32(it->bdf, it->reg, it->bad ? 0 : (u32)it->base);
+            pci_write(it->bdf, it->reg, it->bad ? 0 : (u32)it->base);
             if (it->wide)
-                cfg_write32(it->bdf, it->reg + 4, it->bad ? 0 : (u32)(it->base >> 32));
+                pci_write(it->bdf, it->reg + 4, it->bad ? 0 : (u32)(it->base >> 32));
         }
         u16 command = cfg_read16(it->bdf, PCI_COMMAND);
         if (it->child != NO_CHILD)
@@ -314,7 +314,7 @@ static void route(u8 bus, u16 bdf)
     for (; bus; at = buses[bus].bridge, bus = buses[bus].parent)
         line += at >> 3 & 31;
     line += (at >> 3 & 31u) + 3;
-    bool pm = cfg_read32(bdf, PCI_ID) == ID_PIIX4_PM;
+    bool pm = pci_read(bdf, PCI_ID) == ID_PIIX4_PM;
     cfg_write8(bdf, PCI_IRQ_LINE, pm ? SCI_IRQ : pirq_irqs[line & 3]);
 }
 
@@ -335,34 +335,41 @@ static void piix3_init(u16 bdf)
 /* PIIX4 data sheet 290562, section 7.1: PMBASE, PMREGMISC.PMIOSE, SMBus base and enable. */
 static void piix4_pm_init(u16 bdf)
 {
-    cfg_write32(bdf, 0x40, PM_BASE | 1);
+    pci_write(bdf, 0x40, PM_BASE | 1);
     cfg_write8(bdf, 0x80, 1);
-    cfg_write32(bdf, 0x90, SMB_BASE | 1);
+    pci_write(bdf, 0x90, SMB_BASE | 1);
     cfg_write8(bdf, 0xd2, 0x09);
     pci.pm = true;
 }
 
 static void chip_init(u16 bdf)
 {
-    switch (cfg_read32(bdf, PCI_ID)) {
+    switch (pci_read(bdf, PCI_ID)) {
     case ID_PIIX3: piix3_init(bdf); break;
     case ID_PIIX4_PM: piix4_pm_init(bdf); break;
-    case ID_PIIX3_IDE: cfg_write32(bdf, 0x40, 0x80008000); break; /* both channels decode */
+    case ID_PIIX3_IDE: pci_write(bdf, 0x40, 0x80008000); break; /* both channels decode */
     default: break;
     }
 }
 
-static void finish_functions(void)
+static void finish_function(u16 bdf)
+{
+    u8 b = 0;
+    while (buses[b].number != bdf >> 8)
+        b++;
+    route(b, bdf);
+    chip_init(bdf);
+}
+
+void pci_each(void (*f)(u16 bdf))
 {
     for (u32 b = 0; b < bus_count; b++)
         for (u32 devfn = 0; devfn < 0x100; devfn++) {
             u16 bdf = (u16)(buses[b].number << 8 | devfn);
             u16 vendor = cfg_read16(bdf, PCI_ID);
             bool absent = vendor == 0xffff || vendor == 0;
-            if (!absent) {
-                route((u8)b, bdf);
-                chip_init(bdf);
-            }
+            if (!absent)
+                f(bdf);
             if (!(devfn & 7) && (absent || !(cfg_read8(bdf, PCI_HEADER) & 0x80)))
                 devfn |= 7;
         }
@@ -384,7 +391,7 @@ void pci_init(void)
             if (items[i].child == bus)
                 place((u8)bus, items[i].kind, items[i].base);
     write_items();
-    finish_functions();
+    pci_each(finish_function);
     struct shared *s = SERVICE_DATA(shared);
     s->pci = 1;
     s->last_bus = last_bus;

@@ -43,11 +43,13 @@ _Noreturn void post_main(void)
     platform_console();
     memory_init();
     pci_init();
+    roms_video();
     cpus_init();
     acpi_init();
     smbios_init();
     banner();
     drives_init();
+    roms_others();
     platform_lock_shadow();
     struct int_regs r = {0};
     bios_int(0x19, &r);

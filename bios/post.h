@@ -43,6 +43,7 @@ struct real_entry {
 
 /* A software interrupt in real mode; *r is on the stack and is both input and output. */
 void bios_int(u8 vector, struct int_regs *r);
+void bios_int_big(u8 vector, struct int_regs *r);
 _Noreturn void enter_real(const struct real_entry *e);
 _Noreturn void enter_multiboot(u32 entry, u32 info);
 
@@ -147,6 +148,17 @@ extern const u8 pirq_irqs[4];
 
 /* Finds and configures the PCI devices. */
 void pci_init(void);
+/* Configuration space, aligned dwords; bdf is bus << 8 | device << 3 | function. */
+u32 pci_read(u16 bdf, u8 reg);
+void pci_write(u16 bdf, u8 reg, u32 v);
+/* Calls f for every function, in the order of buses and slots. */
+void pci_each(void (*f)(u16 bdf));
+
+/* ---- roms.c ---- */
+
+/* Starts the display adapter's option ROM, then those of other PCI devices. */
+void roms_video(void);
+void roms_others(void);
 
 /* ---- cpus.c ---- */
 

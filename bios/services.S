@@ -33,6 +33,21 @@ int_\vector:
         SERVICE irq_low
         SERVICE irq_high
 
+/* INT 10h when the console is mirrored: the mirror sees the call, then the display adapter. */
+        .globl  int_10_mirror
+int_10_mirror:
+        pushfw
+        pushw   %cs
+        callw   int_10
+        int     $VIDEO_INT
+        iretw
+
+/* Calls an option ROM; DS is 0. */
+        .globl  int_call_rom
+int_call_rom:
+        lcallw  *ROM_CALL_TARGET
+        iretw
+
         .globl  int_ignore
 int_ignore:
         iretw
@@ -148,9 +163,13 @@ vector_table:
         .word   0x76, int_irq_high
         .word   0x77, int_irq_high
         .word   0xffff
-        .globl  vector_ignore
+        .globl  vector_ignore, vector_mirror, vector_call_rom
 vector_ignore:
         .word   int_ignore
+vector_mirror:
+        .word   int_10_mirror
+vector_call_rom:
+        .word   int_call_rom
 
 /* INT 15h AH = C0h points here (PS/2 BIOS reference): model FC, submodel 0, revision 1; features:
  * second 8259 (40h), RTC (20h), keyboard intercept through INT 15h AH = 4Fh (10h), EBDA (04h);

@@ -81,7 +81,7 @@ class Machine:
 
 def machines():
     offered = subprocess.run([DRAGOMAN, "-accel", "help"], capture_output=True, text=True)
-    found = [Machine(engine, DRAGOMAN, "-accel", engine) for engine in ("interp", "dbt")
+    found = [Machine(engine, DRAGOMAN, "-accel", engine, "-vga", "none") for engine in ("interp", "dbt")
              if re.search(rf"\b{engine}\b", offered.stdout + offered.stderr)]
     if QEMU:
         found.append(Machine("qemu", QEMU, "-accel", "tcg", "-M", "pc", "-vga", "none", "-nic",

@@ -1,0 +1,150 @@
+/* Option ROMs of PCI devices: copied to C0000-DFFFF and started.
+ *
+ * PCI 3.0, section 6.3 (expansion ROMs); Plug and Play BIOS 1.0A, section 3.  The display adapter's
+ * comes first and takes INT 10h; where the console is shown on a UART too, our handler stays in
+ * front of it.  Left out: ROMs on ISA cards, boot entry vectors, PMM.
+ */
+#include "bios/bda.h"
+#include "bios/post.h"
+
+enum {
+    PCI_CLASS = 0x08,
+    PCI_COMMAND = 0x04,
+    PCI_ROM = 0x30,
+    ROM_ENABLE = 1,
+    COMMAND_MEM = 2,
+    CLASS_DISPLAY = 0x03,
+    ROM_START = 0xc0000,
+    ROM_END = 0xe0000,
+    ROM_SIGNATURE = 0xaa55,
+    ROM_UNIT = 2048,
+    PCIR = 0x52494350,
+    CODE_PC_AT = 0,
+};
+
+extern const u16 vector_mirror[], vector_call_rom[];
+
+static u32 rom_next = ROM_START;
+
+static bool is_display(u16 bdf)
+{
+    return pci_read(bdf, PCI_CLASS) >> 24 == CLASS_DISPLAY;
+}
+
+/* C0000-DFFFF: reads and writes go to RAM (i440FX, PAM1 to PAM4), or writes are ignored below
+ * `end`. */
+static void shadow(u32 end)
+{
+    outl(0xcf8, 0x80000058);
+    for (u32 i = 0; i < 2; i++)
+        outb((u16)(0xcfe + i), 0x33);
+    outl(0xcf8, 0x8000005c);
+    for (u32 i = 0; i < 2; i++)
+        outb((u16)(0xcfc + i), 0x33);
+    for (u32 i = 0; i < 8 && end; i++) {
+        u32 segment = ROM_START + i * 0x4000;
+        u8 reg = (u8)(0x5a + i / 2), value = 0;
+        if (segment + 0x4000 > end)
+            break;
+        outl(0xcf8, 0x80000000 | (reg & 0xfcu));
+        value = inb((u16)(0xcfc + (reg & 3)));
+        outb((u16)(0xcfc + (reg & 3)), (u8)(value & ~(2u << (i % 2 * 4))));
+    }
+}
+
+/* The image for PC-AT in the ROM at `at` (section 6.3.1); its size in bytes, 0: none. */
+static u32 find_image(u32 at, u32 limit, u32 *image)
+{
+    for (u32 offset = 0; offset + 0x1a < limit;) {
+        u32 rom = at + offset, data = rom + MEMORY(u16, rom + 0x18);
+        if (MEMORY(u16, rom) != ROM_SIGNATURE)
+            return 0;
+        if (data + 0x18 > at + limit || MEMORY(u32, data) != PCIR) {
+            *image = rom; /* an old one, without PCI's structure */
+            return MEMORY(u8, rom + 2) * 512u;
+        }
+        if (MEMORY(u8, data + 0x14) == CODE_PC_AT) {
+            *image = rom;
+            return MEMORY(u8, rom + 2) * 512u;
+        }
+        if (MEMORY(u8, data + 0x15) & 0x80 || !MEMORY(u16, data + 0x10))
+            return 0;
+        offset += MEMORY(u16, data + 0x10) * 512u;
+    }
+    return 0;
+}
+
+/* Its initialisation, at offset 3; AX is where the device is. */
+static void call_rom(u32 rom, u16 bdf)
+{
+    MEMORY(u32, ROM_CALL_INT * 4) = (u32)CODE_SEG << 16 | *SERVICE_CODE(vector_call_rom);
+    MEMORY(u32, ROM_CALL_TARGET) = rom >> 4 << 16 | 3;
+    struct int_regs r = {.eax = bdf, .ebx = 0xffff, .edx = 0xffff};
+    bios_int_big(ROM_CALL_INT, &r);
+    MEMORY(u32, ROM_CALL_INT * 4) = 0;
+    MEMORY(u32, ROM_CALL_TARGET) = 0;
+}
+
+/* PCI set-up has given the ROM an address; it decodes only while we copy. */
+static void start(u16 bdf)
+{
+    u32 bar = pci_read(bdf, PCI_ROM) & 0xfffff800, command = pci_read(bdf, PCI_COMMAND);
+    pci_write(bdf, PCI_ROM, 0xfffff800);
+    u32 mask = pci_read(bdf, PCI_ROM) & 0xfffff800;
+    pci_write(bdf, PCI_ROM, bar);
+    if (!bar || !mask)
+        return;
+    pci_write(bdf, PCI_COMMAND, (command & 0xffff) | COMMAND_MEM);
+    pci_write(bdf, PCI_ROM, bar | ROM_ENABLE);
+    u32 image = 0, to = rom_next, size = find_image(bar, ~mask + 1, &image);
+    bool fits = size && to + size <= ROM_END;
+    if (fits)
+        memcpy((void *)to, (const void *)image, size);
+    pci_write(bdf, PCI_ROM, bar);
+    pci_write(bdf, PCI_COMMAND, command & 0xffff);
+    if (!fits)
+        return;
+    call_rom(to, bdf);
+    /* It may have made itself smaller, down to nothing. */
+    rom_next = to + (MEMORY(u8, to + 2) * 512u + ROM_UNIT - 1) / ROM_UNIT * ROM_UNIT;
+}
+
+static void start_display(u16 bdf)
+{
+    if (is_display(bdf) && rom_next == ROM_START)
+        start(bdf);
+}
+
+static void start_other(u16 bdf)
+{
+    if (!is_display(bdf))
+        start(bdf);
+}
+
+void roms_video(void)
+{
+    struct shared *s = SERVICE_DATA(shared);
+    if (!pci.present)
+        return;
+    shadow(0);
+    memset((void *)ROM_START, 0, ROM_END - ROM_START);
+    u32 ours = MEMORY(u32, 0x10 * 4);
+    pci_each(start_display);
+    if (MEMORY(u32, 0x10 * 4) == ours)
+        return;
+    struct int_regs r = {.eax = 0x0003}; /* 80 by 25 characters */
+    bios_int(0x10, &r);
+    s->video = 1;
+    if (!s->serial_port && !s->debug_port)
+        return;
+    MEMORY(u32, VIDEO_INT * 4) = MEMORY(u32, 0x10 * 4);
+    MEMORY(u32, 0x10 * 4) = (u32)CODE_SEG << 16 | *SERVICE_CODE(vector_mirror);
+}
+
+void roms_others(void)
+{
+    if (!pci.present)
+        return;
+    pci_each(start_other);
+    shadow(rom_next);
+}
