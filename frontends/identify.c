@@ -72,7 +72,9 @@ enum file_kind identify_file(const char *path)
         return FILE_ISO;
     if (n >= 0x206 && !memcmp(head + 0x202, "HdrS", 4))
         return FILE_KERNEL;
-    if (is_multiboot(head, n))
+    /* GRUB's own image, behind a disk's boot sector, is a multiboot kernel too. */
+    bool boot_sector = n >= 512 && head[510] == 0x55 && head[511] == 0xaa;
+    if (!boot_sector && is_multiboot(head, n))
         return FILE_KERNEL;
     if (is_initrd(head, n))
         return FILE_INITRD;
