@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 
-from linux_guest import LIMIT, Guest, get, machine
+from linux_guest import LIMIT, Guest, busybox_of, get, is_32_bit, machine
 
 IDLE_SECONDS, IDLE_SHARE = 20, 0.03
 
@@ -60,6 +60,20 @@ VARIANTS = [
 ]
 
 
+# The same for 32-bit kernels.
+VARIANTS_32 = [
+    ([], "nokaslr", says("grep ' _text$' /proc/kallsyms", r"^c1000000 ")),
+    ([], "noapic", says("cat /proc/interrupts", r"XT-PIC.*\btimer")),
+    ([], "clocksource=acpi_pm", says(SOURCES + "current_clocksource", "^acpi_pm")),
+    (["-m", "128"], "", memory(60, 128)),
+    (["-m", "2G"], "", memory(1800, 2048)),
+    (["-cpu", "pentium3"], "", says("cat /proc/cpuinfo", r"cpu family.*6\b")),
+    (["-cpu", "qemu32"], "", says("cat /proc/cpuinfo", r"model name.*[Qq][Ee][Mm][Uu]")),
+    (["-cpu", "Haswell"], "", says("grep flags /proc/cpuinfo", r"sse4_2.*popcnt")),
+    (["-smp", "2"], "", says("grep -c ^processor /proc/cpuinfo", "^2")),
+]
+
+
 def reference(kernel, append, extra):
     """The warnings of QEMU's guest, kept in the cache: they depend on nothing else."""
     version = subprocess.check_output(["qemu-system-x86_64", "--version"], text=True)
@@ -74,9 +88,9 @@ def reference(kernel, append, extra):
     return set(json.loads(kept.read_text()))
 
 
-def converse(guest):
+def converse(guest, kernel):
     """What a person does: looks around, computes."""
-    busybox = hashlib.md5(open(shutil.which("busybox"), "rb").read()).hexdigest()
+    busybox = hashlib.md5(open(busybox_of(kernel), "rb").read()).hexdigest()
     for command, answer in [("echo $((6 * 7))", "42"), ("md5sum /bin/busybox", busybox),
                             ("echo abc | tr a-c A-C", "ABC"), ("ls /proc/self/fd", "0"),
                             ("for i in 1 2 3; do (exit $i); echo $?; done", "1\n2\n3"),
@@ -93,7 +107,7 @@ def converse(guest):
 
 def boot(accel, kernel, append="", extra=(), check=None, idle=False):
     with Guest(accel, machine(kernel, append, list(extra))) as guest:
-        converse(guest)
+        converse(guest, kernel)
         if check:
             check(guest)
         lines = guest.warnings()
@@ -125,7 +139,8 @@ def main():
         kernel = get(name)
         for accel in args.accel.split(","):
             rows.append((f"{accel} {name}", lambda a=accel, k=kernel: boot(a, k, idle=args.long)))
-            for extra, append, check in VARIANTS if args.long else []:
+            variants = VARIANTS_32 if is_32_bit(kernel) else VARIANTS
+            for extra, append, check in variants if args.long else []:
                 rows.append((" ".join([accel, name, *extra, append]).strip(),
                              lambda a=accel, k=kernel, e=extra, p=append, c=check:
                              boot(a, k, p, e, c)))
