@@ -393,7 +393,7 @@ u64 helper_invpcid(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     return 0;
 }
 
-u64 helper_wbinvd(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
+u64 helper_ring0(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     require_cpl0(cpu);
     return 0;

@@ -31,6 +31,12 @@ static bool call_and_leave(struct lift *l, enum helper h, ir_ref a, ir_ref b, ir
     return true;
 }
 
+/* The privilege check of what reads memory only after it (SDM vol. 3A table 6-2). */
+static void ring0(struct lift *l)
+{
+    ir_call(l->ir, HELPER_ring0, 0, 0, 0, 0);
+}
+
 static bool call_next(struct lift *l, enum helper h)
 {
     return call_and_leave(l, h, lift_next(l), 0, 0);
@@ -119,6 +125,7 @@ bool lift_clts(struct lift *l, const struct insn *in)
 
 bool lift_lmsw(struct lift *l, const struct insn *in)
 {
+    ring0(l);
     ir_ref v = ir_zext(l->ir, W64, W16, lift_read_w(l, in, 0, W16));
     return call_and_leave(l, HELPER_lmsw, v, lift_next(l), 0);
 }
@@ -164,6 +171,7 @@ bool lift_lldt(struct lift *l, const struct insn *in)
 {
     if (!protected_mode(l))
         return false;
+    ring0(l);
     ir_ref sel = ir_zext(l->ir, W64, W16, lift_read_w(l, in, 0, W16));
     ir_call(l->ir, in->op == OP_ltr ? HELPER_ltr : HELPER_lldt, sel, 0, 0, 0);
     return true;
@@ -238,7 +246,7 @@ bool lift_invpcid(struct lift *l, const struct insn *in)
 
 bool lift_wbinvd(struct lift *l, const struct insn *in)
 {
-    ir_call(l->ir, HELPER_wbinvd, 0, 0, 0, 0);
+    ring0(l);
     return true;
 }
 

@@ -76,6 +76,20 @@ REAL(stos, "push %es\n xor %ax, %ax\n mov %ax, %es\n mov $real_ebx, %di\n mov $0
 REAL(idt_limit, "lidtl %cs:1f\n int $9\n1: .word 0x23\n .long 0");
 REAL(enter_leave, "mov %sp, %ax\n enter $8, $0\n mov %bp, %bx\n mov %sp, %cx\n leave\n mov %sp, %dx");
 
+REAL(a20, "mov $0xffff, %ax\n mov %ax, %es\n movl $0x11223344, 0x500\n"
+          "in $0x92, %al\n mov %al, %ah\n and $0xfd, %al\n out %al, $0x92\n"
+          "mov %es:0x510, %ebx\n mov %ah, %al\n or $2, %al\n out %al, $0x92\n"
+          "mov %es:0x510, %ecx\n xor %ax, %ax\n mov %ax, %es");
+REAL(pop_end, "mov $0xffff, %sp\n pop %ax");
+REAL(movs_end, "mov $0xffff, %si\n movsw");
+REAL(les_end, "les 0xfffd, %ax");
+REAL(rep_wrap, "push %es\n mov $0x2000, %ax\n mov %ax, %es\n mov $0xfffe, %di\n mov $4, %cx\n"
+               "mov $0x5a, %al\n rep stosb\n mov %es:0xfffe, %bx\n mov %es:0, %dx\n"
+               "mov %di, %cx\n pop %es");
+REAL(code_end, "mov $0x1000, %ax\n mov %ax, %es\n movw $0x34b8, %es:0xfffe\n"
+               "ljmp $0x1000, $0xfffe");
+REAL(reload, "xor %ax, %ax\n mov %ax, %ds\n addr32 mov (%ebx), %eax");
+
 static struct result run(const u8 *code)
 {
     struct result r;
@@ -117,6 +131,9 @@ static void plain(void)
     *(volatile u32 *)0x100000 = *(volatile u32 *)0x100000;
     r = run(segment_math);
     check_eq("FFFF:0010 is 1 MiB", r.ebx, *(volatile u32 *)0x100000);
+    r = run(a20);
+    check_eq("A20 masked: FFFF:0510 is 0:0500", r.ebx, 0x11223344);
+    check_eq("A20 open again", r.ecx, *(volatile u32 *)0x100500);
     r = run(sp_wrap);
     check("SP wraps", (u16)r.eax == 0x5678 && (u16)r.ebx == 0x1234 && (u16)r.ecx == 0xfffe);
     r = run(iret_);
@@ -177,12 +194,28 @@ static void limits(void)
     expect_real("word at SS:FFFF", &r, 12, at(ss_end));
     r = run(far_offset);
     expect_real("offset 10000", &r, 13, at(far_offset));
+    r = run(pop_end);
+    expect_real("POP with SP FFFF", &r, 12, at(pop_end) + 3);
+    r = run(movs_end);
+    expect_real("MOVSW at FFFF", &r, 13, at(movs_end) + 3);
+    r = run(les_end);
+    expect_real("LES at FFFD", &r, 13, at(les_end));
+    r = run(rep_wrap);
+    check("REP STOSB wraps at 64 KiB", r.vector == 0xff && (u16)r.ebx == 0x5a5a &&
+                                           (u16)r.edx == 0x5a5a && (u16)r.ecx == 2);
+    if (!under_tcg()) { /* which would go on behind it */
+        r = run(code_end);
+        expect_real("code across FFFF", &r, 13, 0xfffe);
+        check_eq("its CS", r.cs, 0x1000);
+    }
     /* Unreal mode: DS keeps the 4 GiB that protected mode gave it. */
     real_data = SEL_DATA;
     *(volatile u32 *)0x200000 = 0xfeedbeef;
     real_ebx = 0x200000;
     r = run(unreal_load);
     check("unreal mode", r.vector == 0xff && r.eax == 0xfeedbeef);
+    r = run(reload);
+    check("a load of DS keeps its limit", r.vector == 0xff && r.eax == 0xfeedbeef);
     real_data = SEL_DATA16;
     r = run(unreal_load);
     expect_real("and without", &r, 13, at(unreal_load));

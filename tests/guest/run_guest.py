@@ -126,6 +126,11 @@ QEMU_WRONG = {
     "precise": {
         "* m": RMW,
     },
+    "faults64": {
+        "a fault in a fault's delivery*": IDT16 + "; EXT is missing, too",
+        "LOCK before #NM": "an undefined LOCK comes before #NM (SDM vol. 3A table 6-2)",
+        "SSE: EM before TS": "#UD of CR0.EM comes before #NM (SDM vol. 3A table 13-1)",
+    },
     "interrupt": {
         "its fault unblocks NMIs*": "IRET unblocks NMIs even if it faults (SDM vol. 3C 25.3); TCG does "
                                     "not",
@@ -139,7 +144,8 @@ QEMU_WRONG = {
     },
     "real": {
         "word at FFFF": LIMITS, "dword at FFFD": LIMITS, "word at SS:FFFF": LIMITS,
-        "offset 10000": LIMITS, "and without": LIMITS,
+        "offset 10000": LIMITS, "and without": LIMITS, "POP with SP FFFF": LIMITS,
+        "MOVSW at FFFF": LIMITS, "LES at FFFD": LIMITS,
     },
     "rows32": {
         "LDS across the limit": LIMITS, "its registers": LIMITS, "ENTER beyond the stack": LIMITS,
