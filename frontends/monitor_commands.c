@@ -102,8 +102,12 @@ static void info_version(struct monitor_context *c, const char *args)
 
 static void info_status(struct monitor_context *c, const char *args)
 {
-    c->print(c->opaque, "VM status: %s\n",
-             machine_running(&c->pc->machine) ? "running" : "paused");
+    const struct machine *m = &c->pc->machine;
+    c->print(c->opaque, "VM status: %s\n", machine_running(m) ? "running" : "paused");
+    if (m->config.counted)
+        c->print(c->opaque, "%llu instructions, %llu ns of virtual time\n",
+                 (unsigned long long)count_now(m->cpu[0]),
+                 (unsigned long long)clock_now(&m->clock));
 }
 
 static void info_chardev(struct monitor_context *c, const char *args)

@@ -105,6 +105,34 @@ def test_keys_and_monitor(tmp):
         t.close()
 
 
+def test_counted(tmp):
+    """With -icount, input arrives and the monitor works as ever; stopped, nothing is counted."""
+    rom = tmp / "counted"
+    rom.write_bytes(echo_rom())
+    t = Terminal("-bios", rom, "-nographic", "-icount", "shift=0,sleep=off")
+    try:
+        t.expect("READY")
+        t.send("hello")
+        t.expect("hello")
+        t.send("\x01c")
+        counts = []
+        for command in ["info status", "stop", "info status", "info status", "cont", "info status"]:
+            t.expect("(dragoman) ")
+            t.send(command + "\r")
+            t.expect("\n")
+            if command == "info status":
+                t.expect("VM status: ")
+                t.expect("\n")
+                counts.append(int(t.expect(" instructions, ")))
+        assert counts[0] < counts[1] == counts[2] <= counts[3] and counts[0] > 10, counts
+        t.send("\x01cmore")
+        t.expect("more")
+        t.send("\x01x")
+        assert t.wait() == 0
+    finally:
+        t.close()
+
+
 def test_paused_start(tmp):
     rom = tmp / "echo"
     t = Terminal("-bios", rom, "-nographic", "-S")
