@@ -10,6 +10,8 @@
 
 #define BOOT_SECTOR 0x7c00u
 
+extern const u16 vector_idle[];
+
 /* Loads one of fw_cfg's address, size and data triples; returns the size. */
 static u32 load(u16 addr_key, u16 size_key, u16 data_key)
 {
@@ -110,6 +112,15 @@ static u8 devices_of(u8 kind)
     return kind == KIND_DISK ? s->disks : kind == KIND_CD ? s->cdroms : 0;
 }
 
+/* A service that 32-bit code calls runs without interrupts, unless it lets them in. */
+static void wait_interrupt(void)
+{
+    struct int_regs r = {0};
+    MEMORY(u32, ROM_CALL_INT * 4) = (u32)CODE_SEG << 16 | *SERVICE_CODE(vector_idle);
+    bios_int(ROM_CALL_INT, &r);
+    MEMORY(u32, ROM_CALL_INT * 4) = 0;
+}
+
 /* A key from INT 16h within that many ticks; 0: none. */
 static u16 key_within(u32 ticks)
 {
@@ -122,11 +133,9 @@ static u16 key_within(u32 ticks)
             bios_int(0x16, &r);
             return (u16)r.eax;
         }
-        /* Interrupts are let in by the service itself only: give the keyboard its time. */
-        struct int_regs pause = {.eax = 0x8600, .ecx = 0, .edx = 10000};
-        bios_int(0x15, &pause);
         if (MEMORY(u32, BDA_TICKS) - start >= ticks)
             return 0;
+        wait_interrupt();
     }
 }
 

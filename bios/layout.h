@@ -34,7 +34,7 @@
 /* Vectors of our own: the display adapter's INT 10h, where the console is shown elsewhere too; and
  * POST's way into an option ROM, which calls the far address at 0:ROM_CALL_TARGET. */
 #define VIDEO_INT 0x6d
-#define ROM_CALL_INT 0x61
+#define ROM_CALL_INT 0x61 /* also for what waits for a key */
 #define ROM_CALL_TARGET 0x4f0
 
 #define EBDA_SEG 0x9fc0 /* 1 KiB below 640K */

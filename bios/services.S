@@ -48,6 +48,13 @@ int_call_rom:
         lcallw  *ROM_CALL_TARGET
         iretw
 
+/* Lets interrupts in until one has come. */
+        .globl  int_idle
+int_idle:
+        sti
+        hlt
+        iretw
+
         .globl  int_ignore
 int_ignore:
         iretw
@@ -163,7 +170,9 @@ vector_table:
         .word   0x76, int_irq_high
         .word   0x77, int_irq_high
         .word   0xffff
-        .globl  vector_ignore, vector_mirror, vector_call_rom
+        .globl  vector_ignore, vector_mirror, vector_call_rom, vector_idle
+vector_idle:
+        .word   int_idle
 vector_ignore:
         .word   int_ignore
 vector_mirror:

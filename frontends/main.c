@@ -14,6 +14,7 @@
 #include "cpu/cpuid.h"
 #include "devices/board/pc.h"
 #include "devices/host/chardev.h"
+#include "frontends/display.h"
 #include "frontends/identify.h"
 #include "frontends/monitor.h"
 #include "frontends/options.h"
@@ -79,7 +80,7 @@ static void show_help(const struct options *o)
     case HELP_DEVICE: pc_device_help(print_stdout, NULL); break;
     case HELP_MACHINE: printf("Machines (-machine NAME):\n  pc   440FX and PIIX3\n"); break;
     case HELP_LOG: log_help(); break;
-    case HELP_DISPLAY: printf("Displays (-display NAME):\n  none\n"); break;
+    case HELP_DISPLAY: display_help(); break;
     default: options_print_help(); break;
     }
 }
@@ -271,6 +272,38 @@ static void open_drives(const struct options *o, struct pc_drive drive[PC_IDE_DR
         drive[2].kind = ATA_CDROM;
 }
 
+/* ---- the screen ---- */
+
+/* The display of the options; without one a window where that can be had, and for a guest that is
+ * seen on its screen only, the terminal.  NULL: none. */
+static const struct display_kind *pick_display(struct options *o)
+{
+    if (o->no_vga || o->nographic || (o->display && !strcmp(o->display, "none")))
+        return NULL;
+    const struct display_kind *kind = display_find(o->display);
+    if (!kind && o->display)
+        fatal("-display %s: not in this build (see -display help)", o->display);
+    if (!kind && !o->kernel && !o->serials && !o->monitor)
+        kind = display_find("terminal");
+    if (kind && !o->display && !kind->available())
+        kind = NULL;
+    if (kind)
+        o->display = kind->name;
+    return kind;
+}
+
+static struct display *start_display(const struct display_kind *kind, const struct options *o,
+                                     struct pc *pc)
+{
+    char *error = NULL;
+    struct display_config config = {.name = o->name, .full_screen = o->full_screen};
+    struct display *d = kind ? kind->start(pc, &config, &error) : NULL;
+    if (kind && !d)
+        error_report("%s; going on without", error ? error : "no memory for the display");
+    free(error);
+    return d;
+}
+
 /* ---- the run ---- */
 
 static u64 techniques_off(const struct options *o)
@@ -326,8 +359,9 @@ static void configure(const struct options *o, struct pc_config *c)
         c->option_rom = LINUX_ROM;
 }
 
-static int run(const struct options *o)
+static int run(struct options *o)
 {
+    const struct display_kind *kind = pick_display(o);
     struct pc_config config;
     struct streams streams;
     struct monitor *monitors[MONITORS] = {NULL};
@@ -353,7 +387,9 @@ static int run(const struct options *o)
     for (unsigned i = 0; i < streams.monitors; i++)
         monitors[i] = monitor_create(&pc, streams.monitor[i],
                                      streams.monitor[i] != streams.own_monitor);
+    struct display *display = start_display(kind, o, &pc);
     int status = machine_run(&pc.machine);
+    display_free(display);
     for (unsigned i = 0; i < streams.monitors; i++)
         monitor_free(monitors[i]);
     pc_destroy(&pc);

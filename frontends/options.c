@@ -294,10 +294,16 @@ static int set_display(struct options *o, const char *name, const char *value, c
         o->help = HELP_DISPLAY;
         return 0;
     }
-    if (strcmp(value, "none") != 0)
-        return bad(error, "%s %s: this build has no display; use -display none or -nographic",
-                   name, value);
-    o->display = true;
+    size_t n = strcspn(value, ",");
+    static const char *const names[] = {"none", "sdl", "terminal"};
+    /* QEMU's name for text in the terminal. */
+    const char *wanted = n == 6 && !memcmp(value, "curses", n) ? "terminal" : NULL;
+    for (unsigned i = 0; i < ARRAY_SIZE(names) && !wanted; i++)
+        if (strlen(names[i]) == n && !memcmp(value, names[i], n))
+            wanted = names[i];
+    if (!wanted)
+        return bad(error, "%s %s: unknown display (see -display help)", name, value);
+    o->display = wanted;
     return 0;
 }
 
@@ -466,7 +472,10 @@ static const struct option table[] = {
          "mon:DEV; up to four times"),
     CALL("monitor", "DEV", set_monitor, "where the monitor is; as -serial"),
     FLAG("nographic", nographic, "serial port and monitor on the terminal (Ctrl-A h for help)"),
-    CALL("display", "none", set_display, "no window"),
+    CALL("display", "sdl|terminal|none", set_display,
+         "a window (Ctrl-Alt with G: mouse, F: full screen, U: size, Q: quit), text modes on the "
+         "terminal (Ctrl-A x: quit), or no screen"),
+    FLAG("full-screen", full_screen, "the window takes the whole screen"),
     TEXT("debugcon", "DEV", debugcon, "debug console, port 0xe9"),
     CALL("global", "isa-debugcon.iobase=PORT", set_global, "another port for -debugcon"),
     CALL("device", "NAME[,PROPERTY=VALUE]", add_device, "adds a device; 'help' lists them"),
@@ -606,9 +615,10 @@ void options_streams(const struct options *o, struct options_streams *out)
         out->monitor = NULL;
     if (o->no_defaults)
         return;
-    /* Without a window to put them in, serial port and monitor share the terminal, as with
-     * -nographic; -display none alone has them nowhere. */
-    bool terminal = (o->nographic || !o->display) && !stdio;
+    /* Serial port and monitor share the terminal, as with -nographic, unless the screen has it;
+     * -display none alone has them nowhere. */
+    bool window = !o->display || !strcmp(o->display, "sdl");
+    bool terminal = (o->nographic || window) && !stdio;
     if (!o->serials) {
         out->serial[0] = !terminal ? "null" : mon ? "stdio" : "mon:stdio";
     } else if (terminal && !mon && o->nographic) {

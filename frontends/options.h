@@ -57,7 +57,8 @@ struct options {
     const char *log_file;
     u32 log_mask;
     bool nographic;
-    bool display; /* -display none was given */
+    const char *display; /* NULL: not given; "none" */
+    bool full_screen;
     bool no_reboot, no_shutdown, paused;
     bool no_defaults;
     bool local_time;

@@ -3,6 +3,7 @@
 
 The guests are firmware images of a few instructions, so that nothing else has to work.
 """
+import fcntl
 import os
 import pathlib
 import pty
@@ -146,6 +147,22 @@ def test_paused_start(tmp):
         t.send("\x01c")
         t.expect("READY")
         t.send("\x01cquit\r")
+        assert t.wait() == 0
+    finally:
+        t.close()
+
+
+def test_screen(tmp):
+    """The text screen on the terminal: what the firmware says; keys; the way out."""
+    os.environ["TERM"] = "xterm"
+    t = Terminal("-display", "terminal", "-m", "64", "-boot", "menu=on")
+    try:
+        fcntl.ioctl(t.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        t.expect("processor")
+        t.expect("boot menu")
+        t.send("\x1b[24~")  # F12
+        t.expect("Boot from")
+        t.send("\x01x")
         assert t.wait() == 0
     finally:
         t.close()

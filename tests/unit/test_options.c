@@ -177,7 +177,9 @@ START_TEST(others)
     ck_assert_uint_eq(options.log_mask,
                       BIT(LOG_BIT_in_asm) | BIT(LOG_BIT_int) | BIT(LOG_BIT_mmu));
     expect_error("-d in_asm,gossip", OPTIONS_STATUS_BAD, "gossip");
-    expect_error("-display sdl", OPTIONS_STATUS_BAD, "sdl");
+    expect_error("-display mirror", OPTIONS_STATUS_BAD, "mirror");
+    ck_assert_int_eq(parse("-display curses"), 0);
+    ck_assert_str_eq(options.display, "terminal");
     expect_error("-vga cirrus", OPTIONS_STATUS_BAD, "-vga");
     expect_error("-rtc base=noon", OPTIONS_STATUS_BAD, "noon");
     expect_error("-rtc base=2026-13-01", OPTIONS_STATUS_BAD, "2026-13-01");
@@ -210,6 +212,8 @@ START_TEST(streams)
         {"-nographic -serial none", NULL, "stdio"},
         {"-nographic -monitor stdio", "null", "stdio"},
         {"-display none", "null", NULL},
+        {"-display sdl", "mon:stdio", NULL},
+        {"-display terminal", "null", NULL},
         {"-display none -serial stdio", "stdio", NULL},
         {"-display none -monitor stdio", "null", "stdio"},
         {"-nodefaults", NULL, NULL},
