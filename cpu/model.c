@@ -260,7 +260,9 @@ static void settle(struct cpu_model *m)
         {FEAT_NX, FEAT_MSR}, {FEAT_PDPE1GB, FEAT_LM}, {FEAT_PCID, FEAT_LM},
         {FEAT_INVPCID, FEAT_PCID}, {FEAT_FSGSBASE, FEAT_LM}, {FEAT_LAHF_LM, FEAT_LM},
         {FEAT_CX16, FEAT_LM}, {FEAT_SYSCALL, FEAT_MSR}, {FEAT_SEP, FEAT_MSR},
-        {FEAT_X2APIC, FEAT_APIC}, {FEAT_TSC_DEADLINE, FEAT_APIC},
+        {FEAT_MTRR, FEAT_MSR}, {FEAT_MCA, FEAT_MSR}, {FEAT_PAT, FEAT_MSR},
+        {FEAT_TSC_ADJUST, FEAT_MSR}, {FEAT_SPEC_CTRL, FEAT_MSR}, {FEAT_ARCH_CAPABILITIES, FEAT_MSR},
+        {FEAT_APIC, FEAT_MSR}, {FEAT_X2APIC, FEAT_APIC}, {FEAT_TSC_DEADLINE, FEAT_APIC},
     };
     for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
         if (!model_has(m, (enum cpu_feature)rules[i].needs))

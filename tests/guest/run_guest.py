@@ -53,6 +53,7 @@ QEMU_WRONG = {
         "XD disabled: CPUID": "IA32_MISC_ENABLE[34] (SDM vol. 4); not in QEMU",
         "the TSC takes 64 bits": "WRMSR sets all of the TSC (SDM vol. 3B 17.17.3); TCG ignores it",
     },
+    "models32": {"IA32_*": MSR},
     "paging64": {
         "4K/modify": RMW, "2M/modify": RMW, "modify across, second absent": RMW,
         "locked modify across, second absent": RMW, "bts in an absent page": RMW,
@@ -244,6 +245,9 @@ QEMU_WRONG = {
     },
 }
 
+MODELS = ["486", "pentium", "pentium3", "qemu32", "qemu64", "core2duo", "Nehalem", "SandyBridge",
+          "Haswell", "Skylake-Client", "EPYC", "max", "max,-sse2,-msr,-cmov"]
+
 # Options that an image needs beyond the common ones: machines to run it on (default one of -cpu max),
 # "qemu": the same for QEMU where those would not do.
 OPTIONS = {
@@ -252,6 +256,8 @@ OPTIONS = {
               "qemu": [["-cpu", "max"], ["-cpu", "Skylake-Client"]]},
     "apic64": {"machines": [["-cpu", "max", "-device", "pc-testdev"],
                             ["-cpu", "max,-x2apic", "-device", "pc-testdev"]]},
+    "models32": {"machines": [["-cpu", m] for m in MODELS],
+                 "qemu": [["-cpu", "qemu32"], ["-cpu", "Nehalem"]]},
     "paging64": {"machines": [["-cpu", "max"], ["-cpu", "qemu64"]]},
     "reset": {"reboot": True},
     "smp64": {"machines": [["-cpu", "max", "-smp", "2"], ["-cpu", "max", "-smp", "4"]]},
