@@ -80,7 +80,14 @@ static struct cpuid_regs leaf_b(struct cpu *cpu, const struct cpu_model *m, u32 
     return r;
 }
 
-#define XSAVE_BYTES (512u + 64) /* legacy area and header: no extended state */
+/* The XSAVE area: legacy region and header, then the upper halves of the YMM registers, where every
+ * processor has them in the standard form (SDM vol. 1, 13.4). */
+enum { XSAVE_LEGACY = 512 + 64, XSAVE_AVX = 256, XCR0_AVX = 4 };
+
+static u32 xsave_bytes(u64 components)
+{
+    return XSAVE_LEGACY + (components & XCR0_AVX ? XSAVE_AVX : 0);
+}
 
 static struct cpuid_regs leaf_d(struct cpu *cpu, const struct cpu_model *m, u32 sub)
 {
@@ -89,10 +96,14 @@ static struct cpuid_regs leaf_d(struct cpu *cpu, const struct cpu_model *m, u32 
         return r;
     if (sub == 0) {
         r.eax = (u32)cpu_xcr0_mask(cpu);
-        r.ebx = r.ecx = XSAVE_BYTES;
+        r.ebx = xsave_bytes(cpu->xcr0);
+        r.ecx = xsave_bytes(cpu_xcr0_mask(cpu));
     } else if (sub == 1) {
         r.eax = m->words[W_D1_EAX];
-        r.ebx = cpu_has(cpu, ISA_XSAVEC) ? XSAVE_BYTES : 0; /* of the compacted form */
+        r.ebx = cpu_has(cpu, ISA_XSAVEC) ? xsave_bytes(cpu->xcr0) : 0; /* of the compacted form */
+    } else if (sub == 2 && cpu_xcr0_mask(cpu) & XCR0_AVX) {
+        r.eax = XSAVE_AVX;
+        r.ebx = XSAVE_LEGACY;
     }
     return r;
 }

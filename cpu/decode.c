@@ -247,6 +247,7 @@ struct row {
               V(op##ss, (Vss, Hdq, Wss), AVX, NONE, 0), V(op##sd, (Vsd, Hdq, Wsd), AVX, NONE, 0)))
 #define VINT(op, ops) VEXL(V(op, ops, AVX, NONE, 0), V(op, ops, AVX2, NONE, 0))
 #define VP(o, op) ONLY66(o, VINT(op, (Vx, Hx, Wx)))
+#define VAES(op) VEXL(V(op, (Vx, Hx, Wx), AES, NONE, 0), V(op, (Vx, Hx, Wx), VAES, NONE, 0))
 #define VSHIFT(op) PFX(UD, VINT(op, (Hx, Ux, Ib)), UD, UD)
 #define FMA_PACKED(o, op)                                                               \
     ONLY66(o, VEXW(V(op##ps, (Vx, Hx, Wx), FMA, NONE, 0), V(op##pd, (Vx, Hx, Wx), FMA, NONE, 0)))
@@ -402,6 +403,7 @@ struct decoder {
     bool ud;      /* an operand is not encodable */
     bool opsize_prefix, addrsize_prefix;
     bool vex_w, vex_l, vvvv_used;
+    bool bad_prefix; /* one that may not stand before VEX */
     u8 vvvv;
     u8 pfx;  /* mandatory prefix, 0 to 3: none, 66, F3, F2 */
     u8 rep, seg;
@@ -491,12 +493,13 @@ static void decode_vex(struct decoder *d, u8 opcode)
     static const u8 pp[4] = {0, 0x66, 0xf3, 0xf2};
     struct insn *in = d->in;
     if (d->opsize_prefix || d->rep || in->lock || in->rex)
-        d->ud = true; /* 2.3.2, 2.3.3 */
+        d->ud = d->bad_prefix = true; /* 2.3.2, 2.3.3 */
     u8 first = fetch(d, 1), last = opcode == 0xc5 ? first & 0x7f : (u8)fetch(d, 1);
     in->map = opcode == 0xc5 ? 1 : first & 31;
     in->vex = true;
     d->vex_w = last >> 7;
-    d->vex_l = last >> 2 & 1;
+    in->vl = last >> 2 & 1;
+    d->vex_l = in->vl;
     d->vvvv = ~last >> 3 & (in->mode == 64 ? 15 : 7);
     d->pfx = last & 3;
     d->opsize_prefix = pp[d->pfx] == 0x66;
@@ -838,8 +841,10 @@ enum decode_status decode(struct insn *out, const u8 *p, unsigned avail, unsigne
     out->cc = out->opcode & 15;
     bool ok = row && decode_row(&d, row);
     out->len = d.pos;
+    /* Which of the two exceptions comes first the manuals leave open; AMD's processors look at the
+     * prefixes before they count. */
     if (d.overrun)
-        return avail >= INSN_MAX_LEN ? DECODE_TOO_LONG : DECODE_TRUNCATED;
+        return avail < INSN_MAX_LEN ? DECODE_TRUNCATED : d.bad_prefix ? DECODE_UD : DECODE_TOO_LONG;
     return ok ? DECODE_OK : DECODE_UD;
 }
 

@@ -83,6 +83,7 @@ struct insn {
     bool lock;
     u8 rex;          /* the REX byte, or 0; with VEX in 64-bit mode what would mean the same */
     bool vex;        /* has a VEX prefix: #UD in real and virtual-8086 mode */
+    u8 vl;           /* VEX.L */
     bool vsib;       /* index is a vector register */
     u8 opcode;       /* last opcode byte; map: 0 one-byte, 1 0F, 2 0F38, 3 0F3A */
     u8 map;

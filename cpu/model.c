@@ -380,5 +380,5 @@ u64 cpu_cr4_mask(const struct cpu *cpu)
 
 u64 cpu_xcr0_mask(const struct cpu *cpu)
 {
-    return cpu_has(cpu, ISA_XSAVE) ? 3 : 0;
+    return !cpu_has(cpu, ISA_XSAVE) ? 0 : cpu_has(cpu, ISA_AVX) ? 7 : 3;
 }

@@ -9,6 +9,8 @@
 u64 helper_fp_unavailable(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     bool em = cpu->cr0 & CR0_EM, osfxsr = cpu->cr4 & CR4_OSFXSR;
+    if (a == 3 && !(cpu->cr0 & CR0_TS))
+        return 0;
     /* SDM vol. 3A 2.5, CR0.EM, and table 13-1. */
     if ((a == 1 && em) || (a == 2 && (em || !osfxsr)))
         cpu_raise(cpu, EXC_UD);

@@ -125,6 +125,8 @@ u64 helper_pcmpstr(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
         s.len[1] = explicit_length(cpu->gpr[RDX], wide, s.lanes);
     }
     u32 r = polarity(&s, aggregate(&s));
+    if (kind & 1 && kind & 8)
+        memset(cpu->xmm[0].b + 16, 0, 16);
     if (kind & 1)
         store_mask(cpu, &s, r);
     else if (r == 0)

@@ -208,8 +208,8 @@ struct cpu {
     u64 host_sp, host_ret; /* engine: stack of the run loop, return address of the helper call */
     u32 host_mxcsr, guest_mxcsr_host; /* engine: what LDMXCSR loads on leaving and entering */
     u64 spill[64];    /* engine: values that found no register */
-    u64 vspill[16][2] __attribute__((aligned(16))); /* the same for vectors */
-    u64 slow_addr, slow_value[2]; /* engine: operands of the memory slow path */
+    u64 vspill[16][4] __attribute__((aligned(32))); /* the same for vectors */
+    u64 slow_addr, slow_value[4]; /* engine: operands of the memory slow path */
     u64 scratch[3];   /* engine: RAX, RCX, RDX at a slow path or exit */
     u64 call_arg[4];  /* engine: arguments of a helper call */
     u32 exit_id;      /* engine: which exit emitted code took */

@@ -355,6 +355,8 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     e->lzcnt = !options->plain_host && host_has_lzcnt();
     e->levels = vec_host_levels() & (options->plain_host ? (2u << VL_SSE42) - 1 : ~0u);
     e->x87 = CONFIG_X87_HOST && technique_on(options->off, T_x87);
+    u32 wide = 1u << VL_AVX2 | 1u << VL_FMA | 1u << VL_F16C;
+    e->wide = e->avx && (e->levels & wide) == wide && technique_on(e->off, T_ymm);
     if (!x64_link_init(e) || !codebuf_init(&e->code, size)) {
         dbt_destroy(e);
         return NULL;
@@ -362,7 +364,7 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     if (options->perf_map)
         e->perf_map = open_perf_map();
     struct x64_buf buf = {e->code.rw, e->code.rw + (64 << 10), (s64)(e->code.rx - e->code.rw)};
-    x64_make_thunks(&buf, &e->thunks);
+    x64_make_thunks(&buf, &e->thunks, e->avx);
     e->used = e->thunk_end = (u64)(buf.p - e->code.rw);
     return e;
 }
@@ -378,6 +380,7 @@ static bool dbt_attach(void *engine, struct cpu *cpu)
     v->engine = e;
     v->cpu = cpu;
     v->ir.off = e->off;
+    v->ir.narrow = !e->wide;
     cpu->engine = &hooks;
     cpu->engine_data = v;
     cpu->mmu.jumps_by_address = true; /* jump_tag */
@@ -412,6 +415,7 @@ static void dbt_detach(struct cpu *cpu)
     X(rmw_fused, "stores that share the check of their load")                                      \
     X(x87_inline, "x87 instructions on the host's x87")                                            \
     X(x87_loads, "moves of the x87's state to the host")                                           \
+    X(ymm_ops, "vectors of 256 bits in one host instruction")                                     \
     X(spills, "values spilled")                                                                    \
     X(shiftx, "shifts and rotates that leave the host's flags alone (BMI2)")                       \
     X(vec_calls, "vector ops left to C, for want of a host instruction")                           \

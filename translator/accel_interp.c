@@ -499,6 +499,7 @@ static bool interp_attach(void *engine, struct cpu *cpu)
     v->cpu = cpu;
     v->engine = e;
     v->ir.off = e->off;
+    v->ir.narrow = true;
     cpu->engine = &hooks;
     cpu->engine_data = v;
     pthread_mutex_lock(&e->arena_lock);

@@ -196,9 +196,10 @@ static void want_operands(struct compact *c, unsigned i)
     case IR_st:
     case IR_vld:
     case IR_vst:
+    case IR_vst2:
         want(c, address(c, in->arg[0], &v));
-        if (n > 1)
-            want(c, in->arg[1]);
+        for (unsigned a = 1; a < n; a++)
+            want(c, in->arg[a]);
         return;
     default:
         break;
@@ -324,6 +325,9 @@ static void emit_memory(struct compact *c, unsigned i)
         break;
     case IR_vst:
         fn = xop_vst;
+        break;
+    case IR_vst2:
+        fn = xop_vst2;
         break;
     default:
         fn = in->op == IR_atomic ? xop_atomic : xop_cmpxchg;

@@ -118,7 +118,7 @@ xop_fn xop_get, xop_get_trunc, xop_put, xop_put_imm, xop_getf, xop_putf, xop_put
 
 /* Memory (interp_mem.c): address is slot a plus imm. */
 extern xop_fn *const xop_ld[4], *const xop_st[4], *const xop_ldenv[4], *const xop_stenv[4];
-xop_fn xop_ld_slow, xop_st_slow, xop_vld, xop_vst, xop_segaddr, xop_atomic, xop_cmpxchg;
+xop_fn xop_ld_slow, xop_st_slow, xop_vld, xop_vst, xop_vst2, xop_segaddr, xop_atomic, xop_cmpxchg;
 
 /* Compacts v->ir to v->scratch (interp.c); fills marks and vec (room for IR_MAX each). */
 struct xcompact {

@@ -84,7 +84,7 @@ static void check(struct cpu *cpu, const struct xop *x, enum mmu_status status)
 /* #GP for what must be aligned (SDM vol. 3A 6.15), #AC where the guest asks for it. */
 static void check_alignment(struct cpu *cpu, const struct xop *x, u64 la, unsigned size)
 {
-    if ((x->aux & MF_ALIGN16) && (la & 15))
+    if (((x->aux & MF_ALIGN16) && (la & 15)) || ((x->aux & MF_ALIGN32) && (la & 31)))
         cpu_raise_error(cpu, EXC_GP, 0);
     if (!(x->aux & MF_SYSTEM))
         cpu_check_alignment(cpu, la, size < 16 ? size : 16);
@@ -181,7 +181,8 @@ struct tblock *xop_vld(struct cpu *cpu, u8 *f, const struct xop *x)
     const struct tlb_entry *e = tlb_probe(cpu, la);
     const u8 *p = tlb_host(e, &e->read, la, size);
     if (likely(p && !(x->aux & (XM_ALIGN | MF_SYSTEM)) &&
-               !((x->aux & MF_ALIGN16) && (la & 15)))) {
+               !((x->aux & MF_ALIGN16) && (la & 15)) &&
+               !((x->aux & MF_ALIGN32) && (la & 31)))) {
         memcpy(&v, p, size);
     } else {
         vcpu_of(cpu)->at = x;
@@ -207,6 +208,25 @@ struct tblock *xop_vst(struct cpu *cpu, u8 *f, const struct xop *x)
         vcpu_of(cpu)->at = x;
         check_alignment(cpu, x, la, size);
         check(cpu, x, mmu_store_bytes(&cpu->mmu, kind_of(cpu, x), la, vslot(f, x->b), size));
+    }
+    return next_op(cpu, f, x);
+}
+
+/* 32 bytes of two values, all or nothing. */
+struct tblock *xop_vst2(struct cpu *cpu, u8 *f, const struct xop *x)
+{
+    u64 la = *slot(f, x->a) + x->imm;
+    union ir_value v[2] = {*vslot(f, x->b), *vslot(f, x->c)};
+    const struct tlb_entry *e = tlb_probe(cpu, la);
+    u8 *p = tlb_host(e, &e->write, la, sizeof v);
+    atomic_thread_fence(memory_order_release);
+    if (likely(p && !(x->aux & (XM_ALIGN | MF_SYSTEM)) &&
+               !((x->aux & MF_ALIGN32) && (la & 31)))) {
+        memcpy(p, v, sizeof v);
+    } else {
+        vcpu_of(cpu)->at = x;
+        check_alignment(cpu, x, la, sizeof v);
+        check(cpu, x, mmu_store_bytes(&cpu->mmu, kind_of(cpu, x), la, v, sizeof v));
     }
     return next_op(cpu, f, x);
 }

@@ -177,15 +177,16 @@ struct tblock *xop_putf_lazy(struct cpu *cpu, u8 *f, const struct xop *x)
     return next_op(cpu, f, x);
 }
 
+/* imm: which 128 bits. */
 struct tblock *xop_getv(struct cpu *cpu, u8 *f, const struct xop *x)
 {
-    memcpy(vslot(f, x->d), &cpu->xmm[x->aux], 16);
+    memcpy(vslot(f, x->d), cpu->xmm[x->aux].b + 16 * x->imm, 16);
     return next_op(cpu, f, x);
 }
 
 struct tblock *xop_putv(struct cpu *cpu, u8 *f, const struct xop *x)
 {
-    memcpy(&cpu->xmm[x->aux], vslot(f, x->a), 16);
+    memcpy(cpu->xmm[x->aux].b + 16 * x->imm, vslot(f, x->a), 16);
     return next_op(cpu, f, x);
 }
 

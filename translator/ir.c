@@ -70,8 +70,16 @@ ir_ref ir_emit(struct ir *ir, enum ir_op op, unsigned w, unsigned aux, u64 imm, 
 {
     assert(ir->count < IR_MAX);
     ir->insns[ir->count] =
-        (struct ir_insn){(u16)op, (u8)w, (u8)aux, 0, {a, b, c, d}, imm};
+        (struct ir_insn){(u16)op, (u8)w, (u8)aux, 0, 0, {a, b, c, d}, imm};
     return (ir_ref)ir->count++;
+}
+
+ir_ref ir_emit_v(struct ir *ir, enum ir_op op, unsigned vl, unsigned w, unsigned aux, u64 imm,
+                 ir_ref a, ir_ref b, ir_ref c)
+{
+    ir_ref r = ir_emit(ir, op, w, aux, imm, a, b, c, 0);
+    ir->insns[r].vl = (u8)vl;
+    return r;
 }
 
 unsigned ir_helper_args(unsigned helper)
@@ -131,7 +139,7 @@ static void add_fields(struct text *t, const struct ir_insn *in)
         break;
     case IR_getv:
     case IR_putv:
-        add_text(t, " xmm%u", in->aux);
+        add_text(t, " %cmm%u%s", in->vl ? 'y' : 'x', in->aux, in->imm ? "h" : "");
         break;
     case IR_putf:
     case IR_exit:
@@ -207,6 +215,8 @@ void ir_format(const struct ir *ir, unsigned i, char *buf, size_t size)
         add_text(&t, "%s.%u", info->name, W_BITS(in->w));
     else
         add_text(&t, "%s", info->name);
+    if (in->vl)
+        add_text(&t, ".y");
     add_fields(&t, in);
     for (unsigned k = 0; k < ir_args(in) && k < 4; k++)
         if (in->arg[k])

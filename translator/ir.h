@@ -22,7 +22,7 @@ enum ir_op {
     IR_OP_COUNT
 };
 
-enum { W8, W16, W32, W64, W128 };
+enum { W8, W16, W32, W64, W128, W256 };
 #define W_BITS(w) (8u << (w))
 #define W_BYTES(w) (1u << (w))
 
@@ -47,6 +47,7 @@ enum {
     MF_STACK = 1 << 1,   /* non-canonical is #SS, not #GP */
     MF_ALIGN16 = 1 << 2, /* #GP unless a is a multiple of 16 */
     MF_SYSTEM = 1 << 3,  /* with supervisor rights whatever the CPL */
+    MF_ALIGN32 = 1 << 4, /* #GP unless a is a multiple of 32 */
 };
 
 /* atomic's operation. */
@@ -74,6 +75,12 @@ enum { XK_JMP, XK_CALL, XK_RET };
  * The old flags of fshl, fshr, fsar, fshld and fshrd may be absent (0) when the count is a constant
  * other than 0, for then they do not matter.
  *
+ * Vectors have 256 bits; an op's vl says how many it works on.  With vl 0 it reads the low 128 bits
+ * of its vector operands and gives 128, zero above; with vl 1 it works on all 256, each half for
+ * itself where its row says nothing else.  What getv gives with vl 0 is not defined above bit 127,
+ * so that only ops with vl 0 may take it.  An engine that has no 256-bit vectors asks for blocks
+ * without vl 1 (lift_input).
+ *
  * A boolean operand may be any W8 value that can only be 0 or 1; a count (n) is any W8 value.
  */
 
@@ -83,6 +90,7 @@ struct ir_insn {
     u16 op;       /* enum ir_op */
     u8 w, aux;
     u16 uses;     /* how many ops name this one; kept by opt_dead */
+    u8 vl;        /* vector ops: 0 for 128 bits, 1 for 256 */
     ir_ref arg[4];
     u64 imm;
 };
@@ -94,6 +102,7 @@ struct ir {
     u64 rip;       /* of the first instruction */
     u64 cs_base;   /* linear = cs_base + rip */
     u64 next_rip;  /* after the last instruction lifted */
+    bool narrow;   /* no vectors of 256 bits for this engine, which sets it once */
     u64 off;       /* techniques that are switched off (technique.h); the engine sets it once */
     u32 hflags;
     u32 guest_insns;
@@ -123,6 +132,10 @@ void ir_reset(struct ir *ir, u64 rip, u64 cs_base, u32 hflags);
 /* Appends an op and returns its index.  The caller leaves room: see ir_room. */
 ir_ref ir_emit(struct ir *ir, enum ir_op op, unsigned w, unsigned aux, u64 imm, ir_ref a, ir_ref b,
                ir_ref c, ir_ref d);
+
+/* The same for a vector op of length vl. */
+ir_ref ir_emit_v(struct ir *ir, enum ir_op op, unsigned vl, unsigned w, unsigned aux, u64 imm,
+                 ir_ref a, ir_ref b, ir_ref c);
 
 /* How many ops still fit. */
 static inline unsigned ir_room(const struct ir *ir)

@@ -146,19 +146,22 @@ VEC_ROW(fprcp)
 
 /* ---- comparisons ---- */
 
+/* Relations (1 less, 2 equal, 4 greater, 8 unordered) that satisfy predicates 0 to 15; 16 to 31 are
+ * these again, signalling where those are quiet and the other way round (SDM vol. 2A, CMPPD). */
+static const u8 predicate_accepts[16] = {2,  1, 3, 8, 13, 14, 12, 7,
+                                         10, 9, 11, 0, 5, 6, 4, 15};
+
 VEC_ROW(fpcmp)
 {
-    /* Relations that satisfy EQ LT LE UNORD; the other four negate. */
-    static const u8 accepts[4] = {2, 1, 3, 8};
-    unsigned rel = in->imm & 7;
-    bool quiet = (rel & 3) == 0 || (rel & 3) == 3;
+    unsigned rel = in->imm & 31;
+    bool quiet = (((rel & 3) == 0 || (rel & 3) == 3)) == !(rel & 16);
     struct fp fp;
     union ir_value r = *args[0];
     fp_begin(&fp, cpu);
     for (unsigned k = 0; k < lanes_of(in->aux); k++) {
         unsigned got = is_single(in->aux) ? relation_s(&fp, args[0]->d[k], args[1]->d[k], quiet)
                                           : relation_d(&fp, args[0]->q[k], args[1]->q[k], quiet);
-        u64 v = ((got & accepts[rel & 3]) != 0) != (rel > 3) ? ~0ull : 0;
+        u64 v = got & predicate_accepts[rel & 15] ? ~0ull : 0;
         if (is_single(in->aux))
             r.d[k] = (u32)v;
         else
@@ -364,4 +367,113 @@ VEC_ROW(fptog)
                                : to_int_d(&fp, args[0]->q[0], bits);
     fp_end(&fp, cpu);
     *out = (union ir_value){{v, 0}};
+}
+
+/* ---- fused multiply-add ---- */
+
+/* The opcode says the operation (low half; odd: scalar) and which operands are x, y and z (high
+ * half: 132, 213, 231). */
+VEC_ROW(fpfma)
+{
+    enum { MADDSUB = 6, MSUBADD, MADD, MSUB = 10, NMADD = 12, NMSUB = 14 };
+    static const u8 order[3][3] = {{0, 2, 1}, {1, 0, 2}, {1, 2, 0}};
+    unsigned kind = in->imm & 15, form = (unsigned)in->imm >> 4;
+    const u8 *o = order[form == 0xb ? 2 : form == 0xa];
+    const union ir_value *x = args[o[0]], *y = args[o[1]], *z = args[o[2]];
+    struct fp fp;
+    union ir_value r = *args[0];
+    if (kind >= MADD)
+        kind &= ~1u;
+    fp_begin(&fp, cpu);
+    for (unsigned k = 0; k < lanes_of(in->aux); k++) {
+        bool subtract = kind == MSUB || kind == NMSUB || kind == (k & 1 ? MSUBADD : MADDSUB);
+        bool negate = kind >= NMADD;
+        if (is_single(in->aux))
+            r.d[k] = fused_s(&fp, x->d[k], y->d[k], z->d[k], negate, subtract);
+        else
+            r.q[k] = fused_d(&fp, x->q[k], y->q[k], z->q[k], negate, subtract);
+    }
+    fp_end(&fp, cpu);
+    *out = r;
+}
+
+/* ---- half precision: neither DAZ nor FTZ concerns the halves (SDM vol. 1, 14.4.1) ---- */
+
+static u32 from_half(struct fp *fp, u16 h)
+{
+    u32 sign = (u32)(h & 0x8000) << 16, exp = h >> 10 & 31, frac = h & 0x3ff;
+    if (exp == 31) {
+        if (frac && !(frac & 0x200))
+            fp->raised |= MX_IE;
+        return sign | 0x7f800000u | frac << 13 | (frac ? 0x400000 : 0);
+    }
+    return sign | bits_s(exp ? ldexpf((float)(frac | 0x400), (int)exp - 25)
+                             : ldexpf((float)frac, -24));
+}
+
+VEC_ROW(fpfromh)
+{
+    struct fp fp;
+    union ir_value r;
+    fp_begin(&fp, cpu);
+    for (unsigned k = 0; k < 4; k++)
+        r.d[k] = from_half(&fp, args[0]->w[k]);
+    fp_end(&fp, cpu);
+    *out = r;
+}
+
+/* m >> n rounded by rc for the given sign. */
+static u32 round_shift(u32 m, unsigned n, unsigned rc, bool negative, bool *inexact)
+{
+    u64 wide = (u64)m << 32 >> (n > 60 ? 60 : n); /* 32 bits of fraction; what falls off is... */
+    u64 sticky = n > 32 && (u64)m << 32 != wide << (n > 60 ? 60 : n); /* ...here */
+    u32 whole = (u32)(wide >> 32), rest = (u32)wide | (u32)sticky;
+    bool up = rc == 0   ? rest > 0x80000000u || (rest == 0x80000000u && whole & 1)
+              : rc == 1 ? rest && negative
+                        : rc == 2 && rest && !negative;
+    *inexact = rest;
+    return whole + up;
+}
+
+static u16 to_half(struct fp *fp, u32 a, unsigned rc)
+{
+    u16 sign = a >> 16 & 0x8000;
+    if (is_nan_s(a)) {
+        fp->raised |= is_snan_s(a) ? MX_IE : 0;
+        return sign | 0x7e00 | (a >> 13 & 0x1ff);
+    }
+    a = operand_s(fp, a, true) & 0x7fffffff;
+    if (a == 0x7f800000)
+        return sign | 0x7c00;
+    if (!a)
+        return sign;
+    int e = a >> 23 ? (int)(a >> 23) - 127 : -126;
+    u32 m = (a & 0x7fffff) | (a >> 23 ? 1u << 23 : 0), r;
+    for (; !(m >> 23); m <<= 1)
+        e--;
+    /* Tiny by the value that an unbounded exponent would give (SDM vol. 1, 4.9.1.5). */
+    bool inexact, carry = round_shift(m, 13, rc, sign, &inexact) >> 11;
+    bool tiny = e + carry < -14;
+    r = round_shift(m, 13 + (e < -14 ? (unsigned)(-14 - e) : 0), rc, sign, &inexact);
+    if (e >= -14)
+        r += (u32)(e + 14) << 10;
+    if (r >= 0x7c00) {
+        bool inf = rc == 0 || rc == (sign ? 1 : 2);
+        fp->raised |= MX_OE | MX_PE;
+        return sign | (inf ? 0x7c00 : 0x7bff);
+    }
+    fp->raised |= (inexact ? MX_PE : 0) | (tiny && inexact ? MX_UE : 0);
+    return sign | (u16)r;
+}
+
+VEC_ROW(fptoh)
+{
+    struct fp fp;
+    union ir_value r = {{0, 0}};
+    fp_begin(&fp, cpu);
+    unsigned rc = in->imm & 4 ? fp.mxcsr >> 13 & 3 : in->imm & 3;
+    for (unsigned k = 0; k < 4; k++)
+        r.w[k] = to_half(&fp, args[0]->d[k], rc);
+    fp_end(&fp, cpu);
+    *out = r;
 }

@@ -41,9 +41,10 @@ bool ir_vec_host(u32 *mxcsr, const struct ir_insn *in, const union ir_value *con
                  union ir_value *out);
 
 /* engine_hooks.vec_op: a vector op with its MXCSR exceptions observed (SDM vol. 1, 11.5).
- * `what` is ir_vec_pack's; imm is the op's; i is its integer input.  Operands are registers of
- * struct cpu or cpu->vtmp[0].  Raises #XM (#UD without CR4.OSXMMEXCPT) with the destination
- * unchanged.  Returns a scalar result, or writes XMM dst. */
+ * `what` is ir_vec_pack's; imm is the op's in bits 0 to 7, its vl in bit 8, bit 9 set to clear what
+ * is above the result; i is its integer input.  fpfma's first operand is the destination.
+ * Operands are registers of struct cpu or cpu->vtmp[0].  Raises #XM (#UD without CR4.OSXMMEXCPT)
+ * with the destination unchanged.  Returns a scalar result, or writes register dst. */
 u64 ir_vec_checked(struct cpu *cpu, u64 what, u64 imm, u64 i);
 
 /* op and fields of `in`, register of the vector operands a and b (VEC_OPND_TEMP: vtmp[0]) and of

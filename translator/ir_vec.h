@@ -27,6 +27,8 @@ enum vec_shape {
     V_FROM_GPR_I, /* likewise with imm8 */
     V_FLAGS,      /* op reg=a, rm=b: the result is in the host's ZF, PF, CF; OF SF AF are 0 */
     V_RR_XMM0,    /* dst = a; op reg=dst, rm=b, with c in XMM0 */
+    V_TO_XRM_I,   /* op rm=dst, reg=a, imm8 */
+    V_FMA,        /* dst = a; op reg=dst, vvvv=b, rm=c, the opcode byte in imm */
 };
 
 enum vec_key { VK_ONE, VK_W, VK_AUX };
@@ -36,11 +38,13 @@ enum {
     VI_TINY = 1 << 1, /* the result can be denormal by rounding: underflow is possible */
     VI_LEGACY = 1 << 2, /* has no VEX form */
     VI_VEX_W = 1 << 3,  /* the VEX form needs W */
+    VI_VEX_W64 = 1 << 4, /* the VEX form has W when w is W64 */
 };
 
 /* Instruction sets of the host. */
 enum vec_level {
     VL_SSE2, VL_SSE3, VL_SSSE3, VL_SSE41, VL_SSE42, VL_AES, VL_PCLMUL, VL_SHA, VL_GFNI,
+    VL_AVX, VL_AVX2, VL_FMA, VL_F16C, VL_VAES, VL_VPCLMUL,
 };
 
 /* What this host has: a bit for each VL_; 0 on others than x86-64. */
@@ -85,7 +89,24 @@ static inline const struct vec_opcode *vec_opcode(const struct ir_insn *in)
 static inline enum vec_level vec_level(const struct ir_insn *in)
 {
     unsigned level = ir_vec_info[in->op].level;
+    if (in->vl && (level == VL_AES || level == VL_PCLMUL))
+        return level == VL_AES ? VL_VAES : VL_VPCLMUL;
     return vec_opcode(in)->map > 1 ? level : level == VL_SSE3 ? VL_SSE3 : VL_SSE2;
+}
+
+/* Whether operand k, a vector, counts with its low 128 bits only, whatever vl says. */
+static inline bool vec_reads_low(const struct ir_insn *in, unsigned k)
+{
+    switch (in->op) {
+    case IR_vsx2: case IR_vsx4: case IR_vsx8: case IR_vzx2: case IR_vzx4: case IR_vzx8:
+    case IR_vbcast: case IR_fpfromh:
+        return true;
+    case IR_fpcvt: return in->aux == VF_PS;
+    case IR_fpfromi: return in->aux == VF_PD;
+    case IR_vinsl: return k == 1 || !(in->imm & 1);
+    case IR_vshl: case IR_vshr: case IR_vsar: return k == 1;
+    default: return false;
+    }
 }
 
 /* Whether w and aux name a lane or format that the row has. */

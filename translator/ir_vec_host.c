@@ -100,7 +100,12 @@ u32 vec_host_levels(void)
     static const struct { u8 level; u16 leaf, reg, bit; } others[] = {
         {VL_SSE3, 1, 2, 0}, {VL_SSSE3, 1, 2, 9}, {VL_SSE41, 1, 2, 19}, {VL_SSE42, 1, 2, 20},
         {VL_AES, 1, 2, 25}, {VL_PCLMUL, 1, 2, 1}, {VL_SHA, 7, 1, 29}, {VL_GFNI, 7, 2, 8},
+        {VL_AVX, 1, 2, 28}, {VL_AVX2, 7, 1, 5}, {VL_FMA, 1, 2, 12}, {VL_F16C, 1, 2, 29},
+        {VL_VAES, 7, 2, 9}, {VL_VPCLMUL, 7, 2, 10},
     };
+    /* The kernel must keep the upper halves (SDM vol. 1, 14.3). */
+    u32 needs_ymm = 1u << VL_AVX | 1u << VL_AVX2 | 1u << VL_FMA | 1u << VL_F16C | 1u << VL_VAES |
+                    1u << VL_VPCLMUL;
     u32 levels = 1u << VL_SSE2;
     for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
         u32 r[4] = {0};
@@ -108,7 +113,7 @@ u32 vec_host_levels(void)
             r[others[i].reg] >> others[i].bit & 1)
             levels |= 1u << others[i].level;
     }
-    return levels;
+    return __builtin_cpu_supports("avx") ? levels : levels & ~needs_ymm;
 }
 
 static bool supported(enum vec_level level)
@@ -144,6 +149,9 @@ bool ir_vec_host(u32 *mxcsr, const struct ir_insn *in, const union ir_value *con
                  union ir_value *out)
 {
     enum { MASKS = 0x1f80, FLAGS = 0x3f };
+    /* The legacy form of the comparisons has eight predicates. */
+    if (in->op == IR_fpcmp && in->imm > 7)
+        return false;
     if (in->op < IR_fpadd || in->op >= IR_OP_COUNT || !vec_valid(in) || !supported(vec_level(in)))
         return false;
     struct host_op h = {.a = *args[0], .mxcsr = *mxcsr | MASKS, .imm = (u8)in->imm};

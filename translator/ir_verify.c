@@ -82,8 +82,11 @@ static const char *check_arg(const struct ir *ir, unsigned i, unsigned k, char l
         return "operand has no value";
     int width = int_width(def);
     switch (letter) {
-    case 'f':
     case 'v':
+        if (out == 'v' && in->vl && def->op == IR_getv && !def->vl && !vec_reads_low(in, k))
+            return "operand is not defined above bit 127";
+        return out == letter ? NULL : "operand of the wrong class";
+    case 'f':
         return out == letter ? NULL : "operand of the wrong class";
     case 'b':
         return width == W8 && is_boolean(ir, ref, 6) ? NULL : "operand is not a boolean";
@@ -114,7 +117,7 @@ static const char *check_fields(const struct ir_insn *in)
         break;
     case IR_getv:
     case IR_putv:
-        ok = in->aux < 32;
+        ok = in->aux < 32 && in->imm <= !in->vl;
         break;
     case IR_ldenv:
     case IR_stenv:
@@ -156,10 +159,13 @@ static const char *check_fields(const struct ir_insn *in)
         break;
     case IR_vld:
     case IR_vst:
-        ok = in->w >= W32 && in->w <= W128;
+        ok = in->w >= W32 && in->w <= W128 + in->vl;
+        break;
+    case IR_vst2:
+        ok = in->w == W256 && !in->vl;
         break;
     default:
-        ok = ir_is_vec(in->op) ? vec_valid(in) : in->w <= W64;
+        ok = ir_is_vec(in->op) ? vec_valid(in) : in->w <= W64 && !in->vl;
         break;
     }
     return ok ? NULL : "field out of range";

@@ -111,8 +111,8 @@ static bool model_has(const struct lift *l, const struct insn *in)
 static void lift_one(struct lift *l, const struct insn *in)
 {
     bool ok = false;
-    /* VEX needs protected mode (SDM vol. 2A 2.3.5); its vector forms are not lifted yet. */
-    bool vex_ok = !in->vex || ((l->hflags & (HF_PE | HF_VM)) == HF_PE && !(in->row->props & ROW_V));
+    /* VEX needs protected mode (SDM vol. 2A 2.3.5). */
+    bool vex_ok = !in->vex || (l->hflags & (HF_PE | HF_VM)) == HF_PE;
     if (vex_ok && model_has(l, in)) {
         lift_fn *fn = lift_table[in->op];
         ok = fn ? fn(l, in) : lift_fp(l, in);
@@ -147,6 +147,7 @@ static bool lift_next_insn(struct lift *l, const u8 *p, unsigned avail, u64 rip,
     unsigned room = status == DECODE_OK && in.op == OP_enter ? ROOM_ENTER : ROOM;
     if (l->ir->count + room > IR_MAX)
         return false;
+    unsigned first = l->ir->count;
     *len = in.len ? in.len : 1;
     begin_insn(l, rip, *len);
     if (status == DECODE_OK)
@@ -155,6 +156,8 @@ static bool lift_next_insn(struct lift *l, const u8 *p, unsigned avail, u64 rip,
         lift_raise_error(l, EXC_GP, 0);
     else
         lift_raise(l, EXC_UD);
+    if (l->ir->narrow && in.vex)
+        lift_narrow(l, first);
     return true;
 }
 

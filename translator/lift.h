@@ -20,6 +20,8 @@ struct lift {
     u64 rip;          /* of the instruction being lifted */
     u64 next;         /* of the one after it */
     ir_ref rsp_for_ea; /* when not 0: the RSP that address computation must use (POP to memory) */
+    unsigned vl;      /* of the vector ops of the instruction (ir.h) */
+    bool clears_upper; /* its vector results clear the bits above (VEX) */
     bool ended;       /* an op that ends the block has been emitted */
     bool mmx_checked; /* no x87 exception is pending: an MMX instruction of the block has looked */
     bool mmx_entered; /* TOP is 0 and all tags are valid: one has made them so */
@@ -28,6 +30,11 @@ struct lift {
 /* Lifts one instruction.  Returns false when it is undefined in this mode: the block builder then
  * emits #UD (no put may have been emitted before). */
 typedef bool lift_fn(struct lift *l, const struct insn *in);
+
+/* Rewrites the ops from `first` on, those of one instruction, so that none has vl 1
+ * (lift_narrow.c).  At most NARROW_MAX become at most ROOM (lift.c). */
+#define NARROW_MAX 60u
+void lift_narrow(struct lift *l, unsigned first);
 
 /* x87, MMX, SSE and state-saving rows (lift_fp.c). */
 lift_fn lift_fp;

@@ -24,6 +24,19 @@ static bool has_xmm(const struct insn *in)
     return false;
 }
 
+/* VEX-encoded vectors: XCR0 decides, CR0.EM and CR4.OSFXSR do not (SDM vol. 2A 2.4). */
+static bool lift_avx(struct lift *l, const struct insn *in)
+{
+    if (!(l->hflags & HF_AVX) || sse_rows[in->op].kind == SSE_NONE)
+        return false;
+    if (l->hflags & HF_NOFPU) /* TS or EM: the helper knows, and comes back for EM */
+        ir_call(l->ir, HELPER_fp_unavailable, lift_const(l, W64, 3), 0, 0, 0);
+    l->clears_upper = true;
+    for (unsigned i = 0; i < in->operands; i++)
+        l->vl |= in->opnd[i].size == 32;
+    return lift_sse(l, in);
+}
+
 bool lift_unavailable(struct lift *l, unsigned unit)
 {
     ir_call(l->ir, HELPER_fp_unavailable, lift_const(l, W64, unit), 0, 0, 0);
@@ -64,6 +77,10 @@ static bool lift_image(struct lift *l, const struct insn *in)
 
 bool lift_fp(struct lift *l, const struct insn *in)
 {
+    l->vl = 0;
+    l->clears_upper = false;
+    if (in->vex)
+        return lift_avx(l, in);
     switch (in->op) {
     case OP_fxsave:
     case OP_fxsave64:

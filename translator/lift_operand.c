@@ -12,6 +12,7 @@ unsigned lift_width(unsigned bytes)
     case 2: return W16;
     case 4: return W32;
     case 8: return W64;
+    case 32: return W256;
     default: return W128;
     }
 }

@@ -11,17 +11,17 @@
 
 ir_ref lift_getv(struct lift *l, unsigned reg)
 {
-    return ir_emit(l->ir, IR_getv, W128, reg, 0, 0, 0, 0, 0);
+    return ir_emit_v(l->ir, IR_getv, 0, W128, reg, 0, 0, 0, 0);
 }
 
 void lift_putv(struct lift *l, unsigned reg, ir_ref v)
 {
-    ir_emit(l->ir, IR_putv, W128, reg, 0, v, 0, 0, 0);
+    ir_emit_v(l->ir, IR_putv, l->clears_upper, W128, reg, 0, v, 0, 0);
 }
 
 ir_ref lift_vop(struct lift *l, unsigned op, unsigned w, unsigned aux, u64 imm, ir_ref a, ir_ref b)
 {
-    return ir_emit(l->ir, op, w, aux, imm, a, b, 0, 0);
+    return ir_emit_v(l->ir, op, l->vl, w, aux, imm, a, b, 0);
 }
 
 ir_ref lift_from_int(struct lift *l, unsigned w, ir_ref v)
@@ -31,55 +31,74 @@ ir_ref lift_from_int(struct lift *l, unsigned w, ir_ref v)
 
 static unsigned vector_mf(const struct insn *in, unsigned w)
 {
-    return lift_mf(in) | (w == W128 && (in->row->props & ROW_ALIGN16) ? MF_ALIGN16 : 0);
+    if (!(in->row->props & ROW_ALIGN16) || w < W128)
+        return lift_mf(in);
+    return lift_mf(in) | (w == W128 ? MF_ALIGN16 : MF_ALIGN32);
+}
+
+/* Which operand is the first source: the destination in the legacy forms. */
+static unsigned first_source(const struct insn *in)
+{
+    return in->vex ? 1 : 0;
 }
 
 ir_ref lift_vec(struct lift *l, const struct insn *in, unsigned i)
 {
     const struct operand *o = &in->opnd[i];
     if (o->kind == OPND_REG)
-        return o->cls == RC_MMX ? lift_from_int(l, W64, lift_get_mm(l, o->reg))
-                                : lift_getv(l, o->reg);
+        return o->cls == RC_MMX   ? lift_from_int(l, W64, lift_get_mm(l, o->reg))
+               : o->cls == RC_YMM ? ir_emit_v(l->ir, IR_getv, 1, W128, o->reg, 0, 0, 0, 0)
+                                  : lift_getv(l, o->reg);
     unsigned w = lift_width(o->size);
     ir_ref addr = lift_linear(l, in, o->size, false);
     if (w < W32)
         return lift_from_int(l, w, lift_ld(l, w, addr, lift_mf(in)));
-    return ir_emit(l->ir, IR_vld, w, vector_mf(in, w), 0, addr, 0, 0, 0);
+    return ir_emit_v(l->ir, IR_vld, w == W256, w, vector_mf(in, w), 0, addr, 0, 0);
 }
 
 ir_ref lift_vst(struct lift *l, const struct insn *in, unsigned w, ir_ref v)
 {
     ir_ref addr = lift_linear(l, in, W_BYTES(w), true);
-    return ir_emit(l->ir, IR_vst, w, vector_mf(in, w), 0, addr, v, 0, 0);
+    return ir_emit_v(l->ir, IR_vst, w == W256, w, vector_mf(in, w), 0, addr, v, 0);
 }
 
 /* ---- ops that may raise #XM ---- */
 
 /* Puts operand i where vec_op finds it: a register as it is, memory into vtmp[0]. */
-static unsigned checked_operand(struct lift *l, const struct insn *in, unsigned i)
+unsigned lift_checked_operand(struct lift *l, const struct insn *in, unsigned i)
 {
-    if (in->opnd[i].kind == OPND_REG && in->opnd[i].cls == RC_XMM)
+    if (in->opnd[i].kind == OPND_REG && in->opnd[i].cls >= RC_XMM)
         return in->opnd[i].reg;
     ir_ref v = lift_vec(l, in, i);
     size_t at = offsetof(struct cpu, vtmp);
-    ir_stenv(l->ir, W64, at, ir_emit(l->ir, IR_ifromv, W64, 0, 0, v, 0, 0, 0));
-    ir_stenv(l->ir, W64, at + 8, lift_vop(l, IR_vextr, W64, 0, 1, v, 0));
+    for (unsigned h = 0; h <= (in->opnd[i].size == 32); h++, at += 16) {
+        ir_ref half = h ? ir_emit_v(l->ir, IR_vextl, 1, W128, 0, 1, v, 0, 0) : v;
+        ir_stenv(l->ir, W64, at, ir_emit(l->ir, IR_ifromv, W64, 0, 0, half, 0, 0, 0));
+        ir_stenv(l->ir, W64, at + 8, ir_emit_v(l->ir, IR_vextr, 0, W64, 0, 1, half, 0, 0));
+    }
     return VEC_OPND_TEMP;
 }
 
-static bool is_checked(const struct lift *l, unsigned op)
+bool lift_is_checked(const struct lift *l, unsigned op)
 {
     return (l->hflags & HF_SSE_EXC) && (ir_briefs[op].effects & E_RMXCSR);
+}
+
+static u64 immediate(const struct insn *in)
+{
+    /* The legacy comparisons have only eight predicates (SDM vol. 2A, CMPPD). */
+    bool eight = !in->vex && sse_rows[in->op].op == IR_fpcmp;
+    return in->imm & (eight ? 7 : sse_rows[in->op].op == IR_fpcmp ? 31 : 0xff);
 }
 
 /* helper vec_op on operands a and b (indices; b may be 0xff: none); the 64-bit scalar result. */
 static ir_ref checked(struct lift *l, const struct insn *in, unsigned op, unsigned w, unsigned aux,
                       unsigned dst, unsigned a, unsigned b, ir_ref integer)
 {
-    unsigned ra = checked_operand(l, in, a);
-    unsigned rb = b == 0xff ? 0 : checked_operand(l, in, b);
+    unsigned ra = lift_checked_operand(l, in, a);
+    unsigned rb = b == 0xff ? 0 : lift_checked_operand(l, in, b);
     ir_ref what = lift_const(l, W64, ir_vec_pack(op, w, aux, dst, ra, rb));
-    ir_ref imm = lift_const(l, W64, in->imm & 0xff);
+    ir_ref imm = lift_const(l, W64, immediate(in) | (u64)l->vl << 8 | (u64)l->clears_upper << 9);
     return ir_callv(l->ir, HELPER_vec_op, what, imm, integer ? integer : lift_const(l, W64, 0), 0);
 }
 
@@ -87,27 +106,28 @@ static ir_ref checked(struct lift *l, const struct insn *in, unsigned op, unsign
 
 static bool lift_bin(struct lift *l, const struct insn *in, const struct sse_row *row)
 {
-    unsigned dst = in->opnd[0].reg;
-    if (is_checked(l, row->op)) {
-        checked(l, in, row->op, row->w, row->aux, dst, 0, 1, 0);
+    unsigned dst = in->opnd[0].reg, first = first_source(in), second = first + 1;
+    if (lift_is_checked(l, row->op)) {
+        checked(l, in, row->op, row->w, row->aux, dst, first, second, 0);
         return true;
     }
-    ir_ref src = lift_vec(l, in, 1);
-    bool same = in->opnd[1].kind == OPND_REG && in->opnd[1].reg == dst;
+    ir_ref src = lift_vec(l, in, second);
+    bool same = in->opnd[second].kind == OPND_REG && in->opnd[second].reg == in->opnd[first].reg &&
+                in->opnd[second].cls == in->opnd[first].cls;
     /* The idioms that clear a register depend on nothing. */
     if (same && (row->op == IR_vxor || row->op == IR_vsub || row->op == IR_vandn)) {
         lift_putv(l, dst, lift_vop(l, IR_vzero, W128, 0, 0, 0, 0));
         return true;
     }
-    ir_ref a = same ? src : lift_getv(l, dst);
-    lift_putv(l, dst, lift_vop(l, row->op, row->w, row->aux, in->imm & 0xff, a, src));
+    ir_ref a = same ? src : lift_vec(l, in, first);
+    lift_putv(l, dst, lift_vop(l, row->op, row->w, row->aux, immediate(in), a, src));
     return true;
 }
 
 static bool lift_un(struct lift *l, const struct insn *in, const struct sse_row *row)
 {
     unsigned dst = in->opnd[0].reg;
-    if (is_checked(l, row->op))
+    if (lift_is_checked(l, row->op))
         checked(l, in, row->op, row->w, row->aux, dst, 1, 0xff, 0);
     else
         lift_putv(l, dst, lift_vop(l, row->op, row->w, row->aux, in->imm & 0xff,
@@ -117,9 +137,9 @@ static bool lift_un(struct lift *l, const struct insn *in, const struct sse_row 
 
 static bool lift_vshift(struct lift *l, const struct insn *in, const struct sse_row *row)
 {
-    unsigned dst = in->opnd[0].reg;
-    ir_ref src = in->opnd[1].kind == OPND_IMM ? 0 : lift_vec(l, in, 1);
-    ir_ref a = lift_getv(l, dst);
+    unsigned dst = in->opnd[0].reg, first = first_source(in);
+    ir_ref src = in->opnd[first + 1].kind == OPND_IMM ? 0 : lift_vec(l, in, first + 1);
+    ir_ref a = lift_vec(l, in, first);
     if (src)
         lift_putv(l, dst, lift_vop(l, row->op, row->w, 0, 0, a, src));
     else
@@ -129,21 +149,43 @@ static bool lift_vshift(struct lift *l, const struct insn *in, const struct sse_
 
 static bool lift_blend(struct lift *l, const struct insn *in, const struct sse_row *row)
 {
-    unsigned dst = in->opnd[0].reg;
-    ir_ref src = lift_vec(l, in, 1);
-    lift_putv(l, dst, ir_3(l->ir, row->op, row->w, lift_getv(l, dst), src, lift_getv(l, 0)));
+    unsigned first = first_source(in);
+    ir_ref src = lift_vec(l, in, first + 1);
+    /* The mask is XMM0, or a fourth operand. */
+    ir_ref a = lift_vec(l, in, first), mask = lift_vec(l, in, first + 2);
+    lift_putv(l, in->opnd[0].reg,
+              ir_emit_v(l->ir, row->op, l->vl, row->w, 0, 0, a, src, mask));
     return true;
 }
 
 static bool lift_vflags(struct lift *l, const struct insn *in, const struct sse_row *row)
 {
-    if (is_checked(l, row->op)) {
+    if (lift_is_checked(l, row->op)) {
         ir_ref f = checked(l, in, row->op, row->w, row->aux, 0, 0, 1, 0);
         lift_putf(l, ir_1(l->ir, IR_fbits, W32, ir_trunc(l->ir, W32, W64, f)));
         return true;
     }
     ir_ref b = lift_vec(l, in, 1);
     lift_putf(l, lift_vop(l, row->op, row->w, row->aux, 0, lift_vec(l, in, 0), b));
+    return true;
+}
+
+/* The three operands in the order of the encoding; which of them are factors says the opcode. */
+static bool lift_fma(struct lift *l, const struct insn *in, const struct sse_row *row)
+{
+    unsigned dst = in->opnd[0].reg;
+    if (lift_is_checked(l, row->op)) {
+        unsigned c = lift_checked_operand(l, in, 2);
+        u64 what = ir_vec_pack(row->op, row->w, row->aux, dst, in->opnd[1].reg, c);
+        ir_callv(l->ir, HELPER_vec_op, lift_const(l, W64, what),
+                 lift_const(l, W64, in->opcode | (u64)l->vl << 8 | 1u << 9), lift_const(l, W64, 0),
+                 0);
+        return true;
+    }
+    ir_ref c = lift_vec(l, in, 2), b = lift_vec(l, in, 1);
+    /* Scalars change the low lane of the whole register. */
+    ir_ref a = l->vl ? lift_vec(l, in, 0) : lift_getv(l, dst);
+    lift_putv(l, dst, ir_emit_v(l->ir, row->op, l->vl, row->w, row->aux, in->opcode, a, b, c));
     return true;
 }
 
@@ -157,7 +199,7 @@ static bool lift_to_gpr(struct lift *l, const struct insn *in, const struct sse_
     }
     unsigned w = lift_opnd_width(in, 0);
     ir_ref v;
-    if (is_checked(l, row->op)) {
+    if (lift_is_checked(l, row->op)) {
         v = checked(l, in, row->op, w, row->aux, 0, 1, 0xff, 0);
         v = ir_trunc(l->ir, w, W64, v);
     } else {
@@ -177,6 +219,7 @@ bool lift_sse(struct lift *l, const struct insn *in)
     case SSE_BLEND: return lift_blend(l, in, row);
     case SSE_FLAGS: return lift_vflags(l, in, row);
     case SSE_TO_GPR: return lift_to_gpr(l, in, row);
+    case SSE_FMA: return lift_fma(l, in, row);
     case SSE_FN: return row->fn(l, in);
     default: return false;
     }
@@ -187,10 +230,13 @@ bool lift_sse(struct lift *l, const struct insn *in)
 static bool lift_movv(struct lift *l, const struct insn *in)
 {
     ir_ref v = lift_vec(l, in, 1);
-    if (lift_is_mem(in, 0))
+    if (lift_is_mem(in, 0)) {
         lift_vst(l, in, lift_opnd_width(in, 0), v);
-    else
-        lift_putv(l, in->opnd[0].reg, v);
+        return true;
+    }
+    if (in->vex && !l->vl && !lift_is_mem(in, 1))
+        v = lift_vop(l, IR_vlow, W128, 0, 0, v, 0);
+    lift_putv(l, in->opnd[0].reg, v);
     return true;
 }
 
@@ -200,9 +246,9 @@ static bool lift_mov_scalar(struct lift *l, const struct insn *in)
     unsigned w = in->op == OP_movss ? W32 : W64;
     if (lift_is_mem(in, 0) || lift_is_mem(in, 1))
         return lift_movv(l, in);
-    unsigned dst = in->opnd[0].reg;
-    ir_ref src = lift_vec(l, in, 1);
-    lift_putv(l, dst, lift_vop(l, IR_vmovlo, w, 0, 0, lift_getv(l, dst), src));
+    unsigned first = first_source(in);
+    ir_ref src = lift_vec(l, in, first + 1), a = lift_vec(l, in, first);
+    lift_putv(l, in->opnd[0].reg, lift_vop(l, IR_vmovlo, w, 0, 0, a, src));
     return true;
 }
 
@@ -245,9 +291,9 @@ static bool lift_movlp(struct lift *l, const struct insn *in)
         lift_vst(l, in, W64, lift_vec(l, in, 1));
         return true;
     }
-    unsigned dst = in->opnd[0].reg;
-    ir_ref src = lift_vec(l, in, 1);
-    lift_putv(l, dst, lift_vop(l, IR_vmovlo, W64, 0, 0, lift_getv(l, dst), src));
+    unsigned first = first_source(in);
+    ir_ref src = lift_vec(l, in, first + 1), a = lift_vec(l, in, first);
+    lift_putv(l, in->opnd[0].reg, lift_vop(l, IR_vmovlo, W64, 0, 0, a, src));
     return true;
 }
 
@@ -258,9 +304,9 @@ static bool lift_movhp(struct lift *l, const struct insn *in)
         lift_vst(l, in, W64, lift_vop(l, IR_vunpckh, W64, 0, 0, v, v));
         return true;
     }
-    unsigned dst = in->opnd[0].reg;
-    ir_ref src = lift_vec(l, in, 1);
-    lift_putv(l, dst, lift_vop(l, IR_vunpckl, W64, 0, 0, lift_getv(l, dst), src));
+    unsigned first = first_source(in);
+    ir_ref src = lift_vec(l, in, first + 1), a = lift_vec(l, in, first);
+    lift_putv(l, in->opnd[0].reg, lift_vop(l, IR_vunpckl, W64, 0, 0, a, src));
     return true;
 }
 
@@ -304,32 +350,32 @@ static bool lift_pextr(struct lift *l, const struct insn *in)
 
 static bool lift_pinsr(struct lift *l, const struct insn *in)
 {
-    unsigned w = lane_width(in->op), dst = in->opnd[0].reg;
-    ir_ref v = lift_read_w(l, in, 1, w);
-    lift_putv(l, dst, lift_vop(l, IR_vinsr, w, 0, in->imm & (16 / W_BYTES(w) - 1),
-                               lift_getv(l, dst), v));
+    unsigned w = lane_width(in->op), first = first_source(in);
+    ir_ref v = lift_read_w(l, in, first + 1, w), a = lift_vec(l, in, first);
+    lift_putv(l, in->opnd[0].reg,
+              lift_vop(l, IR_vinsr, w, 0, in->imm & (16 / W_BYTES(w) - 1), a, v));
     return true;
 }
 
 static bool lift_insertps(struct lift *l, const struct insn *in)
 {
-    unsigned dst = in->opnd[0].reg;
+    unsigned first = first_source(in);
     /* A memory operand is one dword: the choice of the source's dword does not apply. */
-    u64 imm = in->imm & (lift_is_mem(in, 1) ? 0x3f : 0xff);
-    ir_ref src = lift_vec(l, in, 1);
-    lift_putv(l, dst, lift_vop(l, IR_vinsps, W128, 0, imm, lift_getv(l, dst), src));
+    u64 imm = in->imm & (lift_is_mem(in, first + 1) ? 0x3f : 0xff);
+    ir_ref src = lift_vec(l, in, first + 1), a = lift_vec(l, in, first);
+    lift_putv(l, in->opnd[0].reg, lift_vop(l, IR_vinsps, W128, 0, imm, a, src));
     return true;
 }
 
 static bool lift_cvtsi2f(struct lift *l, const struct insn *in)
 {
-    unsigned dst = in->opnd[0].reg, w = lift_opnd_width(in, 1);
+    unsigned dst = in->opnd[0].reg, first = first_source(in), w = lift_opnd_width(in, first + 1);
     unsigned aux = in->op == OP_cvtsi2ss ? VF_SS : VF_SD;
-    ir_ref v = lift_read(l, in, 1);
-    if (is_checked(l, IR_fpfromg))
-        checked(l, in, IR_fpfromg, w, aux, dst, 0, 0xff, ir_zext(l->ir, W64, w, v));
+    ir_ref v = lift_read(l, in, first + 1);
+    if (lift_is_checked(l, IR_fpfromg))
+        checked(l, in, IR_fpfromg, w, aux, dst, first, 0xff, ir_zext(l->ir, W64, w, v));
     else
-        lift_putv(l, dst, lift_vop(l, IR_fpfromg, w, aux, 0, lift_getv(l, dst), v));
+        lift_putv(l, dst, lift_vop(l, IR_fpfromg, w, aux, 0, lift_vec(l, in, first), v));
     return true;
 }
 
@@ -415,7 +461,9 @@ static bool lift_pcmpstr(struct lift *l, const struct insn *in)
         kind |= 2;
     if (in->rex & 8)
         kind |= 4;
-    unsigned src = checked_operand(l, in, 1);
+    if (in->vex)
+        kind |= 8;
+    unsigned src = lift_checked_operand(l, in, 1);
     ir_call(l->ir, HELPER_pcmpstr, lift_const(l, W64, kind | in->opnd[0].reg << 8 | src << 16),
             lift_const(l, W64, in->imm & 0xff), 0, 0);
     return true;
@@ -451,6 +499,13 @@ static bool lift_stmxcsr(struct lift *l, const struct insn *in)
 #define LOGIC(pname, name, op)                                                                     \
     BIN(pname, op, W128, VD_INT), BIN(name##ps, op, W128, VD_SINGLE),                              \
         BIN(name##pd, op, W128, VD_DOUBLE)
+
+#define FMA3(name, sf, f)                                                                          \
+    [OP_##name##132##sf] = {SSE_FMA, W128, f, IR_fpfma, 0, NULL},                                  \
+    [OP_##name##213##sf] = {SSE_FMA, W128, f, IR_fpfma, 0, NULL},                                  \
+    [OP_##name##231##sf] = {SSE_FMA, W128, f, IR_fpfma, 0, NULL}
+#define FMA2(name) FMA3(name, ps, VF_PS), FMA3(name, pd, VF_PD)
+#define FMA4(name) FMA2(name), FMA3(name, ss, VF_SS), FMA3(name, sd, VF_SD)
 
 const struct sse_row sse_rows[OP_COUNT] = {
     /* integer lanes */
@@ -550,4 +605,23 @@ const struct sse_row sse_rows[OP_COUNT] = {
     FN(maskmovdqu, lift_maskmovdqu), FN(pcmpestri, lift_pcmpstr), FN(pcmpestrm, lift_pcmpstr),
     FN(pcmpistri, lift_pcmpstr), FN(pcmpistrm, lift_pcmpstr), FN(ldmxcsr, lift_ldmxcsr),
     FN(stmxcsr, lift_stmxcsr),
+    /* AVX, AVX2, FMA, F16C (lift_avx.c) */
+    FN(zeroupper, lift_vzero), FN(zeroall, lift_vzero), BIN(perm2f128, vperm2, W128, 0),
+    BIN(perm2i128, vperm2, W128, 0), FN(permilps, lift_vpermil), FN(permilpd, lift_vpermil),
+    FN(testps, lift_vtestp), FN(testpd, lift_vtestp),
+    UN(cvtph2ps, fpfromh, W128, 0), FN(cvtps2ph, lift_vcvtps2ph),
+    BIN(permps, vpermd, W128, 0), BIN(permd, vpermd, W128, 0), UN(permq, vpermq, W128, 0),
+    UN(permpd, vpermq, W128, 0), FN(broadcastss, lift_vbroadcast), FN(broadcastsd, lift_vbroadcast),
+    FN(broadcastf128, lift_vbroadcast), FN(broadcasti128, lift_vbroadcast),
+    FN(pbroadcastb, lift_vbroadcast), FN(pbroadcastw, lift_vbroadcast),
+    FN(pbroadcastd, lift_vbroadcast), FN(pbroadcastq, lift_vbroadcast),
+    FN(maskmovps, lift_vmaskmov), FN(maskmovpd, lift_vmaskmov), FN(pmaskmovd, lift_vmaskmov),
+    FN(pmaskmovq, lift_vmaskmov), BIN(psrlvd, vshrv, W32, 0), BIN(psrlvq, vshrv, W64, 0),
+    BIN(psravd, vsarv, W32, 0), BIN(psllvd, vshlv, W32, 0), BIN(psllvq, vshlv, W64, 0),
+    FN(pgatherdd, lift_vgather), FN(pgatherdq, lift_vgather), FN(pgatherqd, lift_vgather),
+    FN(pgatherqq, lift_vgather), FN(gatherdps, lift_vgather), FN(gatherdpd, lift_vgather),
+    FN(gatherqps, lift_vgather), FN(gatherqpd, lift_vgather), BIN(pblendd, vblendi, W32, 0),
+    BIN(insertf128, vinsl, W128, 0), BIN(inserti128, vinsl, W128, 0),
+    FN(extractf128, lift_vextract), FN(extracti128, lift_vextract),
+    FMA4(fmadd), FMA4(fmsub), FMA4(fnmadd), FMA4(fnmsub), FMA2(fmaddsub), FMA2(fmsubadd),
 };

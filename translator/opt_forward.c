@@ -19,11 +19,17 @@ struct env_slot {
     ir_ref pending; /* the stenv that stored it, if nothing has observed it yet */
 };
 
+/* A vector register: its 256 bits as one value, or the halves, as far as known; and the puts while
+ * unobserved. */
+struct vector {
+    ir_ref whole, low, high, whole_put, low_put, high_put;
+};
+
 struct forward {
     struct ir *ir;
     struct opt_counters *counters;
     ir_ref gpr[16], gpr_put[16]; /* current value; its put while unobserved */
-    ir_ref vec[32], vec_put[32];
+    struct vector vec[32];
     ir_ref flags;
     struct env_slot env[ENV_SLOTS];
     unsigned env_next; /* victim when all slots are used */
@@ -48,6 +54,18 @@ static ir_ref read_state(struct forward *f, unsigned i, ir_ref known)
     return known;
 }
 
+/* The same for a vector register: a value is known as it was put, which may be more bits than are
+ * asked for (see ir.h), never fewer: a register that was read or written in parts is not. */
+static void read_vector(struct forward *f, unsigned i)
+{
+    const struct ir_insn *in = &f->ir->insns[i];
+    struct vector *v = &f->vec[in->aux];
+    ir_ref *known = in->imm ? &v->high : in->vl || v->whole ? &v->whole : &v->low;
+    if (!*known) /* it sees what is put but not known in this form */
+        v->whole_put = v->low_put = v->high_put = 0;
+    *known = read_state(f, i, *known);
+}
+
 /* A write of state; returns the op that now holds the pending put. */
 static void write_state(struct forward *f, unsigned i, ir_ref value, ir_ref *known, ir_ref *put)
 {
@@ -62,6 +80,41 @@ static void write_state(struct forward *f, unsigned i, ir_ref value, ir_ref *kno
     }
     *known = value;
     *put = (ir_ref)i;
+}
+
+static void forget(struct forward *f, ir_ref *put)
+{
+    if (*put) {
+        drop(f->ir, *put);
+        f->counters->puts_killed++;
+    }
+    *put = 0;
+}
+
+static void write_vector(struct forward *f, unsigned i)
+{
+    const struct ir_insn *in = &f->ir->insns[i];
+    struct vector *v = &f->vec[in->aux];
+    ir_ref value = in->arg[0];
+    if (in->vl) {
+        forget(f, &v->low_put);
+        forget(f, &v->high_put);
+        v->low = v->high = 0;
+        write_state(f, i, value, &v->whole, &v->whole_put);
+        return;
+    }
+    /* A part of what was put whole: the rest of that put still counts. */
+    v->whole_put = 0;
+    if (!in->imm && v->whole == value) { /* it holds that already */
+        drop(f->ir, i);
+        f->counters->puts_killed++;
+        return;
+    }
+    v->whole = 0;
+    if (in->imm)
+        write_state(f, i, value, &v->high, &v->high_put);
+    else
+        write_state(f, i, value, &v->low, &v->low_put);
 }
 
 static bool env_tracked(u64 offset, unsigned w)
@@ -108,7 +161,6 @@ static void env_alias(struct forward *f, u64 offset, unsigned w)
 {
     if (in_xmm(offset, w)) {
         memset(f->vec, 0, sizeof f->vec);
-        memset(f->vec_put, 0, sizeof f->vec_put);
     }
     if (in_gpr(offset)) {
         memset(f->gpr, 0, sizeof f->gpr);
@@ -161,7 +213,8 @@ static void forward_effects(struct forward *f, u32 e)
     if (sees_all || (e & (E_RGPR | E_WGPR)))
         memset(f->gpr_put, 0, sizeof f->gpr_put);
     if (sees_all || (e & (E_RVEC | E_WVEC)))
-        memset(f->vec_put, 0, sizeof f->vec_put);
+        for (unsigned k = 0; k < ARRAY_SIZE(f->vec); k++)
+            f->vec[k].whole_put = f->vec[k].low_put = f->vec[k].high_put = 0;
     if (sees_all || (e & (E_RENV | E_WENV)))
         for (unsigned k = 0; k < ENV_SLOTS; k++)
             f->env[k].pending = 0;
@@ -191,10 +244,10 @@ static void forward_op(struct forward *f, unsigned i)
         write_state(f, i, in->arg[0], &f->gpr[in->aux], &f->gpr_put[in->aux]);
         break;
     case IR_getv:
-        f->vec[in->aux] = read_state(f, i, f->vec[in->aux]);
+        read_vector(f, i);
         break;
     case IR_putv:
-        write_state(f, i, in->arg[0], &f->vec[in->aux], &f->vec_put[in->aux]);
+        write_vector(f, i);
         break;
     case IR_getf:
         f->flags = read_state(f, i, f->flags);

@@ -38,7 +38,7 @@ static u32 mxcsr_mask(const struct program *p, const struct state *native)
     enum { OE = 8, UE = 16, PE = 32 };
     u32 mxcsr = (u32)load_le(native->fx + FX_MXCSR, 4);
     struct insn in;
-    if (native->vector != EXC_XM || !last_insn(p, native, &in) || in.opnd[1].size != 16)
+    if (native->vector != EXC_XM || !last_insn(p, native, &in) || in.opnd[1].size < 16)
         return ~0u;
     return mxcsr & ~(mxcsr >> 7) & (OE | UE) ? ~(u32)PE : ~0u;
 }
@@ -89,7 +89,8 @@ static bool order_open(const struct program *p, const struct state *native)
     if (!last_insn(p, native, &in))
         return false;
     for (unsigned k = 0; k < in.operands; k++)
-        if (in.opnd[k].kind == OPND_MEM && in.opnd[k].size > 10 && in.opnd[k].size != 16)
+        if (in.opnd[k].kind == OPND_MEM && in.opnd[k].size > 10 && in.opnd[k].size != 16 &&
+            in.opnd[k].size != 32)
             return true;
     return in.op == OP_call || in.op == OP_iret || in.op == OP_iretd || in.op == OP_iretq ||
            in.op == OP_lcall || in.op == OP_retf || in.op == OP_retfq ||

@@ -85,6 +85,12 @@ static bool open_to_vendors(const struct insn *in, const u8 *bytes)
     /* UD0 has a ModRM byte on Intel's only. */
     if (in->op == OP_ud0)
         return in->has_modrm && in->modrm < 0xc0;
+    /* VEX.W1 in 32-bit code is W0 to the SDM and #UD to AMD's. */
+    if (in->vex && in->mode != 64 && (in->op == OP_pinsrd || in->op == OP_pextrd)) {
+        while (*bytes != 0xc4)
+            bytes++;
+        return bytes[2] & 0x80;
+    }
     if (!(in->row->props & ROW_BRANCH))
         return false;
     /* An operand-size prefix on near branches of 64-bit code; a repeat prefix on LOOPE, LOOPNE. */
@@ -159,6 +165,7 @@ static void note(unsigned mode, const struct form *f)
         return;
     unsigned n = put_opcode(p, f, f->w ? 0x48 : 0, 0);
     p[n++] = f->modrm;
+    p[n] = f->vex ? 0x10 : 0; /* the registers of a gather must differ */
     if (decode(&in, p, sizeof p, MODE_BITS(mode)) != DECODE_OK || !gen_usable(&in, p))
         return;
     struct row_forms *r = &forms[mode][in.row->id];

@@ -57,11 +57,32 @@ static void choose_memory(struct mem *m, const struct state *in, unsigned mode,
     }
 }
 
+/* A gather: indices near, masks mostly set, so that its elements lie around a. */
+static void aim_gather(struct state *in, const struct insn *i, u64 a)
+{
+    bool quad = i->op == OP_pgatherqd || i->op == OP_pgatherqq || i->op == OP_gatherqps ||
+                i->op == OP_gatherqpd;
+    unsigned v = i->index, m = i->opnd[2].reg;
+    u8 *index[2] = {in->fx + FX_XMM + 16 * v, in->ymm + 16 * v};
+    u8 *mask[2] = {in->fx + FX_XMM + 16 * m, in->ymm + 16 * m};
+    for (unsigned k = 0; k < 32; k += quad ? 8 : 4)
+        store_le(index[k / 16] + k % 16, one_in(40) ? rnd() : below(512) - 256ull, quad ? 8 : 4);
+    for (unsigned k = 3; k < 32; k += 4)
+        if (!one_in(4))
+            mask[k / 16][k % 16] |= 0x80;
+    if (i->base != REG_NONE)
+        in->gpr[i->base] = (a - state_base(in, i->seg) - (u64)i->disp) & size_mask(i->addrsize);
+}
+
 /* Sets the registers of the memory operand so that it lies at a. */
 static void aim(struct state *in, const struct insn *i, u64 a)
 {
     if (i->base == REG_RIP || (i->base == REG_NONE && i->index == REG_NONE))
         return;
+    if (i->vsib) {
+        aim_gather(in, i, a);
+        return;
+    }
     u64 index = 0, mask = state_mode(in) == 64 ? ~0ull : 0xffffffff;
     unsigned reg = i->base;
     if (i->base == REG_NONE) {
@@ -427,10 +448,15 @@ static bool try_single(struct program *p, struct state *in, unsigned mode, unsig
     u64 a = rnd_address();
     unsigned where;
     if (gen_row(mode, row)->props & ROW_ALIGN16 ? !one_in(10) : one_in(3))
-        a &= ~15ull;
+        a &= one_in(2) ? ~15ull : ~31ull;
     choose_place(p, in, mode);
     *it = (struct item){.target = -1, .falls = true};
     choose_memory(&m, in, mode, f, a);
+    if (gen_row(mode, row)->props & ROW_VSIB) {
+        if (m.base == REG_RIP || m.in16)
+            return false;
+        m.index = (u8)below(mode == MODE64 ? 16 : 8);
+    }
     unsigned seg = m.seg == SEG_NONE ? SEG_DS : m.seg;
     if (mode == MODE16 && !one_in(8) && !near_sel(in, seg))
         return false;

@@ -427,7 +427,16 @@ START_TEST(test_xcr0)
     ck_assert_uint_eq(cpu->gpr[RAX], 3);
     cpu->gpr[RAX] = 2; /* x87 cannot be off */
     ck_raises(EXC_GP, 0, helper_xsetbv, 0, 0, 0, 0);
-    cpu->gpr[RAX] = 7; /* no AVX on the model */
+    cpu->gpr[RAX] = 5; /* nor SSE with AVX on */
+    ck_raises(EXC_GP, 0, helper_xsetbv, 0, 0, 0, 0);
+    ck_assert_uint_eq(cpu_cpuid(cpu, 0xd, 0).ebx, 576);
+    ck_assert(!(cpu->hflags & HF_AVX));
+    cpu->gpr[RAX] = 7;
+    ck_runs(helper_xsetbv, 0x10, 0, 0, 0);
+    ck_assert(cpu->hflags & HF_AVX);
+    ck_assert_uint_eq(cpu_cpuid(cpu, 0xd, 0).ebx, 832);
+    ck_assert_uint_eq(cpu_cpuid(cpu, 0xd, 0).ecx, 832);
+    cpu->gpr[RAX] = 0xf;
     ck_raises(EXC_GP, 0, helper_xsetbv, 0, 0, 0, 0);
     cpu->gpr[RCX] = 2;
     ck_raises(EXC_GP, 0, helper_xgetbv, 0, 0, 0, 0);
@@ -638,8 +647,13 @@ START_TEST(test_cpuid)
     ck_assert_uint_eq(cpu_cpuid(cpu, 0x80000000, 0).eax, 0x80000008);
     if (cpu_is_amd(cpu))
         ck_assert_uint_eq(ext.edx & one.edx & 0x0183f3ff, one.edx & 0x0183f3ff);
-    /* Never more than what runs. */
-    ck_assert_uint_eq(one.ecx & (1u << 28 | 1u << 12), 0);
+    /* AVX needs XSAVE, and FMA and F16C need AVX. */
+    ck_assert(!cpu_has(cpu, ISA_AVX) || cpu_has(cpu, ISA_XSAVE));
+    ck_assert(!(one.ecx & (1u << 12 | 1u << 29)) || cpu_has(cpu, ISA_AVX));
+    if (cpu_has(cpu, ISA_AVX)) {
+        struct cpuid_regs ymm = cpu_cpuid(cpu, 0xd, 2);
+        ck_assert(ymm.eax == 256 && ymm.ebx == 576 && ymm.ecx == 0);
+    }
     cpu->gpr[RAX] = 0xffffffff80000002ull;
     ck_runs(helper_cpuid, 0, 0, 0, 0);
     struct cpuid_regs brand = cpu_cpuid(cpu, 0x80000002, 0);

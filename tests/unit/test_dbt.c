@@ -32,6 +32,8 @@ CODE64(slow64, "mov $0x20ffd, %edi\n mov $0x11223344, %eax\n mov %eax, (%rdi)\n"
                "mov (%rdi), %ebx\n hlt\n")
 CODE64(spill64, "mov $0x20000, %edi\n pushfq\n pop %rbx\n pushfq\n pop (%rdi)\n hlt\n")
 CODE64(x87_64, "fninit\n fldpi\n fld1\n faddp\n hlt\n")
+CODE64(avx64, "mov $7, %eax\n xor %edx, %edx\n xor %ecx, %ecx\n mov %cr4, %rbx\n"
+              "or $0x40000, %ebx\n mov %rbx, %cr4\n xsetbv\n vpaddd %ymm0, %ymm1, %ymm2\n hlt\n")
 CODE64(rewrite64, "lea 1f(%rip), %rdi\n movb $0x55, 1(%rdi)\n 1: mov $0x11, %eax\n hlt\n")
 
 static const struct {
@@ -47,7 +49,8 @@ static const struct {
     FIRES("coalesced", arith64, true),    FIRES("twins", arith64, true),
     FIRES("recipes", arith64, true),      FIRES("flag_saves", arith64, true),
     FIRES("flag_loads", arith64, true),   FIRES("addr_folds", arith64, true),
-    FIRES("shiftx", shiftx64, true),      FIRES("rmw_fused", arith64, true),    FIRES("spills", spill64, true),
+    FIRES("shiftx", shiftx64, true),      FIRES("rmw_fused", arith64, true),
+    FIRES("ymm_ops", avx64, true),        FIRES("spills", spill64, true),
     FIRES("chains", arith64, true),       FIRES("unchains", unchain64, true),
     FIRES("retired", unchain64, true),    FIRES("drops", unchain64, true),
     FIRES("code_writes", unchain64, true), FIRES("slow_loads", slow64, true),

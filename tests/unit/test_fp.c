@@ -96,6 +96,23 @@ enum mmu_status mmu_probe(struct mmu *m, enum mmu_kind kind, u64 la, unsigned le
     return MMU_OK;
 }
 
+enum mmu_status mmu_load(struct mmu *m, enum mmu_kind kind, u64 la, unsigned size, u64 *value)
+{
+    *value = load_le(at(la, size), size);
+    return MMU_OK;
+}
+
+enum mmu_status mmu_store(struct mmu *m, enum mmu_kind kind, u64 la, unsigned size, u64 value)
+{
+    store_le(at(la, size), value, size);
+    return MMU_OK;
+}
+
+u64 helper_segaddr(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
+{
+    return b;
+}
+
 void cpu_set_mxcsr(struct cpu *cpu, u32 v)
 {
     cpu->mxcsr = v;

@@ -370,30 +370,39 @@ void x64_release_dead(struct x64_sel *s)
 
 /* ---- vectors ---- */
 
-static struct x64_rm xmm_slot(unsigned guest)
+/* A home holds a register's low bits (128, or 256 with vl 1); from 16 on, its upper half. */
+static struct x64_rm xmm_slot(unsigned home)
 {
-    return x64_m(X_RSP, CPU_OFF(xmm) + (s32)sizeof(union vec) * (s32)guest);
+    return x64_m(X_RSP, CPU_OFF(xmm) + (s32)sizeof(union vec) * (s32)(home & 15) +
+                            (home & 16 ? 16 : 0));
 }
 
 static struct x64_rm vspill_slot(int slot)
 {
-    return x64_m(X_RSP, CPU_OFF(vspill) + 16 * slot);
+    return x64_m(X_RSP, CPU_OFF(vspill) + 32 * slot);
 }
 
-void x64_movaps(struct x64_sel *s, unsigned dst, struct x64_rm src)
+/* Bits of a value that count, as its op's vl says. */
+static unsigned vl_of(const struct x64_sel *s, ir_ref r)
+{
+    return s->ir->insns[r].vl;
+}
+
+void x64_vmov(struct x64_sel *s, unsigned vl, unsigned dst, struct x64_rm src)
 {
     if (src.is_reg && src.reg == dst)
         return;
+    u32 op = X64_OP(0, 1, src.is_reg ? 0x28 : 0x10);
     if (s->avx)
-        x64_vex(&s->buf, X64_OP(0, 1, 0x28), false, dst, 0, src);
+        x64_vex(&s->buf, op | (vl ? X64_VEX256 : 0), false, dst, 0, src);
     else
-        x64_op(&s->buf, X64_OP(0, 1, 0x28), false, false, false, dst, src);
+        x64_op(&s->buf, op, false, false, false, dst, src);
 }
 
-void x64_movups_store(struct x64_sel *s, struct x64_rm dst, unsigned src)
+void x64_vstore(struct x64_sel *s, unsigned vl, struct x64_rm dst, unsigned src)
 {
     if (s->avx)
-        x64_vex(&s->buf, X64_OP(0, 1, 0x11), false, src, 0, dst);
+        x64_vex(&s->buf, X64_OP(0, 1, 0x11) | (vl ? X64_VEX256 : 0), false, src, 0, dst);
     else
         x64_op(&s->buf, X64_OP(0, 1, 0x11), false, false, false, src, dst);
 }
@@ -414,7 +423,7 @@ static void xevict(struct x64_sel *s, unsigned reg)
         }
         s->vspill_val[slot] = r;
         v->spill = (s16)slot;
-        x64_movups_store(s, vspill_slot(slot), reg);
+        x64_vstore(s, vl_of(s, r), vspill_slot(slot), reg);
     }
     v->reg = -1;
     s->xreg_val[reg] = 0;
@@ -452,9 +461,9 @@ unsigned x64_xuse(struct x64_sel *s, ir_ref r)
     if (v->reg < 0) {
         unsigned reg = x64_xscratch(s);
         if (v->home >= 0)
-            x64_movaps(s, reg, xmm_slot((unsigned)v->home));
+            x64_vmov(s, vl_of(s, r), reg, xmm_slot((unsigned)v->home));
         else if (v->spill >= 0)
-            x64_movaps(s, reg, vspill_slot(v->spill));
+            x64_vmov(s, vl_of(s, r), reg, vspill_slot(v->spill));
         else
             s->failed = "vector without a place";
         v->reg = (s8)reg;
@@ -464,10 +473,11 @@ unsigned x64_xuse(struct x64_sel *s, ir_ref r)
     return (unsigned)v->reg;
 }
 
-struct x64_rm x64_xuse_rm(struct x64_sel *s, ir_ref r)
+struct x64_rm x64_xuse_rm(struct x64_sel *s, ir_ref r, unsigned vl)
 {
     const struct x64_val *v = &s->val[r];
-    if (v->reg < 0 && v->last_use <= s->cur) {
+    /* Memory does not hold the zeros above a value of 128 bits. */
+    if (v->reg < 0 && v->last_use <= s->cur && vl <= vl_of(s, r)) {
         if (v->home >= 0)
             return xmm_slot((unsigned)v->home);
         if (v->spill >= 0)
@@ -484,32 +494,50 @@ void x64_xdef(struct x64_sel *s, ir_ref r, unsigned reg)
     s->val[r].reg = (s8)reg;
 }
 
-static void drop_xhome(struct x64_sel *s, unsigned guest)
+/* Home `home` is about to be written: values there that are needed later must be elsewhere.
+ * min_vl 1: only those with more than 128 bits. */
+static void clear_xhome(struct x64_sel *s, unsigned home, ir_ref except, unsigned min_vl)
 {
-    for (ir_ref r = s->xhome_head[guest]; r; r = s->val[r].alias_next) {
-        s->val[r].home = -1;
-        if (s->val[r].reg >= 0 && !x64_live_after(s, r)) {
-            s->xreg_val[s->val[r].reg] = 0;
-            s->val[r].reg = -1;
+    ir_ref keep = 0, next;
+    for (ir_ref a = s->xhome_head[home]; a; a = s->val[a].alias_next)
+        if (a != except && vl_of(s, a) >= min_vl && x64_live_after(s, a) && s->val[a].spill < 0)
+            x64_xuse(s, a);
+    for (ir_ref a = s->xhome_head[home]; a; a = next) {
+        struct x64_val *v = &s->val[a];
+        next = v->alias_next;
+        if (vl_of(s, a) < min_vl) {
+            v->alias_next = keep;
+            keep = a;
+            continue;
+        }
+        v->home = -1;
+        if (v->reg >= 0 && !x64_live_after(s, a)) {
+            s->xreg_val[v->reg] = 0;
+            v->reg = -1;
         }
     }
-    s->xhome_head[guest] = 0;
+    s->xhome_head[home] = keep;
 }
 
-void x64_putv(struct x64_sel *s, unsigned guest, ir_ref r)
+void x64_putv(struct x64_sel *s, const struct ir_insn *in)
 {
-    if (s->val[r].home == (s8)guest)
+    ir_ref r = in->arg[0];
+    struct x64_val *v = &s->val[r];
+    unsigned home = in->aux + (in->imm ? 16 : 0);
+    if (v->home == (s8)home && (!in->vl || vl_of(s, r)))
         return;
     unsigned reg = x64_xuse(s, r);
-    for (ir_ref a = s->xhome_head[guest]; a; a = s->val[a].alias_next)
-        if (a != r && x64_live_after(s, a) && s->val[a].spill < 0)
-            x64_xuse(s, a);
-    drop_xhome(s, guest);
-    x64_movups_store(s, xmm_slot(guest), reg);
-    if (s->val[r].home < 0) {
-        s->val[r].home = (s8)guest;
-        s->val[r].alias_next = s->xhome_head[guest];
-        s->xhome_head[guest] = r;
+    clear_xhome(s, home, r, 0);
+    if (in->vl)
+        clear_xhome(s, in->aux + 16, r, 0);
+    if (in->imm)
+        clear_xhome(s, in->aux, r, 1);
+    x64_vstore(s, in->vl, xmm_slot(home), reg);
+    /* Of a value with 256 bits a put of 128 leaves only a part there. */
+    if (v->home < 0 && in->vl >= vl_of(s, r)) {
+        v->home = (s8)home;
+        v->alias_next = s->xhome_head[home];
+        s->xhome_head[home] = r;
     }
 }
 
@@ -517,12 +545,8 @@ void x64_flush_vectors(struct x64_sel *s, bool homes)
 {
     if (!s->vec)
         return;
-    for (unsigned g = 0; homes && g < 16; g++) {
-        for (ir_ref a = s->xhome_head[g]; a; a = s->val[a].alias_next)
-            if (x64_live_after(s, a) && s->val[a].spill < 0)
-                x64_xuse(s, a);
-        drop_xhome(s, g);
-    }
+    for (unsigned home = 0; homes && home < 32; home++)
+        clear_xhome(s, home, 0, 0);
     s->xpinned = 0;
     for (unsigned reg = 0; reg < 16; reg++)
         xevict(s, reg);

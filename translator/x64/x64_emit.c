@@ -78,7 +78,7 @@ void x64_vex(struct x64_buf *b, u32 op, bool vexw, unsigned reg, unsigned vvvv, 
     unsigned pfx = op >> 16 & 0xff, map = op >> 8 & 0xff;
     unsigned pp = pfx == 0x66 ? 1 : pfx == 0xf3 ? 2 : pfx == 0xf2 ? 3 : 0;
     unsigned rex = rex_bits(reg, rm);
-    unsigned low = (~vvvv & 15) << 3 | pp;
+    unsigned low = (~vvvv & 15) << 3 | (op & X64_VEX256 ? 4 : 0) | pp;
     if (map == 1 && !vexw && !(rex & 3)) {
         x64_byte(b, 0xc5);
         x64_byte(b, (u8)((rex & 4 ? 0 : 0x80) | low));
@@ -301,6 +301,11 @@ void x64_call_rm(struct x64_buf *b, struct x64_rm rm)
 void x64_ret(struct x64_buf *b)
 {
     x64_byte(b, 0xc3);
+}
+
+void x64_vzeroupper(struct x64_buf *b)
+{
+    x64_bytes(b, 0x77f8c5, 3);
 }
 
 void x64_push(struct x64_buf *b, unsigned reg)

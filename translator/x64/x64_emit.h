@@ -52,8 +52,9 @@ struct x64_buf {
 };
 
 /* Opcode with its mandatory prefix (0, 0x66, 0xf3, 0xf2) and map (0 one-byte, 1 0F, 2 0F38,
- * 3 0F3A). */
+ * 3 0F3A).  With X64_VEX256, VEX forms have 256 bits. */
 #define X64_OP(pfx, map, op) ((u32)(pfx) << 16 | (u32)(map) << 8 | (u32)(op))
+#define X64_VEX256 (1u << 24)
 
 /* Extensions of the ALU group 80-83, of the shift group C1/D3 and of the group F7. */
 enum { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP };
@@ -86,7 +87,7 @@ u64 x64_here(const struct x64_buf *b);
  * 8 bits wide (SPL..DIL need an empty REX). */
 void x64_op(struct x64_buf *b, u32 op, bool rexw, bool byte_reg, bool byte_rm, unsigned reg,
             struct x64_rm rm);
-/* VEX.128 form: reg, first source vvvv (0 when there is none), r/m. */
+/* VEX form: reg, first source vvvv (0 when there is none), r/m. */
 void x64_vex(struct x64_buf *b, u32 op, bool vexw, unsigned reg, unsigned vvvv, struct x64_rm rm);
 
 /* reg = reg op rm;  rm = rm op reg;  rm = rm op imm (sign-extended). */
@@ -126,6 +127,8 @@ void x64_bind(struct x64_buf *b, u8 *field);
 void x64_jmp_rm(struct x64_buf *b, struct x64_rm rm);
 void x64_call_rm(struct x64_buf *b, struct x64_rm rm);
 void x64_ret(struct x64_buf *b);
+/* Clears what is above bit 127 of all YMM registers. */
+void x64_vzeroupper(struct x64_buf *b);
 void x64_push(struct x64_buf *b, unsigned reg);
 void x64_pop(struct x64_buf *b, unsigned reg);
 /* Pads with NOPs until p + ahead is a multiple of align (a power of two). */

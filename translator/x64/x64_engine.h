@@ -55,6 +55,7 @@ struct x64_engine {
     u64 off;                 /* techniques that are switched off */
     u32 block_code;          /* bytes of host code that a block may have */
     bool verify, avx, lzcnt, bmi2, x87;
+    bool wide; /* blocks have vectors of 256 bits */
     u32 levels; /* of vector instructions, as in struct x64_sel */
 };
 

@@ -279,7 +279,10 @@ static void emit_slow(struct x64_sel *s, const struct x64_stub *stub)
             x64_load(b, W64, reg, stub->rm);
         x64_store(b, W64, RM_CPU(slow_value), reg);
     } else if (stub->value_kind == STUB_XMM) {
-        x64_movups_store(s, RM_CPU(slow_value), stub->rm.reg);
+        x64_vstore(s, stub->w == W256, RM_CPU(slow_value), stub->rm.reg);
+    } else if (stub->value_kind == STUB_XMM2) {
+        x64_vstore(s, 0, RM_CPU(slow_value), stub->rm.reg);
+        x64_vstore(s, 0, RM_CPU(slow_value[2]), stub->dst);
     }
     if (stub->areg != X_NONE)
         x64_store(b, W64, RM_CPU(slow_addr), stub->areg);
@@ -295,7 +298,8 @@ static void emit_slow(struct x64_sel *s, const struct x64_stub *stub)
         x64_load(b, stub->w, stub->dst, RM_CPU(slow_value));
     } else if (stub->dst_kind == STUB_XMM) {
         if (s->avx)
-            x64_vex(b, X64_OP(0, 1, 0x10), false, stub->dst, 0, RM_CPU(slow_value));
+            x64_vex(b, X64_OP(0, 1, 0x10) | (stub->w == W256 ? X64_VEX256 : 0), false, stub->dst, 0,
+                    RM_CPU(slow_value));
         else
             x64_op(b, X64_OP(0, 1, 0x10), false, false, false, stub->dst, RM_CPU(slow_value));
     }

@@ -90,28 +90,32 @@ static unsigned host_register(const char *word, size_t len)
 
 static void put_thunk(FILE *out, const struct x64_thunks *t, u64 address)
 {
-    static const char *const sizes[] = {"8", "16", "32", "64", "128"};
+    static const char *const sizes[] = {"8", "16", "32", "64", "128", "256"};
     const struct {
         u64 at;
         const char *name;
-    } thunks[] = {{t->leave, "the run loop"},     {t->seg, "segment check"},
-                 {t->host[0][0], "host address"}, {t->host[0][1], "host address"},
-                 {t->host[1][0], "host address to write"},
-                 {t->host[1][1], "host address to write"},
-                 {t->x87_load[0], "x87 to the host"}, {t->x87_load[1], "x87 to the host"},
-                 {t->x87_save[0], "x87 to struct cpu"}, {t->x87_save[1], "x87 to struct cpu"},
-                 {t->alone, "the instruction alone"},
-                 {t->div, "division in C"},      {t->eval, "op in C"}, {t->vec, "vector op in C"},
-                 {t->fetch_flags, "flags to AHF form"}, {t->call, "call of a helper"},
+    } thunks[] = {{t->leave, "the run loop"}, {t->alone, "the instruction alone"},
+                 {t->call, "call of a helper"},
                  {t->call_flags, "call of a helper that sees flags"},
                  {t->call_vec, "call of a helper that sees MXCSR"}};
     for (unsigned i = 0; i < ARRAY_SIZE(thunks); i++)
         if (thunks[i].at == address)
             fprintf(out, " %s", thunks[i].name);
-    for (unsigned i = 0; i < 10; i++) {
-        if (t->load[i / 5][i % 5] == address)
+    const struct {
+        const u64 *at;
+        const char *name;
+    } kinds[] = {{t->seg, "segment check"}, {t->host[0], "host address"},
+                 {t->host[1], "host address to write"}, {t->x87_load, "x87 to the host"},
+                 {t->x87_save, "x87 to struct cpu"}, {t->div, "division in C"},
+                 {t->vec, "vector op in C"}, {t->eval, "op in C"},
+                 {t->fetch_flags, "flags to AHF form"}};
+    for (unsigned i = 0; i < 3 * ARRAY_SIZE(kinds); i++)
+        if (kinds[i / 3].at[i % 3] == address)
+            fprintf(out, " %s", kinds[i / 3].name);
+    for (unsigned i = 0; i < 18; i++) {
+        if (t->load[i / 6][i % 6] == address)
             fprintf(out, " load of %s bits in C", sizes[i % 5]);
-        if (t->store[i / 5][i % 5] == address)
+        if (t->store[i / 6][i % 6] == address)
             fprintf(out, " store of %s bits in C", sizes[i % 5]);
     }
 }

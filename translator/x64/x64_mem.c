@@ -143,7 +143,10 @@ static struct check emit_check(struct x64_sel *s, ir_ref r, unsigned size, bool 
         s->pinned &= (u16)~(1 << c.spare);
         return c;
     }
-    unsigned align = mf & MF_ALIGN16 ? 16 : s->ir->hflags & HF_ALIGN ? x64_alignment(size) : 1;
+    unsigned align = mf & MF_ALIGN32               ? 32
+                     : mf & MF_ALIGN16             ? 16
+                     : s->ir->hflags & HF_ALIGN ? x64_alignment(size)
+                                                   : 1;
     if (align > 1) {
         x64_test_imm(&s->buf, W8, x64_r(c.areg), (s32)align - 1);
         c.stub->from2 = x64_jcc_later(&s->buf, CC_NE);
@@ -257,14 +260,15 @@ static void emit_vld(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     struct check c = emit_check(s, in->arg[0], W_BYTES(in->w), false, in->aux);
     unsigned dst = x64_xscratch(s);
     struct x64_rm mem = x64_mx(c.areg, c.addend, 1, 0);
-    u32 op = in->w == W128 ? X64_OP(0, 1, 0x10)
+    u32 op = in->w == W256   ? X64_OP(0, 1, 0x10) | X64_VEX256
+             : in->w == W128 ? X64_OP(0, 1, 0x10)
              : in->w == W64 ? X64_OP(0xf3, 1, 0x7e)
                             : X64_OP(0x66, 1, 0x6e);
     if (s->avx)
         x64_vex(&s->buf, op, false, dst, 0, mem);
     else
         x64_op(&s->buf, op, false, false, false, dst, mem);
-    c.stub->thunk = s->thunks->load[1][in->w];
+    c.stub->thunk = s->thunks->load[s->vec][in->w];
     c.stub->dst_kind = STUB_XMM;
     c.stub->dst = (u8)dst;
     c.stub->w = in->w;
@@ -277,16 +281,32 @@ static void emit_vst(struct x64_sel *s, const struct ir_insn *in)
     unsigned v = x64_xuse(s, in->arg[1]);
     struct check c = emit_check(s, in->arg[0], W_BYTES(in->w), true, in->aux);
     struct x64_rm mem = x64_mx(c.areg, c.addend, 1, 0);
-    u32 op = in->w == W128 ? X64_OP(0, 1, 0x11)
+    u32 op = in->w == W256   ? X64_OP(0, 1, 0x11) | X64_VEX256
+             : in->w == W128 ? X64_OP(0, 1, 0x11)
              : in->w == W64 ? X64_OP(0x66, 1, 0xd6)
                             : X64_OP(0x66, 1, 0x7e);
     if (s->avx)
         x64_vex(&s->buf, op, false, v, 0, mem);
     else
         x64_op(&s->buf, op, false, false, false, v, mem);
-    c.stub->thunk = s->thunks->store[1][in->w];
+    c.stub->thunk = s->thunks->store[s->vec][in->w];
     c.stub->value_kind = STUB_XMM;
     c.stub->rm = x64_r(v);
+    c.stub->w = in->w;
+    c.stub->back = s->buf.p;
+}
+
+/* 32 bytes from two registers, behind one check. */
+static void emit_vst2(struct x64_sel *s, const struct ir_insn *in)
+{
+    unsigned lo = x64_xuse(s, in->arg[1]), hi = x64_xuse(s, in->arg[2]);
+    struct check c = emit_check(s, in->arg[0], 32, true, in->aux);
+    x64_vstore(s, 0, x64_mx(c.areg, c.addend, 1, 0), lo);
+    x64_vstore(s, 0, x64_mx(c.areg, c.addend, 1, 16), hi);
+    c.stub->thunk = s->thunks->store[s->vec][W256];
+    c.stub->value_kind = STUB_XMM2;
+    c.stub->rm = x64_r(lo);
+    c.stub->dst = (u8)hi;
     c.stub->back = s->buf.p;
 }
 
@@ -299,7 +319,7 @@ static void emit_segaddr(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     unsigned off = x64_use_addr(s, in->arg[0]);
     unsigned t = x64_scratch(s);
     struct x64_stub *stub = x64_stub(s);
-    stub->thunk = s->thunks->seg;
+    stub->thunk = s->thunks->seg[s->vec];
     stub->areg = (u8)off;
     stub->word = in->aux | size << 8 | (write ? 1u << 16 : 0);
     stub->site = x64_site(s);
@@ -434,6 +454,7 @@ void x64_emit_mem(struct x64_sel *s, const struct ir_insn *in)
     case IR_st: emit_st(s, r, in); break;
     case IR_vld: emit_vld(s, r, in); break;
     case IR_vst: emit_vst(s, in); break;
+    case IR_vst2: emit_vst2(s, in); break;
     case IR_segaddr: emit_segaddr(s, r, in); break;
     case IR_atomic:
     case IR_cmpxchg: emit_atomic(s, r, in); break;

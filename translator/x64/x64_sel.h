@@ -79,16 +79,19 @@ struct x64_thunks {
     u64 enter;      /* void enter(struct cpu *, u64 code) */
     u64 leave;      /* jumped to with cpu.exit_id set */
     u64 lookup;     /* likewise: on to the block at cpu.rip if the jump cache has it */
-    u64 load[2][5], store[2][5]; /* by width, [1]: keeps XMM registers too */
-    u64 x87_load[2], x87_save[2]; /* the guest's x87 into the host's, and back */
+    /* [0], [1], [2]: that keep no, XMM, YMM registers (x64_sel.vec) */
+    u64 load[3][6], store[3][6]; /* by width */
+    u64 x87_load[3], x87_save[3]; /* the guest's x87 into the host's, and back */
     u64 alone;      /* the instruction again, alone in its block */
-    u64 seg;        /* segment slow_addr checked as exit_id says (segment, size, store) */
-    u64 host[2][2]; /* host address for slow_value[0] bytes at slow_addr, to slow_value[0];
+    u64 seg[3];     /* segment slow_addr checked as exit_id says (segment, size, store) */
+    u64 host[2][3]; /* host address for slow_value[0] bytes at slow_addr, to slow_value[0];
                      * [1][...]: for writing */
-    u64 div;        /* call_arg: width | signed << 3, low, high, divisor; to slow_value[0], [1] */
-    u64 vec;        /* vector op exit_id (op | w << 16, imm slow_addr) of vtmp[], to vtmp[0] */
-    u64 eval;       /* op in exit_id, operands in call_arg; result (flags: AHF) in slow_value[0] */
-    u64 fetch_flags; /* makes the lazy record LAZY_AHF */
+    u64 div[3];     /* call_arg: width | signed << 3, low, high, divisor; to slow_value[0], [1] */
+    /* Vector op exit_id (op | w << 16 | aux << 20 | vl << 24), immediate slow_addr, on vtmp[];
+     * result in vtmp[0]. */
+    u64 vec[3];
+    u64 eval[3];    /* op exit_id, operands in call_arg; result (flags: AHF) in slow_value[0] */
+    u64 fetch_flags[3]; /* makes the lazy record LAZY_AHF */
     u64 call;       /* RAX: function; arguments in call_arg; result in RAX; scratch is lost */
     u64 call_flags; /* the same after materialising the flags */
     u64 call_vec;   /* the same with MXCSR synchronised */
@@ -99,7 +102,7 @@ struct x64_counters {
     u64 coalesced, twins, recipes, flag_saves, flag_loads, addr_folds, rmw_fused, spills;
     u64 x87_inline, x87_loads;
     u64 chains, unchains, exits, retired, slow_loads, slow_stores, flushes, retries, unfit;
-    u64 vec_calls, shiftx;
+    u64 vec_calls, shiftx, ymm_ops;
 };
 
 #define MAX_SITES 1024u
@@ -126,12 +129,12 @@ struct x64_val {
 };
 
 /* Out-of-line code, emitted after the block's body: a slow path through a thunk, or a way out. */
-enum { STUB_NO_VALUE, STUB_CONST, STUB_GPR, STUB_XMM };
+enum { STUB_NO_VALUE, STUB_CONST, STUB_GPR, STUB_XMM, STUB_XMM2 };
 struct x64_stub {
     u64 thunk;        /* 0: an exit */
     u32 word;         /* for the thunk, in cpu.exit_id; exits: their id */
     u8 areg;          /* goes to cpu.slow_addr (exits: to cpu.rip, unless X_NONE) */
-    u8 value_kind;    /* what goes to cpu.slow_value */
+    u8 value_kind;    /* what goes to cpu.slow_value (STUB_XMM2: rm.reg and dst) */
     u8 dst_kind, dst; /* where cpu.slow_value goes afterwards */
     u8 w, free_reg;   /* a register that may be used to move the value */
     u64 value;
@@ -155,7 +158,7 @@ struct x64_sel {
     struct x64_buf buf;
     u8 *start;
     unsigned cur;      /* op being emitted */
-    bool vec;          /* the block uses XMM registers */
+    u8 vec;            /* 1: the block uses XMM registers, 2: YMM registers */
     bool chain;        /* exits may be chained (not single-stepping, flat CS) */
     bool avx, lzcnt, bmi2; /* host has VEX for vectors; LZCNT and TZCNT; BMI2 */
     u32 levels;        /* host's instruction sets for vectors, a bit for each VL_ */
@@ -169,7 +172,7 @@ struct x64_sel {
     bool counted;      /* instructions are counted (cpu/count.h) */
     u16 pinned, xpinned; /* registers that must not be given away now */
     ir_ref reg_val[16], xreg_val[16];
-    ir_ref home_head[16], xhome_head[16];
+    ir_ref home_head[16], xhome_head[32]; /* [16 + n]: the upper half of register n */
     ir_ref spill_val[64], vspill_val[16]; /* value in each slot */
     u64 spill_used;    /* bit per spill slot */
     ir_ref f_stored;   /* flags value that struct cpu holds besides f_cur */
@@ -234,12 +237,14 @@ void x64_release_dead(struct x64_sel *s);
 unsigned x64_xscratch(struct x64_sel *s);
 unsigned x64_xtake(struct x64_sel *s, unsigned reg);
 unsigned x64_xuse(struct x64_sel *s, ir_ref r);
-struct x64_rm x64_xuse_rm(struct x64_sel *s, ir_ref r);
+/* vl: of the op that reads it, 0 if only the low half counts. */
+struct x64_rm x64_xuse_rm(struct x64_sel *s, ir_ref r, unsigned vl);
 void x64_xdef(struct x64_sel *s, ir_ref r, unsigned reg);
-void x64_putv(struct x64_sel *s, unsigned guest, ir_ref r);
+void x64_putv(struct x64_sel *s, const struct ir_insn *in);
 void x64_flush_vectors(struct x64_sel *s, bool homes);
-void x64_movaps(struct x64_sel *s, unsigned dst, struct x64_rm src);
-void x64_movups_store(struct x64_sel *s, struct x64_rm dst, unsigned src);
+/* Moves of a whole register (vl 1: 256 bits; 0: 128, which clears the rest where there is VEX). */
+void x64_vmov(struct x64_sel *s, unsigned vl, unsigned dst, struct x64_rm src);
+void x64_vstore(struct x64_sel *s, unsigned vl, struct x64_rm dst, unsigned src);
 
 /* ---- flags (x64_flags.c) ---- */
 /* To be called before emitting anything that changes the host's flags. */
@@ -353,6 +358,7 @@ void x64_mxcsr_to_cpu(struct cpu *cpu);
 void x64_retry_alone(struct cpu *cpu) __attribute__((noreturn));
 
 /* ---- thunks (x64_thunk.c) ---- */
-void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t);
+/* avx: the upper halves of vector registers must be clear whenever C code runs. */
+void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, bool avx);
 
 #endif

@@ -51,7 +51,8 @@ static void find_roots(struct x64_sel *s)
         }
         if (v->root != i)
             v->flags |= VAL_DONE;
-        s->vec |= ir_briefs[in->op].vec;
+        if (ir_briefs[in->op].vec)
+            s->vec = s->vec < 1 + in->vl ? 1 + in->vl : s->vec;
     }
 }
 
@@ -211,6 +212,7 @@ static void fold_operands(struct x64_sel *s, unsigned i, bool visible)
     const struct ir_insn *in = &s->ir->insns[i];
     s32 imm;
     if (in->op == IR_ld || in->op == IR_st || in->op == IR_vld || in->op == IR_vst ||
+        in->op == IR_vst2 ||
         in->op == IR_atomic || in->op == IR_cmpxchg || in->op == IR_segaddr)
         if (!(s->val[i].flags & VAL_RES))
             x64_match_addr(s, in->arg[0], true);
@@ -333,8 +335,9 @@ static void look_over(struct x64_sel *s)
 static void emit_get(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
     struct x64_val *v = &s->val[r];
-    ir_ref *head = in->op == IR_get ? &s->home_head[in->aux] : &s->xhome_head[in->aux];
-    v->home = (s8)in->aux;
+    unsigned home = in->aux + (in->op == IR_getv && in->imm ? 16 : 0);
+    ir_ref *head = in->op == IR_get ? &s->home_head[home] : &s->xhome_head[home];
+    v->home = (s8)home;
     v->alias_next = *head;
     *head = r;
 }
@@ -354,7 +357,7 @@ static void emit_one(struct x64_sel *s, const struct ir_insn *in)
     case IR_get:
     case IR_getv: emit_get(s, r, in); break;
     case IR_put: x64_put(s, in->aux, in->arg[0]); break;
-    case IR_putv: x64_putv(s, in->aux, in->arg[0]); break;
+    case IR_putv: x64_putv(s, in); break;
     case IR_putf:
         s->f_cur = in->arg[0];
         s->f_stored = 0;
@@ -363,6 +366,7 @@ static void emit_one(struct x64_sel *s, const struct ir_insn *in)
     case IR_st:
     case IR_vld:
     case IR_vst:
+    case IR_vst2:
     case IR_segaddr:
     case IR_atomic:
     case IR_cmpxchg:
@@ -398,7 +402,7 @@ bool x64_select(struct x64_sel *s)
     s->pinned = s->xpinned = 0;
     s->site_count = s->stub_count = 0;
     s->failed = NULL;
-    s->vec = false;
+    s->vec = 0;
     s->insn_rip = s->ir->rip;
     s->x87_at = 0;
     s->x87_pending = false;

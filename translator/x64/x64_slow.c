@@ -15,7 +15,7 @@ static enum mmu_kind kind_of(struct cpu *cpu, u32 mf)
 /* Alignment rules: #GP of aligned vector forms, #AC (SDM vol. 3A 6.15). */
 static void check_alignment(struct cpu *cpu, u64 la, unsigned size, u32 mf)
 {
-    if (mf & MF_ALIGN16 && la & 15)
+    if ((mf & MF_ALIGN16 && la & 15) || (mf & MF_ALIGN32 && la & 31))
         cpu_raise_error(cpu, EXC_GP, 0);
     if (!(mf & MF_SYSTEM))
         cpu_check_alignment(cpu, la, x64_alignment(size));
@@ -40,7 +40,7 @@ void x64_slow_load(struct cpu *cpu, u64 w)
     if (w <= W64)
         check_status(cpu, mmu_load(&cpu->mmu, kind, la, W_BYTES(w), &cpu->slow_value[0]), mf);
     else
-        check_status(cpu, mmu_load_bytes(&cpu->mmu, kind, la, cpu->slow_value, 16), mf);
+        check_status(cpu, mmu_load_bytes(&cpu->mmu, kind, la, cpu->slow_value, W_BYTES(w)), mf);
 }
 
 void x64_slow_store(struct cpu *cpu, u64 w)
@@ -53,7 +53,7 @@ void x64_slow_store(struct cpu *cpu, u64 w)
     if (w <= W64)
         check_status(cpu, mmu_store(&cpu->mmu, kind, la, W_BYTES(w), cpu->slow_value[0]), mf);
     else
-        check_status(cpu, mmu_store_bytes(&cpu->mmu, kind, la, cpu->slow_value, 16), mf);
+        check_status(cpu, mmu_store_bytes(&cpu->mmu, kind, la, cpu->slow_value, W_BYTES(w)), mf);
 }
 
 void x64_slow_host(struct cpu *cpu, u64 write)
@@ -108,15 +108,25 @@ void x64_slow_div(struct cpu *cpu, u64 unused)
 
 void x64_slow_vec(struct cpu *cpu, u64 unused)
 {
-    struct ir_insn in = {.op = (u16)cpu->exit_id, .w = (u8)(cpu->exit_id >> 16),
-                         .imm = cpu->slow_addr};
-    union ir_value v[3];
+    struct ir_insn in = {.op = (u16)cpu->exit_id, .w = cpu->exit_id >> 16 & 15,
+                         .aux = cpu->exit_id >> 20 & 15, .imm = cpu->slow_addr};
+    bool vl = cpu->exit_id >> 24 & 1;
+    /* Floating point in C works with the whole environment, that of the x87 included. */
+    bool x87 = cpu->x87_host && ir_briefs[in.op].effects & E_RMXCSR;
     (void)unused;
-    for (unsigned k = 0; k < 3; k++)
-        memcpy(&v[k], cpu->vtmp[k].b, sizeof v[k]);
-    const union ir_value *args[4] = {&v[0], &v[1], &v[2]};
-    ir_eval_vec_portable(NULL, &in, args, &v[0]);
-    memcpy(cpu->vtmp[0].b, &v[0], sizeof v[0]);
+    if (x87)
+        x64_x87_save(cpu, 0);
+    /* All that come here at vl 1 are alike in both halves. */
+    for (unsigned h = 0; h <= vl; h++) {
+        union ir_value v[3];
+        for (unsigned k = 0; k < 3; k++)
+            memcpy(&v[k], cpu->vtmp[k].b + 16 * h, sizeof v[k]);
+        const union ir_value *args[4] = {&v[0], &v[1], &v[2]};
+        ir_eval_vec_portable(cpu, &in, args, &v[0]);
+        memcpy(cpu->vtmp[0].b + 16 * h, &v[0], sizeof v[0]);
+    }
+    if (x87)
+        x64_x87_load(cpu, 0);
 }
 
 static u64 from_ahf(u64 ahf)

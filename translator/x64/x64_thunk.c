@@ -63,12 +63,14 @@ static u64 make_enter(struct x64_buf *b)
     return at;
 }
 
-static u64 make_leave(struct x64_buf *b)
+static u64 make_leave(struct x64_buf *b, bool avx)
 {
     x64_align(b, 16, 0);
     u64 at = x64_here(b);
     move_homes(b, true, 0);
     move_scratch(b, true, 0);
+    if (avx)
+        x64_vzeroupper(b);
     mxcsr(b, 3, RM_CPU(guest_mxcsr_host));
     mxcsr(b, 2, RM_CPU(host_mxcsr));
     x64_load(b, W64, X_RSP, RM_CPU(host_sp));
@@ -90,10 +92,24 @@ static void call_abs(struct x64_buf *b, const void *fn)
     x64_call_rm(b, x64_r(X_RAX));
 }
 
-/* A slow path: fn(cpu, arg); all registers are kept. */
-static u64 make_slow(struct x64_buf *b, void (*fn)(struct cpu *, u64), u64 arg, bool vectors)
+static void move_vectors(struct x64_buf *b, bool store, unsigned vectors, bool avx)
 {
-    s32 frame = vectors ? 256 + 8 : 8; /* keeps RSP a multiple of 16 at the call */
+    u32 op = X64_OP(0, 1, store ? 0x11 : 0x10) | (vectors == 2 ? X64_VEX256 : 0);
+    for (unsigned x = 0; vectors && x < 16; x++) {
+        struct x64_rm rm = x64_m(X_RSP, (vectors == 2 ? 32 : 16) * (s32)x);
+        if (avx)
+            x64_vex(b, op, false, x, 0, rm);
+        else
+            x64_op(b, op, false, false, false, x, rm);
+    }
+}
+
+/* A slow path: fn(cpu, arg); all registers are kept: vectors 1 XMM, 2 YMM registers too. */
+static u64 make_slow(struct x64_buf *b, void (*fn)(struct cpu *, u64), u64 arg, unsigned vectors,
+                     bool avx)
+{
+    /* Keeps RSP a multiple of 16 at the call. */
+    s32 frame = (vectors == 2 ? 512 : vectors ? 256 : 0) + 8;
     x64_align(b, 16, 0);
     u64 at = x64_here(b);
     move_scratch(b, true, 8);
@@ -102,11 +118,11 @@ static u64 make_slow(struct x64_buf *b, void (*fn)(struct cpu *, u64), u64 arg, 
     x64_lea(b, W64, X_RDI, x64_m(X_RSP, 8));
     x64_mov_imm(b, X_RSI, arg);
     x64_lea(b, W64, X_RSP, x64_m(X_RSP, -frame));
-    for (unsigned x = 0; vectors && x < 16; x++)
-        x64_op(b, X64_OP(0, 1, 0x11), false, false, false, x, x64_m(X_RSP, 16 * (s32)x));
+    move_vectors(b, true, vectors, avx);
+    if (avx)
+        x64_vzeroupper(b);
     call_abs(b, (const void *)fn);
-    for (unsigned x = 0; vectors && x < 16; x++)
-        x64_op(b, X64_OP(0, 1, 0x10), false, false, false, x, x64_m(X_RSP, 16 * (s32)x));
+    move_vectors(b, false, vectors, avx);
     x64_lea(b, W64, X_RSP, x64_m(X_RSP, frame));
     move_homes(b, false, 8);
     move_scratch(b, false, 8);
@@ -125,12 +141,14 @@ static void load_args(struct x64_buf *b)
 
 /* Helper calls; RAX is the function.  flags: materialise them first; vec: the helper works with
  * cpu.mxcsr, so the host's register is brought there and back. */
-static u64 make_call(struct x64_buf *b, bool flags, bool vec)
+static u64 make_call(struct x64_buf *b, bool flags, bool vec, bool avx)
 {
     x64_align(b, 16, 0);
     u64 at = x64_here(b);
     move_homes(b, true, 8);
     save_return_address(b);
+    if (avx)
+        x64_vzeroupper(b);
     x64_lea(b, W64, X_RSP, x64_m(X_RSP, -8));
     if (flags || vec) {
         x64_store(b, W64, x64_m(X_RSP, 16 + CPU_OFF(slow_addr)), X_RAX);
@@ -189,28 +207,28 @@ static u64 make_lookup(struct x64_buf *b, u64 leave)
     return at;
 }
 
-void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t)
+void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, bool avx)
 {
     t->enter = make_enter(b);
-    t->leave = make_leave(b);
+    t->leave = make_leave(b, avx);
     t->lookup = make_lookup(b, t->leave);
-    for (unsigned v = 0; v < 2; v++) {
-        for (unsigned w = W8; w <= W128; w++) {
-            t->load[v][w] = make_slow(b, x64_slow_load, w, v);
-            t->store[v][w] = make_slow(b, x64_slow_store, w, v);
+    for (unsigned v = 0; v < 3; v++) {
+        for (unsigned w = W8; w <= W256; w++) {
+            t->load[v][w] = make_slow(b, x64_slow_load, w, v, avx);
+            t->store[v][w] = make_slow(b, x64_slow_store, w, v, avx);
         }
-        t->host[0][v] = make_slow(b, x64_slow_host, false, v);
-        t->host[1][v] = make_slow(b, x64_slow_host, true, v);
-        t->x87_load[v] = make_slow(b, x64_x87_load, 0, v);
-        t->x87_save[v] = make_slow(b, x64_x87_save, 0, v);
+        t->host[0][v] = make_slow(b, x64_slow_host, false, v, avx);
+        t->host[1][v] = make_slow(b, x64_slow_host, true, v, avx);
+        t->x87_load[v] = make_slow(b, x64_x87_load, 0, v, avx);
+        t->x87_save[v] = make_slow(b, x64_x87_save, 0, v, avx);
+        t->seg[v] = make_slow(b, x64_slow_seg, 0, v, avx);
+        t->div[v] = make_slow(b, x64_slow_div, 0, v, avx);
+        t->vec[v] = make_slow(b, x64_slow_vec, 0, v, avx);
+        t->eval[v] = make_slow(b, x64_slow_eval, 0, v, avx);
+        t->fetch_flags[v] = make_slow(b, x64_fetch_flags, 0, v, avx);
     }
-    t->seg = make_slow(b, x64_slow_seg, 0, true);
-    t->div = make_slow(b, x64_slow_div, 0, true);
-    t->vec = make_slow(b, x64_slow_vec, 0, true);
-    t->eval = make_slow(b, x64_slow_eval, 0, true);
-    t->fetch_flags = make_slow(b, x64_fetch_flags, 0, true);
-    t->alone = make_slow(b, x64_slow_alone, 0, false);
-    t->call = make_call(b, false, false);
-    t->call_flags = make_call(b, true, false);
-    t->call_vec = make_call(b, true, true);
+    t->alone = make_slow(b, x64_slow_alone, 0, 0, avx);
+    t->call = make_call(b, false, false, avx);
+    t->call_flags = make_call(b, true, false, avx);
+    t->call_vec = make_call(b, true, true, avx);
 }

@@ -6,7 +6,14 @@
 static u32 opcode(const struct ir_insn *in)
 {
     const struct vec_opcode *o = vec_opcode(in);
-    return X64_OP(o->pfx, o->map, o->opc);
+    return X64_OP(o->pfx, o->map, o->opc) | (in->vl ? X64_VEX256 : 0);
+}
+
+/* VEX.W of the three-operand form. */
+static bool vex_w(const struct ir_insn *in)
+{
+    unsigned flags = ir_vec_info[in->op].flags;
+    return flags & VI_VEX_W || (flags & VI_VEX_W64 && in->w == W64);
 }
 
 /* Whether op `in` takes the three-operand form here. */
@@ -30,7 +37,7 @@ static unsigned xdst(struct x64_sel *s, unsigned a)
 {
     unsigned dst = x64_xscratch(s);
     if (!s->avx)
-        x64_movaps(s, dst, x64_r(a));
+        x64_vmov(s, 0, dst, x64_r(a));
     return dst;
 }
 
@@ -41,37 +48,57 @@ static bool needs_register(const struct ir_insn *in)
     return in->op == IR_vmovhl || in->op == IR_vmovlo || in->op == IR_vinsps;
 }
 
-/* VEX gives the bits of CMPPS's predicate that the legacy form ignores a meaning. */
-static u8 immediate(const struct ir_insn *in)
+/* Operand k as the ModRM operand. */
+static struct x64_rm source_rm(struct x64_sel *s, const struct ir_insn *in, unsigned k)
 {
-    return (u8)(in->op == IR_fpcmp ? in->imm & 7 : in->imm);
+    if (needs_register(in))
+        return x64_r(x64_xuse(s, in->arg[k]));
+    return x64_xuse_rm(s, in->arg[k], vec_reads_low(in, k) ? 0 : in->vl);
 }
 
 static void emit_two(struct x64_sel *s, ir_ref r, const struct ir_insn *in, bool imm)
 {
     unsigned a = x64_xuse(s, in->arg[0]);
-    struct x64_rm b =
-        needs_register(in) ? x64_r(x64_xuse(s, in->arg[1])) : x64_xuse_rm(s, in->arg[1]);
+    struct x64_rm b = source_rm(s, in, 1);
     unsigned dst = x64_xscratch(s);
     if (vex_form(s, in)) {
-        bool w = ir_vec_info[in->op].flags & VI_VEX_W;
-        x64_vex(&s->buf, opcode(in), w, dst, a, b);
+        x64_vex(&s->buf, opcode(in), vex_w(in), dst, a, b);
     } else {
-        x64_movaps(s, dst, x64_r(a));
+        x64_vmov(s, 0, dst, x64_r(a));
         x64_op(&s->buf, opcode(in), false, false, false, dst, b);
     }
     if (imm)
-        x64_byte(&s->buf, immediate(in));
+        x64_byte(&s->buf, (u8)in->imm);
     x64_xdef(s, r, dst);
 }
 
 static void emit_one(struct x64_sel *s, ir_ref r, const struct ir_insn *in, bool imm)
 {
-    struct x64_rm a = x64_xuse_rm(s, in->arg[0]);
+    struct x64_rm a = source_rm(s, in, 0);
     unsigned dst = x64_xscratch(s);
-    emit_op(s, opcode(in), false, dst, 0, a);
+    emit_op(s, opcode(in), vex_w(in), dst, 0, a);
     if (imm)
         x64_byte(&s->buf, (u8)in->imm);
+    x64_xdef(s, r, dst);
+}
+
+/* The result in the ModRM operand, the source in its register field. */
+static void emit_to_xrm(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
+{
+    unsigned a = x64_xuse(s, in->arg[0]), dst = x64_xscratch(s);
+    x64_vex(&s->buf, opcode(in), false, a, 0, x64_r(dst));
+    x64_byte(&s->buf, (u8)in->imm);
+    x64_xdef(s, r, dst);
+}
+
+static void emit_fma(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
+{
+    unsigned a = x64_xuse(s, in->arg[0]), b = x64_xuse(s, in->arg[1]);
+    struct x64_rm c = source_rm(s, in, 2);
+    unsigned dst = x64_xscratch(s);
+    x64_vmov(s, in->vl, dst, x64_r(a));
+    bool w = in->aux == VF_PD || in->aux == VF_SD;
+    x64_vex(&s->buf, (opcode(in) & ~0xffu) | (u8)in->imm, w, dst, b, c);
     x64_xdef(s, r, dst);
 }
 
@@ -118,22 +145,34 @@ static void emit_flags(struct x64_sel *s, ir_ref f, const struct ir_insn *in)
 {
     x64_clobber(s);
     unsigned a = x64_xuse(s, in->arg[0]);
-    emit_op(s, opcode(in), false, a, 0, x64_xuse_rm(s, in->arg[1]));
+    emit_op(s, opcode(in), false, a, 0, source_rm(s, in, 1));
     s->fl_ref = f;
 }
 
-/* The two-operand blends with their mask in XMM0. */
+/* The three-operand blends have opcodes of their own and name the mask in an immediate. */
+static void emit_blend(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
+{
+    static const u8 opcodes[] = {[W8] = 0x4c, [W32] = 0x4a, [W64] = 0x4b};
+    unsigned mask = x64_xuse(s, in->arg[2]), a = x64_xuse(s, in->arg[0]);
+    struct x64_rm b = source_rm(s, in, 1);
+    unsigned dst = x64_xscratch(s);
+    x64_vex(&s->buf, X64_OP(0x66, 3, opcodes[in->w]) | (in->vl ? X64_VEX256 : 0), false, dst, a, b);
+    x64_byte(&s->buf, (u8)(mask << 4));
+    x64_xdef(s, r, dst);
+}
+
+/* The two-operand forms with a third in XMM0. */
 static void emit_xmm0(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
     unsigned mask = x64_xuse(s, in->arg[2]);
     if (mask != 0) {
         x64_xtake(s, 0);
-        x64_movaps(s, 0, x64_r((unsigned)s->val[in->arg[2]].reg));
+        x64_vmov(s, 0, 0, x64_r((unsigned)s->val[in->arg[2]].reg));
     }
     s->xpinned |= 1;
     struct x64_rm b = x64_r(x64_xuse(s, in->arg[1]));
     unsigned a = x64_xuse(s, in->arg[0]), dst = x64_xscratch(s);
-    x64_movaps(s, dst, x64_r(a));
+    x64_vmov(s, 0, dst, x64_r(a));
     x64_op(&s->buf, opcode(in), false, false, false, dst, b);
     x64_xdef(s, r, dst);
 }
@@ -156,21 +195,21 @@ static void emit_move(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     x64_def(s, r, dst);
 }
 
-/* Vector ops that the host lacks, by the shared evaluator; none of them has scalars or needs MXCSR.
- */
+/* Vector ops that the host lacks, by the shared evaluator; none of them has scalars. */
 static void emit_portable(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
     x64_clobber(s);
     for (unsigned k = 0; k < ir_args(in); k++) {
         s->xpinned = 0;
-        x64_movups_store(s, x64_m(X_RSP, CPU_OFF(vtmp) + (s32)(k * sizeof(union vec))),
-                         x64_xuse(s, in->arg[k]));
+        x64_vstore(s, in->vl, x64_m(X_RSP, CPU_OFF(vtmp) + (s32)(k * sizeof(union vec))),
+                   x64_xuse(s, in->arg[k]));
     }
-    x64_store_imm(&s->buf, W32, RM_CPU(exit_id), (s32)(in->op | (u32)in->w << 16));
+    x64_store_imm(&s->buf, W32, RM_CPU(exit_id), 
+                  (s32)(in->op | (u32)in->w << 16 | (u32)in->aux << 20 | (u32)in->vl << 24));
     x64_store_imm(&s->buf, W64, RM_CPU(slow_addr), (s32)in->imm);
-    x64_call(&s->buf, s->thunks->vec);
+    x64_call(&s->buf, s->thunks->vec[s->vec]);
     unsigned dst = x64_xscratch(s);
-    x64_movaps(s, dst, RM_CPU(vtmp));
+    x64_vmov(s, in->vl, dst, RM_CPU(vtmp));
     x64_xdef(s, r, dst);
     s->counters->vec_calls++;
 }
@@ -178,7 +217,11 @@ static void emit_portable(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 void x64_emit_vec(struct x64_sel *s, const struct ir_insn *in)
 {
     ir_ref r = (ir_ref)(in - s->ir->insns);
-    if (ir_is_vec(in->op) && !(s->levels >> vec_level(in) & 1)) {
+    s->counters->ymm_ops += in->vl;
+    /* The legacy comparisons have only eight predicates. */
+    bool lacks = ir_is_vec(in->op) && (!(s->levels >> vec_level(in) & 1) ||
+                                       (in->op == IR_fpcmp && in->imm > 7 && !s->avx));
+    if (lacks) {
         emit_portable(s, r, in);
         return;
     }
@@ -203,7 +246,14 @@ void x64_emit_vec(struct x64_sel *s, const struct ir_insn *in)
     case V_FROM_GPR: emit_from_gpr(s, r, in, false); break;
     case V_FROM_GPR_I: emit_from_gpr(s, r, in, true); break;
     case V_FLAGS: emit_flags(s, r, in); break;
-    case V_RR_XMM0: emit_xmm0(s, r, in); break;
+    case V_RR_XMM0:
+        if (vex_form(s, in))
+            emit_blend(s, r, in);
+        else
+            emit_xmm0(s, r, in);
+        break;
+    case V_TO_XRM_I: emit_to_xrm(s, r, in); break;
+    case V_FMA: emit_fma(s, r, in); break;
     default: s->failed = "vector op without a selector";
     }
 }
