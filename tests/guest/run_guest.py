@@ -250,7 +250,14 @@ MODELS = ["486", "pentium", "pentium3", "qemu32", "qemu64", "core2duo", "Nehalem
 
 # Options that an image needs beyond the common ones: machines to run it on (default one of -cpu max),
 # "qemu": the same for QEMU where those would not do.
+MAX = [["-cpu", "max"]]
 OPTIONS = {
+    "real": {"machines": [*MAX, ["-cpu", "486"]], "qemu": MAX},
+    "rows32": {"machines": [*MAX, ["-cpu", "pentium"]], "qemu": MAX},
+    "rows64": {"machines": [*MAX, ["-cpu", "Haswell"], ["-cpu", "EPYC"]], "qemu": MAX},
+    "task32": {"machines": [*MAX, ["-cpu", "486"]], "qemu": MAX},
+    "transfer64": {"machines": [*MAX, ["-cpu", "EPYC"]], "qemu": MAX},
+    "v86": {"machines": [*MAX, ["-cpu", "qemu64"], ["-cpu", "486"]], "qemu": MAX},
     "msr64": {"machines": [["-cpu", "max"], ["-cpu", "qemu64"], ["-cpu", "Skylake-Client"],
                            ["-cpu", "EPYC"]],
               "qemu": [["-cpu", "max"], ["-cpu", "Skylake-Client"]]},

@@ -131,38 +131,42 @@ static void iopl(void)
 static const struct {
     struct sensitive s;
     unsigned vector;
+    u32 need; /* of CPUID.1:EDX: #UD without it */
 } others[] = {
-    {{"HLT", "\xf4", 1}, GP},
-    {{"LGDT", "\x0f\x01\x16\x00\x02", 5}, GP},
-    {{"LIDT", "\x0f\x01\x1e\x00\x02", 5}, GP},
-    {{"LMSW", "\x0f\x01\xf0", 3}, GP},
-    {{"CLTS", "\x0f\x06", 2}, GP},
-    {{"INVD", "\x0f\x08", 2}, GP},
-    {{"WBINVD", "\x0f\x09", 2}, GP},
-    {{"INVLPG", "\x0f\x01\x3e\x00\x02", 5}, GP},
-    {{"MOV to CR0", "\x0f\x22\xc0", 3}, GP},
-    {{"MOV from CR3", "\x0f\x20\xd8", 3}, GP},
-    {{"MOV to DR0", "\x0f\x23\xc0", 3}, GP},
-    {{"MOV from DR7", "\x0f\x21\xf8", 3}, GP},
-    {{"RDMSR", "\x0f\x32", 2}, GP},
-    {{"WRMSR", "\x0f\x30", 2}, GP},
-    {{"SLDT", "\x0f\x00\xc0", 3}, UD},
-    {{"STR", "\x0f\x00\xc8", 3}, UD},
-    {{"LLDT", "\x0f\x00\xd0", 3}, UD},
-    {{"LTR", "\x0f\x00\xd8", 3}, UD},
-    {{"VERR", "\x0f\x00\xe0", 3}, UD},
-    {{"VERW", "\x0f\x00\xe8", 3}, UD},
-    {{"LAR", "\x0f\x02\xc0", 3}, UD},
-    {{"LSL", "\x0f\x03\xc0", 3}, UD},
-    {{"ARPL", "\x63\xc0", 2}, UD},
-    {{"SYSEXIT", "\x0f\x35", 2}, GP},
+    {{"HLT", "\xf4", 1}, GP, 0},
+    {{"LGDT", "\x0f\x01\x16\x00\x02", 5}, GP, 0},
+    {{"LIDT", "\x0f\x01\x1e\x00\x02", 5}, GP, 0},
+    {{"LMSW", "\x0f\x01\xf0", 3}, GP, 0},
+    {{"CLTS", "\x0f\x06", 2}, GP, 0},
+    {{"INVD", "\x0f\x08", 2}, GP, 0},
+    {{"WBINVD", "\x0f\x09", 2}, GP, 0},
+    {{"INVLPG", "\x0f\x01\x3e\x00\x02", 5}, GP, 0},
+    {{"MOV to CR0", "\x0f\x22\xc0", 3}, GP, 0},
+    {{"MOV from CR3", "\x0f\x20\xd8", 3}, GP, 0},
+    {{"MOV to DR0", "\x0f\x23\xc0", 3}, GP, 0},
+    {{"MOV from DR7", "\x0f\x21\xf8", 3}, GP, 0},
+    {{"RDMSR", "\x0f\x32", 2}, GP, 1u << 5},
+    {{"WRMSR", "\x0f\x30", 2}, GP, 1u << 5},
+    {{"SLDT", "\x0f\x00\xc0", 3}, UD, 0},
+    {{"STR", "\x0f\x00\xc8", 3}, UD, 0},
+    {{"LLDT", "\x0f\x00\xd0", 3}, UD, 0},
+    {{"LTR", "\x0f\x00\xd8", 3}, UD, 0},
+    {{"VERR", "\x0f\x00\xe0", 3}, UD, 0},
+    {{"VERW", "\x0f\x00\xe8", 3}, UD, 0},
+    {{"LAR", "\x0f\x02\xc0", 3}, UD, 0},
+    {{"LSL", "\x0f\x03\xc0", 3}, UD, 0},
+    {{"ARPL", "\x63\xc0", 2}, UD, 0},
+    {{"SYSEXIT", "\x0f\x35", 2}, GP, 1u << 11},
 };
 
 static void privileged(void)
 {
+    u32 id[4];
+    cpuid(1, id);
     for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
         struct regs r = v86(others[i].s.code, others[i].s.bytes, IOPL(3));
-        fault(others[i].s.name, &r, others[i].vector);
+        bool there = (id[3] & others[i].need) == others[i].need;
+        fault(others[i].s.name, &r, there ? others[i].vector : UD);
     }
     struct regs r = V86("\x0f\x01\xe0", 0);
     fine("SMSW", &r, 3);
@@ -451,9 +455,64 @@ static void ports(void)
     port("OUT to port FFFE", out_dx, 0xfffe, 0, false);
 }
 
+/* ---- breakpoints are linear addresses (vol. 3B 17.2.4) ---- */
+
+static u32 debug_hits, debug_eip, debug_dr6;
+
+static bool on_debug(struct regs *r)
+{
+    debug_hits++;
+    debug_eip = r->eip;
+    __asm__ volatile("mov %%dr6, %0" : "=r"(debug_dr6));
+    __asm__ volatile("mov %0, %%dr7\n mov %1, %%dr6" : : "r"(0x400), "r"(0xffff0ff0));
+    return false;
+}
+
+static void breakpoint(const char *name, struct regs (*run)(void), u32 at, u32 dr7, u32 eip)
+{
+    handlers[DB] = on_debug;
+    debug_hits = 0;
+    __asm__ volatile("mov %0, %%dr2\n mov %1, %%dr7" : : "r"(at), "r"(0x400 | dr7));
+    struct regs r = run();
+    __asm__ volatile("mov %0, %%dr7" : : "r"(0x400));
+    handlers[DB] = NULL;
+    bool good = debug_hits == 1 && debug_eip == eip && (debug_dr6 & 0xf) == 4 &&
+                (r.vector == BP || r.vector == STOP);
+    if (!check_quiet(name, good))
+        say(": %x hits, eip %x dr6 %x, vector %x\n", debug_hits, debug_eip, debug_dr6, r.vector);
+}
+
+static struct regs run_v86(void)
+{
+    return V86("\x90\xa3\x00\x02\x90", 0); /* nop; mov %ax, 0x200; nop */
+}
+
+static struct regs run_based(void)
+{
+    static const u8 code[] = {0x90, 0xa3, 0x00, 0x02, 0x00, 0x00, 0x90, 0xcd, 0x80};
+    memcpy((void *)0x60100, code, sizeof code);
+    set_descriptor(SEL_FREE + 8, descriptor(0x60100, 0xff, 0xfb, 0x4));
+    set_descriptor(SEL_FREE + 16, descriptor(0x60000, 0xffff, 0xf3, 0x4));
+    struct regs r = user_at((void *)0);
+    r.cs = SEL_FREE + 11;
+    r.ds = SEL_FREE + 19;
+    enter(&r);
+    return r;
+}
+
+static void breakpoints(void)
+{
+    breakpoint("V86: execution", run_v86, 0x60101, 1 << 4, 0x101);
+    breakpoint("V86: store", run_v86, 0x60200, 1 << 4 | 5 << 24, 0x104);
+    breakpoint("CS with a base: execution", run_based, 0x60101, 1 << 4, 1);
+    breakpoint("DS with a base: store", run_based, 0x60202, 1 << 4 | 1 << 24, 6);
+}
+
 void test_main(void)
 {
     prepare();
+    if (!under_tcg()) /* QEMU 7.2 ends by a segmentation fault here */
+        breakpoints();
     iopl();
     privileged();
     segments();
