@@ -366,10 +366,10 @@ static void emit_fbits(struct x64_sel *s, ir_ref f, const struct ir_insn *in)
     x64_store(&s->buf, W64, slot(flags_slot(s, f)), a);
 }
 
-/* CF of a replaced by a boolean, without leaving the host. */
-static void emit_fbit_carry(struct x64_sel *s, ir_ref f, const struct ir_insn *in)
+/* One flag of a replaced by a boolean: bit 0 of AHF is OF, bits 8 to 15 are EFLAGS' 0 to 7. */
+static void emit_fbit(struct x64_sel *s, ir_ref f, const struct ir_insn *in)
 {
-    unsigned b = x64_scratch(s);
+    unsigned b = x64_scratch(s), at = in->imm == FL_OF ? 0 : 8 + (unsigned)__builtin_ctzll(in->imm);
     ir_ref root = x64_root(s, in->arg[1]);
     if (s->val[root].flags & VAL_DEFERRED) {
         unsigned cc = x64_cond(s, root);
@@ -384,9 +384,10 @@ static void emit_fbit_carry(struct x64_sel *s, ir_ref f, const struct ir_insn *i
     x64_clobber(s);
     unsigned t = x64_scratch(s);
     x64_load(&s->buf, W8, b, x64_r(b));
-    x64_shift_imm(&s->buf, SH_SHL, W32, x64_r(b), 8);
+    if (at)
+        x64_shift_imm(&s->buf, SH_SHL, W32, x64_r(b), at);
     x64_load(&s->buf, W64, t, slot(s->val[in->arg[0]].spill));
-    x64_alu_imm(&s->buf, ALU_AND, W32, x64_r(t), ~0x100);
+    x64_alu_imm(&s->buf, ALU_AND, W32, x64_r(t), ~(1 << at));
     x64_alu(&s->buf, ALU_OR, W32, t, x64_r(b));
     x64_store(&s->buf, W64, slot(flags_slot(s, f)), t);
 }
@@ -502,8 +503,8 @@ void x64_emit_flags(struct x64_sel *s, const struct ir_insn *in)
         emit_fbits(s, f, in);
         return;
     case IR_fbit:
-        if (in->imm == FL_CF)
-            emit_fbit_carry(s, f, in);
+        if (in->imm && !(in->imm & (in->imm - 1)))
+            emit_fbit(s, f, in);
         else
             eval_flags(s, f, in);
         return;
