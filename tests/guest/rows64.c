@@ -575,6 +575,8 @@ CODE(insw_, "mov $0x80, %edx\n insw");
 CODE(outsw_, "mov $0x80, %edx\n outsw");
 CODE(inb_dx, "mov $0x80, %edx\n in %dx, %al");
 CODE(ins_hole, "mov $0x80, %edx\n rep insl");
+CODE(rep_insl, "rep insl");
+CODE(rep_outsl, "rep outsl");
 CODE(invd_, "invd");
 CODE(vmcall_, "vmcall");
 CODE(ud0_, ".byte 0x0f, 0xff, 0xc0");
@@ -625,6 +627,39 @@ static void ports(void)
     check("its registers", r.rcx == 3 && r.rdi == AREA);
 }
 
+/* INS and OUTS go on where a page fault in the middle has stopped them. */
+static void port_strings(void)
+{
+    static u8 pages[8192] __attribute__((aligned(4096)));
+    pt_map(AREA, 1, (u64)pages | PT_P | PT_W | PT_U);
+    pt_map(AREA + 4096, 1, 0);
+    struct regs r = kernel_at(outl_dx);
+    r.rax = 0x80ab1234 & ~3u;
+    enter(&r);
+    r = kernel_at(rep_insl);
+    r.rdx = 0xcf8;
+    r.rdi = AREA + 4096 - 8;
+    r.rcx = 5;
+    enter(&r);
+    expect_pf("REP INSL, #PF in the middle", &r, 2, rep_insl, AREA + 4096);
+    check("its registers", r.rcx == 3 && r.rdi == AREA + 4096);
+    check("what it stored", *(u32 *)(pages + 4088) == (0x80ab1234 & ~3u) &&
+                                *(u32 *)(pages + 4092) == (0x80ab1234 & ~3u));
+    pt_map(AREA + 4096, 1, (u64)(pages + 4096) | PT_P | PT_W | PT_U);
+    enter(&r);
+    check("and the rest", r.vector == STOP && r.rcx == 0 && r.rdi == AREA + 4096 + 12 &&
+                              *(u32 *)(pages + 4104) == (0x80ab1234 & ~3u));
+    pt_map(AREA + 4096, 1, 0);
+    r = kernel_at(rep_outsl);
+    r.rdx = 0x80;
+    r.rsi = AREA + 4096 - 6;
+    r.rcx = 3;
+    enter(&r);
+    expect_pf("REP OUTSL, #PF across a page", &r, 0, rep_outsl, AREA + 4096);
+    check("its registers", r.rcx == 2 && r.rsi == AREA + 4096 - 2);
+    pt_map(AREA, 1, 0);
+}
+
 static void rest(void)
 {
     struct regs r;
@@ -661,5 +696,6 @@ void test_main(void)
     segments();
     inspect();
     ports();
+    port_strings();
     rest();
 }
