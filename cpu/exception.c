@@ -359,7 +359,17 @@ static void log_delivery(struct cpu *cpu)
               (unsigned long long)cpu->gpr[RSP]);
 }
 
-/* Delivers what exc_* describes, with the faults that this meets.  All state lives in struct cpu,
+/* Exceptions that do not lead to a double fault can follow each other without end, before any
+ * instruction: #AC of a misaligned stack on the way to a handler of ring 3.  A processor is lost
+ * then; here somebody may want the vCPU. */
+static bool interrupted(struct cpu *cpu)
+{
+    return atomic_load(&cpu->requests) & (REQ_EXIT | REQ_WORK) ||
+           (cpu->count && cpu->budget <= 0);
+}
+
+/* Delivers what exc_* describes, with the faults that this meets; one of them may be left for the
+ * next call.  All state lives in struct cpu,
  * so that nothing here depends on locals that longjmp may clobber. */
 void cpu_deliver_pending(struct cpu *cpu)
 {
@@ -374,6 +384,11 @@ void cpu_deliver_pending(struct cpu *cpu)
         cpu->guard = NULL;
         cpu->exc_vector = cpu->exc_delivering = -1;
         triple_fault(cpu);
+        return;
+    }
+    if (cpu->exc_delivering >= 0 && cpu->exc_vector != EXC_DF && interrupted(cpu)) {
+        cpu->guard = NULL;
+        cpu->exc_delivering = -1;
         return;
     }
     if (log_enabled(int))

@@ -38,7 +38,7 @@ enum { END_TIMEOUT = -1, END_CRASH = -2 };
 /* Parts of the FXSAVE image, SDM vol. 1 table 10-2. */
 enum { FX_FCW = 0, FX_FSW = 2, FX_FTW = 4, FX_MXCSR = 24, FX_ST = 32, FX_XMM = 160 };
 
-/* ---- random numbers (gen_data.c) ---- */
+/* ---- random numbers (rnd.c, gen_data.c) ---- */
 void rnd_seed(u64 seed);
 u64 rnd(void);
 static inline unsigned below(unsigned n)
@@ -123,8 +123,8 @@ unsigned gen_rows(unsigned mode, const u16 **rows);
 const char *gen_row_text(unsigned mode, unsigned row);
 /* Whether a row can only fault in a user program, so that the fault is what is compared. */
 bool gen_always_faults(const struct opcode_row *row);
-/* Why a row that user programs can execute is not compared with the processor; NULL if it is. */
-const char *gen_excluded(const struct opcode_row *row);
+/* Why a row that no mode's gen_rows has is not there; NULL: it should be. */
+const char *gen_why_not(const struct opcode_row *row);
 /* Bytes of memory at *at that may differ (x87 instruction pointers in saved images), or 0. */
 unsigned gen_ignored(const struct program *p, const struct state *in, u64 *at);
 

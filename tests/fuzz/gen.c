@@ -19,10 +19,12 @@ static struct row_forms *forms[MODES]; /* by row id */
 static u16 usable[MODES][MAX_ROWS];
 static unsigned usable_count[MODES];
 static bool isa_ok[ISA_COUNT];
+static bool vendors_differ[MAX_ROWS]; /* on some encoding */
 
 /* ---- which rows ---- */
 
-const char *gen_excluded(const struct opcode_row *row)
+/* Why a row that user programs can execute is not compared with the processor; NULL if it is. */
+static const char *excluded(const struct opcode_row *row)
 {
     switch (row->op) {
     case OP_syscall: case OP_sysenter: case OP_vmcall:
@@ -100,7 +102,7 @@ static bool open_to_vendors(const struct insn *in, const u8 *bytes)
 
 bool gen_usable(const struct insn *in, const u8 *bytes)
 {
-    if (in->row->props & ROW_PRIV || gen_excluded(in->row) || !isa_ok[in->row->isa])
+    if (in->row->props & ROW_PRIV || excluded(in->row) || !isa_ok[in->row->isa])
         return false;
     if (in->op == OP_int && in->imm == 0x80)
         return false; /* a system call */
@@ -166,8 +168,12 @@ static void note(unsigned mode, const struct form *f)
     unsigned n = put_opcode(p, f, f->w ? 0x48 : 0, 0);
     p[n++] = f->modrm;
     p[n] = f->vex ? 0x10 : 0; /* the registers of a gather must differ */
-    if (decode(&in, p, sizeof p, MODE_BITS(mode)) != DECODE_OK || !gen_usable(&in, p))
+    if (decode(&in, p, sizeof p, MODE_BITS(mode)) != DECODE_OK)
         return;
+    if (!gen_usable(&in, p)) {
+        vendors_differ[in.row->id] |= open_to_vendors(&in, p);
+        return;
+    }
     struct row_forms *r = &forms[mode][in.row->id];
     r->row = in.row;
     r->found++;
@@ -204,6 +210,19 @@ void gen_init(void)
             if (forms[mode][i].row)
                 usable[mode][usable_count[mode]++] = (u16)i;
     }
+}
+
+const char *gen_why_not(const struct opcode_row *row)
+{
+    if (excluded(row))
+        return excluded(row);
+    if (row->props & ROW_PRIV)
+        return "privileged";
+    if (!native_has(row->isa))
+        return "the host does not have it";
+    if (!isa_ok[row->isa])
+        return "the guest's processor does not have it";
+    return vendors_differ[row->id] ? "the vendors' manuals differ" : NULL;
 }
 
 unsigned gen_rows(unsigned mode, const u16 **rows)

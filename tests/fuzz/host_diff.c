@@ -2,7 +2,8 @@
  * their number, with seed 1, or a time ("600s"), with a seed that is new each time.
  * The engine dbt-plain is dbt on a host that has only what dbt needs.
  *
- * OPT is a list as for -accel dbt,opt=, or "each": as many cases without each optimisation.
+ * OPT is a list as for -accel dbt,opt=, or "each": as many cases without each optimisation; or
+ * "table=FILE": writes docs/coverage.md.
  *
  * DRAGOMAN_FUZZ_SEED    another seed (a number, or "time")
  * DRAGOMAN_FUZZ_SECONDS go on for so long
@@ -266,11 +267,31 @@ static const char *one_case(struct program *p, struct state *in, u64 number)
     return what;
 }
 
+/* Rows of the tables that the generator should have found but has not in any mode. */
+static unsigned print_not_found(void)
+{
+    static bool found[ARRAY_SIZE(seen[0])];
+    const struct opcode_row *const *all;
+    unsigned total = decode_rows(&all), missing = 0;
+    for (unsigned mode = 0; mode < MODES; mode++) {
+        const u16 *rows;
+        for (unsigned count = gen_rows(mode, &rows), k = 0; k < count; k++)
+            found[rows[k]] = true;
+    }
+    for (unsigned i = 0; i < total; i++) {
+        if (found[all[i]->id] || gen_why_not(all[i]))
+            continue;
+        printf("  not generated: %s\n", all[i]->text);
+        missing++;
+    }
+    return missing;
+}
+
 /* Prints the rows that no comparison has exercised; returns their number. */
 static unsigned print_coverage(void)
 {
     const struct opcode_row *const *all;
-    unsigned total = decode_rows(&all), missing = 0;
+    unsigned total = decode_rows(&all), missing = print_not_found();
     for (unsigned mode = 0; mode < MODES; mode++) {
         const u16 *rows;
         unsigned count = gen_rows(mode, &rows), done = 0;
@@ -286,6 +307,64 @@ static unsigned print_coverage(void)
         missing += count - done;
     }
     return missing;
+}
+
+/* ---- docs/coverage.md ---- */
+
+static int by_text(const void *a, const void *b)
+{
+    const struct opcode_row *x = *(const struct opcode_row *const *)a;
+    const struct opcode_row *y = *(const struct opcode_row *const *)b;
+    int order = strcmp(x->text, y->text);
+    return order ? order : x->id < y->id ? -1 : 1;
+}
+
+/* Prints one line for the rows from `first` on that are spelled alike; returns the next one. */
+static unsigned print_table_line(const struct opcode_row *const *rows, unsigned first,
+                                 unsigned total, bool compared)
+{
+    unsigned i = first;
+    u64 cases[MODES] = {0}, sum = 0;
+    const char *why = gen_why_not(rows[first]);
+    for (; i < total && !strcmp(rows[i]->text, rows[first]->text); i++)
+        for (unsigned mode = 0; mode < MODES; mode++)
+            cases[mode] += seen[mode][rows[i]->id];
+    for (unsigned mode = 0; mode < MODES; mode++)
+        sum += cases[mode];
+    if (compared && sum)
+        printf("| `%s` | %llu | %llu | %llu |\n", rows[first]->text,
+               (unsigned long long)cases[MODE16], (unsigned long long)cases[MODE32],
+               (unsigned long long)cases[MODE64]);
+    if (!compared && !sum && !(rows[first]->props & ROW_PRIV))
+        printf("| `%s` | %s |\n", rows[first]->text, why ? why : "not exercised");
+    return i;
+}
+
+static void write_table(const char *path, u64 cases, u64 seed)
+{
+    if (!freopen(path, "w", stdout)) {
+        perror(path);
+        exit(2);
+    }
+    const struct opcode_row *const *all;
+    unsigned total = decode_rows(&all);
+    const struct opcode_row **rows = calloc(total, sizeof *rows);
+    memcpy(rows, all, total * sizeof *rows);
+    qsort(rows, total, sizeof *rows, by_text);
+    printf("# User instructions compared with a processor\n\n"
+           "Written by `build/tests/fuzz/host_diff %s %llu table=FILE` (seed %llu). How often each row of "
+           "the\nopcode tables was carried out natively and on the engine with the same outcome, in "
+           "16-, 32- and\n64-bit code; for a row that can only fault in a user program, how often "
+           "the fault agreed. Every run of\n`fuzz_dbt` and `fuzz_interp` fails if a row has none. "
+           "What only the system may execute is in\n[coverage-system.md](coverage-system.md).\n\n"
+           "| row | 16 | 32 | 64 |\n|---|---:|---:|---:|\n", accel->name,
+           (unsigned long long)cases, (unsigned long long)seed);
+    for (unsigned i = 0; i < total;)
+        i = print_table_line(rows, i, total, true);
+    printf("\nNot compared:\n\n| row | why |\n|---|---|\n");
+    for (unsigned i = 0; i < total;)
+        i = print_table_line(rows, i, total, false);
+    free(rows);
 }
 
 /* Programs first..first + cases of the seed, or for some seconds; returns how many fail. */
@@ -342,14 +421,16 @@ int main(int argc, char **argv)
 {
     bool each = argc == 4 && !strcmp(argv[3], "each");
     if (argc != 3 && argc != 4) {
-        fprintf(stderr, "usage: host_diff dbt|dbt-plain|interp CASES|SECONDSs [OPT|each]\n");
+        fprintf(stderr,
+                "usage: host_diff dbt|dbt-plain|interp CASES|SECONDSs [OPT|each|table=FILE]\n");
         return 2;
     }
     plain = strcmp(argv[1], "dbt-plain") == 0;
     accel = strcmp(argv[1], "interp") == 0 ? &accel_interp : &accel_dbt;
     if (!accel->available() || !native_init(&gen_has_ldt))
         return 77; /* meson: skipped */
-    if (argc == 4 && !each && !parse_off(argv[3]))
+    const char *table = argc == 4 && !strncmp(argv[3], "table=", 6) ? argv[3] + 6 : NULL;
+    if (argc == 4 && !each && !table && !parse_off(argv[3]))
         return 2;
     char *unit;
     u64 cases = strtoull(argv[2], &unit, 0), first = 0;
@@ -377,5 +458,7 @@ int main(int argc, char **argv)
     if (idle)
         printf("no vector op was left to C\n");
     unsigned missing = seconds || cases > 60000 ? print_coverage() : 0;
+    if (table && !failures && !missing)
+        write_table(table, cases, seed);
     return failures || missing || idle ? 1 : 0;
 }

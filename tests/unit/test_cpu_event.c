@@ -464,6 +464,28 @@ START_TEST(test_double)
 }
 END_TEST
 
+/* #AC whose delivery raises #AC: for ever, but not without an ear for others. */
+START_TEST(test_endless_alignment)
+{
+    fixture_protected(3);
+    cpu->cr0 |= CR0_AM;
+    cpu_set_eflags(cpu, cpu_eflags(cpu) | FL_AC);
+    cpu->gpr[RSP] = STACK3 - 2;
+    set_gate(EXC_AC, DT_INTR32, 3, S_CODE3, 0x1000, 0);
+    atomic_fetch_or(&cpu->requests, REQ_EXIT);
+    cpu_set_exception(cpu, EXC_AC, true, 0);
+    cpu_deliver_pending(cpu);
+    ck_assert_int_eq(cpu->exc_vector, EXC_AC);
+    ck_assert_ptr_null(cpu->guard);
+    ck_assert_uint_eq(cpu->rip, CODE_AT);
+    ck_assert(!cpu_service(cpu));
+    cpu->gpr[RSP] = STACK3;
+    cpu_withdraw(cpu, REQ_EXIT);
+    ck_assert(cpu_service(cpu));
+    ck_assert_uint_eq(cpu->rip, 0x1000);
+}
+END_TEST
+
 START_TEST(test_triple)
 {
     fixture_protected(0);
@@ -639,6 +661,7 @@ int main(void)
     tcase_add_loop_test(t, test_iret_checks, 0, ARRAY_SIZE(irets));
     tcase_add_test(t, test_iret_flags_by_privilege);
     tcase_add_loop_test(t, test_double, 0, ARRAY_SIZE(doubles));
+    tcase_add_test(t, test_endless_alignment);
     tcase_add_test(t, test_triple);
     tcase_add_test(t, test_fault_in_external);
     tcase_add_test(t, test_masked_interrupt);
