@@ -120,11 +120,13 @@ static bool limit_open(const struct state *native, const struct state *engine)
            engine->cr2 >= 0xffffff00;
 }
 
-/* MASKMOVQ may fault although the mask is 0, and with or without having entered MMX mode. */
+/* MASKMOVQ may fault although the mask is 0, and with or without having entered MMX mode; gathers may
+ * take a trap between two elements (SDM vol. 2, VPGATHERDD). */
 static bool fault_open(const struct program *p, const struct state *native)
 {
     struct insn in;
-    return last_insn(p, native, &in) && (in.op == OP_maskmovq || in.op == OP_maskmovdqu);
+    return last_insn(p, native, &in) && (in.op == OP_maskmovq || in.op == OP_maskmovdqu ||
+                                         (in.vsib && native->vector == EXC_DB));
 }
 
 /* AMD's processors take SHA operands at any address; the SDM wants them aligned (exceptions of type

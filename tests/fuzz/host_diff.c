@@ -8,6 +8,7 @@
  * DRAGOMAN_FUZZ_SEED    another seed (a number, or "time")
  * DRAGOMAN_FUZZ_SECONDS go on for so long
  * DRAGOMAN_FUZZ_CASE    only this case
+ * DRAGOMAN_FUZZ_ROWS    only single instructions whose row's text begins with this ("v", "vp"...)
  * DRAGOMAN_FUZZ_FAILURES end after so many
  * DRAGOMAN_FUZZ_LOG     -d categories, for the last run of a failing case
  */
@@ -245,7 +246,18 @@ static const char *one_case(struct program *p, struct state *in, u64 number)
     if (mode == MODE16 && !gen_has_ldt)
         mode = MODE32;
     unsigned count = gen_rows(mode, &rows);
-    if (!single) {
+    const char *begin = getenv("DRAGOMAN_FUZZ_ROWS");
+    if (begin) {
+        unsigned k = below(count);
+        single = true;
+        for (unsigned n = 0; n < count && strncmp(gen_row_text(mode, rows[k]), begin, strlen(begin));
+             n++)
+            k = (k + 1) % count;
+        if (!gen_single(p, in, mode, rows[k])) {
+            skipped++;
+            return NULL;
+        }
+    } else if (!single) {
         gen_sequence(p, in, mode);
     } else if (!gen_single(p, in, mode, rows[(number / 8 * (mode == MODE64 ? 2 : 1) +
                                               number / 4 % 2) % count])) {

@@ -32,8 +32,16 @@ SMI = ("SMI# is asserted by the write to the command port and taken before the n
 SOFT_OFF = "software disable sets the LVT's mask bits and keeps them (SDM vol. 3A 10.4.7.2)"
 SIMD = "unmasked SIMD exceptions (SDM vol. 1 11.5) are not in TCG"
 
+PARTLY = "an instruction that faults changes no memory (SDM vol. 3A 6.5); TCG stores what it can"
+MASKED = "what the mask leaves out is not accessed (SDM vol. 2 VMASKMOV)"
+
 # image -> (name or pattern with * -> reason)
 QEMU_WRONG = {
+    "avx64": {
+        "AVX does not care for CR0.EM": "CR0.EM concerns legacy SSE alone (SDM vol. 2A 2.4)",
+        "elements left out do not fault": MASKED + "; TCG loads all",
+        "before it stores": PARTLY, "is all or nothing": PARTLY,
+    },
     "apic64": {
         "disabled: LVT masked": SOFT_OFF, "mask cannot be cleared": SOFT_OFF,
         "LVT stays masked": SOFT_OFF,
