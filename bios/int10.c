@@ -1,11 +1,13 @@
-/* INT 10h without a display adapter, and its mirror on a UART and the debug console.
+/* INT 10h: whom it goes to, the console's mirror on a UART and the debug port, and what is answered
+ * without a display adapter.
  *
- * Without an adapter, cursor, mode and page are kept in the BIOS data area, so that programs get
- * consistent answers.  With one, whose ROM has replaced this vector, only characters pass here, on
- * their way to it; where the cursor is put between them, a terminal is told by ECMA-48's CUP.
- * Left out: reading the screen back, graphics, VBE, colours on the terminal.
+ * A VGA without an option ROM is driven by int10_text.c and its neighbours.  Where an adapter's ROM
+ * has replaced this vector, only characters pass here, on their way to it.  The mirror tells a
+ * terminal where the cursor is put between characters by ECMA-48's CUP.  Without an adapter,
+ * cursor, mode and page are kept in the BIOS data area, so that programs get consistent answers.
+ * Left out: colours on the terminal, reading the screen back without an adapter.
  */
-#include "bios/service.h"
+#include "bios/video.h"
 
 enum { UART_DATA = 0, UART_LSR = 5, UART_LSR_EMPTY = 0x20, COLUMNS = 80, ROWS = 25 };
 
@@ -86,16 +88,12 @@ static void advance(u8 c)
     bda16_set(at, (u16)(row << 8 | column));
 }
 
+/* ---- the firmware's own text ---- */
+
 void console_put(u8 c)
 {
-    if (shared.video) {
-        follow(bda16(cursor_at(bda8(BDA_PAGE))));
-        put_raw(c);
-        terminal = 0xffff;
-        return;
-    }
-    put_raw(c);
-    advance(c);
+    u32 eax = 0x0e00u | c, ebx = 7;
+    __asm__ volatile("int $0x10" : "+a"(eax), "+b"(ebx) : : "memory", "cc");
 }
 
 void console_print(const char *s)
@@ -103,6 +101,48 @@ void console_print(const char *s)
     while (*s)
         console_put((u8)*s++);
 }
+
+/* ---- the mirror of an adapter's screen ---- */
+
+static u16 screen_cursor(void)
+{
+    return bda16(cursor_at(bda8(BDA_PAGE)));
+}
+
+/* A string at DX, ES:BP, CX characters; AL bit 1: attributes in between. */
+static void mirror_string(frame_ptr f)
+{
+    u16 at = f->bp;
+    follow(f->dx);
+    for (u16 n = f->cx; n; n--) {
+        far_segment(f->es);
+        put_raw(FAR(u8, at));
+        at = (u16)(at + (f->al & 2 ? 2 : 1));
+    }
+    terminal = 0xffff;
+}
+
+static void mirror(frame_ptr f)
+{
+    if (!shared.serial_port && !shared.debug_port)
+        return;
+    switch (f->ah) {
+    case 0x09:
+    case 0x0a:
+        if (f->cx == 1) /* many are blanks that clear a part of the screen */
+            put_at_cursor(f->al, screen_cursor());
+        break;
+    case 0x0e:
+        follow(screen_cursor());
+        put_raw(f->al);
+        terminal = 0xffff;
+        break;
+    case 0x13: mirror_string(f); break;
+    default: break;
+    }
+}
+
+/* ---- without an adapter ---- */
 
 static void set_mode(u8 mode)
 {
@@ -114,13 +154,15 @@ static void set_mode(u8 mode)
         bda16_set(cursor_at(page), 0);
 }
 
+static void plain_put(u8 c)
+{
+    put_raw(c);
+    advance(c);
+}
+
 /* AH = 09h and 0Ah: the cursor stays. */
 static void write_repeated(u8 c, u16 count)
 {
-    if (shared.video && count == 1) {
-        put_at_cursor(c, bda16(cursor_at(bda8(BDA_PAGE))));
-        return;
-    }
     if (c < ' ')
         return;
     /* Only what is a line at most: a screen is cleared with many blanks. */
@@ -136,47 +178,52 @@ static void write_string(frame_ptr f)
         far_segment(f->es);
         u8 c = FAR(u8, at);
         at = (u16)(at + (f->al & 2 ? 2 : 1));
-        console_put(c);
+        plain_put(c);
     }
 }
 
-/* On the way to the display adapter's own handler. */
-static void mirror(frame_ptr f)
+static void plain_service(frame_ptr f)
 {
-    switch (f->ah) {
-    case 0x09:
-    case 0x0a: write_repeated(f->al, f->cx); break;
-    case 0x0e: console_put(f->al); break;
-    case 0x13: write_string(f); break;
-    default: break;
-    }
-}
-
-void service_10(frame_ptr f)
-{
-    if (shared.video) {
-        mirror(f);
-        return;
-    }
     switch (f->ah) {
     case 0x00: set_mode(f->al); break;
     case 0x01: bda16_set(BDA_CURSOR_SHAPE, f->cx); break;
     case 0x02: bda16_set(cursor_at(f->bh), f->dx); break;
-    case 0x03:
-        f->cx = bda16(BDA_CURSOR_SHAPE);
-        f->dx = bda16(cursor_at(f->bh));
-        break;
     case 0x05: bda8_set(BDA_PAGE, f->al & 7); break;
     case 0x08: f->ax = 0x0720; break;
     case 0x09:
     case 0x0a: write_repeated(f->al, f->cx); break;
-    case 0x0e: console_put(f->al); break;
+    case 0x0e: plain_put(f->al); break;
+    case 0x13: write_string(f); break;
+    default: break; /* EGA, VGA and VBE queries: unchanged registers mean that there is none */
+    }
+}
+
+/* ---- INT 10h ---- */
+
+void service_10(frame_ptr f)
+{
+    if (shared.video || shared.vga)
+        mirror(f);
+    if (shared.video)
+        return;
+    switch (f->ah) {
+    case 0x03:
+        f->cx = bda16(BDA_CURSOR_SHAPE);
+        f->dx = bda16(cursor_at(f->bh));
+        return;
     case 0x0f:
         f->al = bda8(BDA_VIDEO_MODE);
         f->ah = (u8)bda16(BDA_COLUMNS);
         f->bh = bda8(BDA_PAGE);
-        break;
-    case 0x13: write_string(f); break;
-    default: break; /* EGA, VGA and VBE queries: unchanged registers mean that there is none */
+        return;
+    default: break;
     }
+    if (!shared.vga)
+        plain_service(f);
+    else if (f->ah == 0x00)
+        video_set_mode(f->al);
+    else if (f->ah == 0x4f)
+        vbe_service(f);
+    else if (!video_text_service(f))
+        video_palette_service(f);
 }

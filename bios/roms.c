@@ -12,8 +12,11 @@ enum {
     PCI_COMMAND = 0x04,
     PCI_ROM = 0x30,
     ROM_ENABLE = 1,
+    COMMAND_IO = 1,
     COMMAND_MEM = 2,
     CLASS_DISPLAY = 0x03,
+    CLASS_VGA = 0x030000,
+    NO_DISPLAY = 0xffff,
     ROM_START = 0xc0000,
     ROM_END = 0xe0000,
     ROM_SIGNATURE = 0xaa55,
@@ -109,10 +112,27 @@ static void start(u16 bdf)
     rom_next = to + (MEMORY(u8, to + 2) * 512u + ROM_UNIT - 1) / ROM_UNIT * ROM_UNIT;
 }
 
+/* The first display adapter, and whether it answers at a VGA's addresses. */
+static u16 display = NO_DISPLAY;
+
 static void start_display(u16 bdf)
 {
-    if (is_display(bdf) && rom_next == ROM_START)
-        start(bdf);
+    if (!is_display(bdf) || display != NO_DISPLAY)
+        return;
+    display = bdf;
+    start(bdf);
+}
+
+/* A VGA without a ROM is driven by our own INT 10h: it keeps what its registers are given. */
+static bool is_vga(void)
+{
+    if (display == NO_DISPLAY || pci_read(display, PCI_CLASS) >> 8 != CLASS_VGA)
+        return false;
+    pci_write(display, PCI_COMMAND,
+              (pci_read(display, PCI_COMMAND) & 0xffff) | COMMAND_IO | COMMAND_MEM);
+    outb(0x3ce, 0);
+    outb(0x3cf, 5);
+    return inb(0x3cf) == 5;
 }
 
 static void start_other(u16 bdf)
@@ -130,12 +150,15 @@ void roms_video(void)
     memset((void *)ROM_START, 0, ROM_END - ROM_START);
     u32 ours = MEMORY(u32, 0x10 * 4);
     pci_each(start_display);
-    if (MEMORY(u32, 0x10 * 4) == ours)
+    bool hooked = MEMORY(u32, 0x10 * 4) != ours;
+    if (!hooked && !is_vga())
         return;
+    s->vga = !hooked;
+    s->vga_devfn = (u8)display;
     struct int_regs r = {.eax = 0x0003}; /* 80 by 25 characters */
     bios_int(0x10, &r);
-    s->video = 1;
-    if (!s->serial_port && !s->debug_port)
+    s->video = hooked;
+    if (!hooked || (!s->serial_port && !s->debug_port))
         return;
     MEMORY(u32, VIDEO_INT * 4) = MEMORY(u32, 0x10 * 4);
     MEMORY(u32, 0x10 * 4) = (u32)CODE_SEG << 16 | *SERVICE_CODE(vector_mirror);

@@ -50,6 +50,7 @@ struct shared {
     u16 debug_port;  /* where each character of INT 10h goes too; 0: nowhere */
     u16 serial_port; /* a UART that shows what the console shows; 0: none */
     u8 video;        /* a display adapter's ROM has taken INT 10h; its handler is INT 6Dh */
+    u8 vga, vga_devfn; /* INT 10h drives the VGA at this place on bus 0 itself */
     u8 last_bus;     /* highest PCI bus */
     u8 disks, cdroms;         /* how many of each */
     u8 hard_disk[DISKS_MAX];  /* index in disk[] of 80h, 81h... */

@@ -22,7 +22,6 @@
 
 #define DEFAULT_FIRMWARE "bios.bin"
 #define SEABIOS_VGA_ROM "/usr/share/seabios/vgabios-stdvga.bin"
-#define VGA_ROM SEABIOS_VGA_ROM
 #define LINUX_ROM "/usr/share/qemu/linuxboot_dma.bin"
 #define MONITORS (OPTIONS_SERIALS + 1)
 
@@ -141,11 +140,11 @@ static const char *find_firmware(const char *name)
     return name;
 }
 
-/* The display adapter's option ROM: SeaBIOS comes with its own. */
+/* The display adapter's option ROM: SeaBIOS needs its own, our firmware drives the VGA itself. */
 static const char *find_vga_rom(const char *firmware)
 {
-    const char *rom = pc_firmware_is_seabios(firmware) ? SEABIOS_VGA_ROM : VGA_ROM;
-    return access(rom, R_OK) == 0 ? rom : NULL;
+    bool wanted = pc_firmware_is_seabios(firmware) && access(SEABIOS_VGA_ROM, R_OK) == 0;
+    return wanted ? SEABIOS_VGA_ROM : NULL;
 }
 
 static s64 clock_epoch(const struct options *o)

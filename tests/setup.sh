@@ -4,7 +4,7 @@
 #   tests/setup.sh [build|test]     (default: build; "test" adds what only the tests use)
 set -eu
 
-build="gcc libc6-dev meson ninja-build pkg-config binutils libcapstone-dev zlib1g-dev libpng-dev libsdl2-dev libncurses-dev check busybox-static cpio gzip"
+build="gcc libc6-dev meson ninja-build pkg-config binutils libcapstone-dev zlib1g-dev libpng-dev libsdl2-dev libncurses-dev check console-setup-linux busybox-static cpio gzip"
 disks="mmdebstrap grub-common grub-pc-bin xorriso mtools isolinux syslinux-common fdisk e2fsprogs"
 test="$disks python3 qemu-system-x86 qemu-utils seabios gcc-multilib openssl libgcrypt20
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"

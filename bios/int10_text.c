@@ -1,0 +1,336 @@
+/* INT 10h's characters, cursor, scrolling and pixels on a VGA.
+ *
+ * IBM PS/2 and PC BIOS Interface Technical Reference, INT 10h AH = 01h to 0Eh and 13h.  In graphics
+ * modes characters are drawn from the font of vector 43h.  Left out: reading characters back in
+ * graphics modes, the light pen.
+ */
+#include "bios/video.h"
+
+enum { GC = 0x3ce };
+
+static u16 cursor_at(u8 page)
+{
+    return (u16)(BDA_CURSOR + 2 * (page & 7));
+}
+
+static u8 rows_now(void)
+{
+    return (u8)(bda8(BDA_ROWS) + 1);
+}
+
+static u16 page_start(u8 page)
+{
+    return (u16)((page & 7) * bda16(BDA_PAGE_SIZE));
+}
+
+/* ---- cursor and pages ---- */
+
+/* Shapes are given as for characters of eight lines; taller ones are scaled (EGA and VGA BIOSes'
+ * cursor emulation, which bit 0 of 487h would switch off). */
+void video_cursor_shape(u16 shape)
+{
+    u16 crtc = bda16(BDA_CRTC);
+    u8 start = shape >> 8 & 0x3f, end = shape & 0x1f, height = (u8)bda16(BDA_FONT_HEIGHT);
+    bda16_set(BDA_CURSOR_SHAPE, shape);
+    if (height > 8 && end < 8 && start < 0x20 && !(bda8(0x487) & 1)) {
+        if (end == start + 1) {
+            end = (u8)((end + 1) * height / 8 - 1);
+            start = (u8)(end - 1);
+        } else {
+            end = (u8)((end + 1) * height / 8 - 1);
+            start = (u8)(start * height / 8);
+        }
+    }
+    video_index(crtc, 0x0a, start);
+    video_index(crtc, 0x0b, end);
+}
+
+static void show_cursor(u8 page, u16 at)
+{
+    u16 crtc = bda16(BDA_CRTC);
+    u16 cell = (u16)(page_start(page) / 2 + (at >> 8) * bda16(BDA_COLUMNS) + (at & 0xff));
+    video_index(crtc, 0x0e, (u8)(cell >> 8));
+    video_index(crtc, 0x0f, (u8)cell);
+}
+
+void video_set_cursor(u8 page, u16 at)
+{
+    bda16_set(cursor_at(page), at);
+    if (page == bda8(BDA_PAGE))
+        show_cursor(page, at);
+}
+
+void video_set_page(u8 page)
+{
+    const struct video_mode *m = video_mode_now();
+    u16 crtc = bda16(BDA_CRTC), start = page_start(page);
+    if (page > 7)
+        return;
+    bda8_set(BDA_PAGE, page);
+    bda16_set(BDA_PAGE_SIZE + 2, start);
+    if (m->layout == LAYOUT_TEXT)
+        start /= 2;
+    video_index(crtc, 0x0c, (u8)(start >> 8));
+    video_index(crtc, 0x0d, (u8)start);
+    show_cursor(page, bda16(cursor_at(page)));
+}
+
+/* ---- pixels ---- */
+
+static void put_pixel(const struct video_mode *m, u16 x, u16 y, u8 colour)
+{
+    u16 at;
+    far_segment(m->segment);
+    switch (m->layout) {
+    case LAYOUT_CGA: {
+        u8 bits = m->mode == 0x06 ? 1 : 2, per = 8 / bits, mask = (u8)((1 << bits) - 1);
+        u8 shift = (u8)((per - 1 - x % per) * bits);
+        at = (u16)((y & 1) * 0x2000 + y / 2 * 80 + x / per);
+        u8 old = FAR(u8, at), v = (u8)((colour & mask) << shift);
+        FAR(u8, at) = colour & 0x80 ? old ^ v : (u8)((old & ~(mask << shift)) | v);
+        break;
+    }
+    case LAYOUT_PLANES:
+        at = (u16)(y * m->columns + x / 8);
+        video_index(GC, 8, (u8)(0x80 >> (x & 7)));
+        video_index(GC, 5, 2);
+        if (colour & 0x80)
+            video_index(GC, 3, 0x18);
+        far_segment(m->segment);
+        (void)FAR(u8, at);
+        FAR(u8, at) = colour & 15;
+        video_index(GC, 3, 0);
+        video_index(GC, 5, 0);
+        video_index(GC, 8, 0xff);
+        break;
+    default: FAR(u8, (u16)(y * 320 + x)) = colour; break;
+    }
+}
+
+static u8 get_pixel(const struct video_mode *m, u16 x, u16 y)
+{
+    u8 v = 0;
+    far_segment(m->segment);
+    switch (m->layout) {
+    case LAYOUT_CGA: {
+        u8 bits = m->mode == 0x06 ? 1 : 2, per = 8 / bits;
+        v = FAR(u8, (u16)((y & 1) * 0x2000 + y / 2 * 80 + x / per));
+        return (u8)(v >> ((per - 1 - x % per) * bits) & ((1 << bits) - 1));
+    }
+    case LAYOUT_PLANES:
+        for (u8 plane = 0; plane < 4; plane++) {
+            video_index(GC, 4, plane);
+            far_segment(m->segment);
+            if (FAR(u8, (u16)(y * m->columns + x / 8)) & (0x80 >> (x & 7)))
+                v |= (u8)(1 << plane);
+        }
+        return v;
+    default: return FAR(u8, (u16)(y * 320 + x));
+    }
+}
+
+/* ---- characters ---- */
+
+static u16 cell_address(u8 page, u16 at)
+{
+    return (u16)(page_start(page) + ((at >> 8) * bda16(BDA_COLUMNS) + (at & 0xff)) * 2);
+}
+
+static void draw_glyph(const struct video_mode *m, u8 c, u16 at, u8 colour)
+{
+    u32 font = bda32(0x43 * 4);
+    u8 height = (u8)bda16(BDA_FONT_HEIGHT);
+    for (u8 y = 0; y < height; y++) {
+        far_segment((u16)(font >> 16));
+        u8 bits = FAR(u8, (u16)((u16)font + c * height + y));
+        for (u8 x = 0; x < 8; x++)
+            if (bits & (0x80 >> x) || !(colour & 0x80))
+                put_pixel(m, (u16)((at & 0xff) * 8 + x), (u16)((at >> 8) * height + y),
+                          bits & (0x80 >> x) ? colour : 0);
+    }
+}
+
+/* One character at a place; `keep`: the attribute that is there stays. */
+static void put_cell(u8 page, u16 at, u8 c, u8 attribute, bool keep)
+{
+    const struct video_mode *m = video_mode_now();
+    if (m->layout != LAYOUT_TEXT) {
+        draw_glyph(m, c, at, attribute);
+        return;
+    }
+    u16 address = cell_address(page, at);
+    far_segment(m->segment);
+    if (keep)
+        FAR(u8, address) = c;
+    else
+        FAR(u16, address) = (u16)(attribute << 8 | c);
+}
+
+static void put_many(u8 page, u8 c, u8 attribute, u16 count, bool keep)
+{
+    u16 at = bda16(cursor_at(page)), columns = bda16(BDA_COLUMNS);
+    while (count-- && at >> 8 < rows_now()) {
+        put_cell(page, at, c, attribute, keep);
+        if ((++at & 0xff) >= columns)
+            at = (u16)((at & 0xff00) + 0x100);
+    }
+}
+
+/* ---- scrolling ---- */
+
+static void copy_row(const struct video_mode *m, u8 page, u8 to, u8 from, u8 left, u8 right)
+{
+    u16 a = cell_address(page, (u16)(to << 8 | left)),
+        b = cell_address(page, (u16)(from << 8 | left));
+    far_segment(m->segment);
+    for (u8 x = left; x <= right; x++, a += 2, b += 2)
+        FAR(u16, a) = FAR(u16, b);
+}
+
+static void blank_row(const struct video_mode *m, u8 page, u8 row, u8 left, u8 right, u8 attribute)
+{
+    u16 a = cell_address(page, (u16)(row << 8 | left));
+    far_segment(m->segment);
+    for (u8 x = left; x <= right; x++, a += 2)
+        FAR(u16, a) = (u16)(attribute << 8 | ' ');
+}
+
+/* Graphics modes scroll pixel by pixel: nobody waits for them. */
+static void scroll_pixels(const struct video_mode *m, u8 to, u8 from, u8 left, u8 right, bool blank,
+                          u8 colour)
+{
+    u8 height = (u8)bda16(BDA_FONT_HEIGHT);
+    for (u16 y = 0; y < height; y++)
+        for (u16 x = (u16)(left * 8); x < (right + 1) * 8; x++)
+            put_pixel(m, x, (u16)(to * height + y),
+                      blank ? colour : get_pixel(m, x, (u16)(from * height + y)));
+}
+
+static void one_row(const struct video_mode *m, u8 page, u8 to, s16 from, u16 top_left,
+                    u16 bottom_right, u8 attribute)
+{
+    u8 left = (u8)top_left, right = (u8)bottom_right;
+    bool blank = from < (s16)(top_left >> 8) || from > (s16)(bottom_right >> 8);
+    if (m->layout != LAYOUT_TEXT)
+        scroll_pixels(m, to, (u8)from, left, right, blank, attribute);
+    else if (blank)
+        blank_row(m, page, to, left, right, attribute);
+    else
+        copy_row(m, page, to, (u8)from, left, right);
+}
+
+/* AH = 06h (up) and 07h (down); 0 lines: all. */
+static void scroll(u8 page, bool up, u8 lines, u8 attribute, u16 top_left, u16 bottom_right)
+{
+    const struct video_mode *m = video_mode_now();
+    u8 columns = (u8)bda16(BDA_COLUMNS), rows = rows_now();
+    if ((u8)bottom_right >= columns)
+        bottom_right = (u16)((bottom_right & 0xff00) | (columns - 1));
+    if (bottom_right >> 8 >= rows)
+        bottom_right = (u16)((rows - 1) << 8 | (bottom_right & 0xff));
+    s16 top = (s16)(top_left >> 8), bottom = (s16)(bottom_right >> 8);
+    if (!lines || lines > bottom - top + 1)
+        lines = (u8)(bottom - top + 1);
+    if (up)
+        for (s16 y = top; y <= bottom; y++)
+            one_row(m, page, (u8)y, (s16)(y + lines), top_left, bottom_right, attribute);
+    else
+        for (s16 y = bottom; y >= top; y--)
+            one_row(m, page, (u8)y, (s16)(y - lines), top_left, bottom_right, attribute);
+}
+
+/* ---- teletype ---- */
+
+static u8 attribute_under(u8 page, u16 at)
+{
+    const struct video_mode *m = video_mode_now();
+    if (m->layout != LAYOUT_TEXT)
+        return 0;
+    u16 address = cell_address(page, at);
+    far_segment(m->segment);
+    return FAR(u8, (u16)(address + 1));
+}
+
+void video_teletype(u8 c, u8 page, u8 colour)
+{
+    u16 at = bda16(cursor_at(page));
+    u8 columns = (u8)bda16(BDA_COLUMNS), rows = rows_now();
+    switch (c) {
+    case 7: break;
+    case 8:
+        if (at & 0xff)
+            at--;
+        break;
+    case 10: at += 0x100; break;
+    case 13: at &= 0xff00; break;
+    default:
+        put_cell(page, at, c, colour, true);
+        if ((++at & 0xff) >= columns)
+            at = (u16)((at & 0xff00) + 0x100);
+    }
+    if (at >> 8 >= rows) {
+        at = (u16)((rows - 1) << 8 | (at & 0xff));
+        scroll(page, true, 1, attribute_under(page, (u16)((rows - 1) << 8)), 0,
+               (u16)((rows - 1) << 8 | (columns - 1)));
+    }
+    video_set_cursor(page, at);
+}
+
+/* AH = 13h: ES:BP, CX characters at DX; AL bit 0: the cursor moves, bit 1: with attributes. */
+static void write_string(frame_ptr f)
+{
+    u8 page = f->bh, attribute = f->bl;
+    u16 at = f->bp, before = bda16(cursor_at(page));
+    video_set_cursor(page, f->dx);
+    for (u16 n = f->cx; n; n--) {
+        far_segment(f->es);
+        u8 c = FAR(u8, at++);
+        if (f->al & 2) {
+            far_segment(f->es);
+            attribute = FAR(u8, at++);
+        }
+        if (c != 7 && c != 8 && c != 10 && c != 13)
+            put_many(page, c, attribute, 1, false);
+        video_teletype(c, page, attribute);
+    }
+    if (!(f->al & 1))
+        video_set_cursor(page, before);
+}
+
+static void read_cell(frame_ptr f)
+{
+    const struct video_mode *m = video_mode_now();
+    u16 address = cell_address(f->bh, bda16(cursor_at(f->bh)));
+    f->ax = 0;
+    if (m->layout != LAYOUT_TEXT)
+        return;
+    far_segment(m->segment);
+    f->ax = FAR(u16, address);
+}
+
+bool video_text_service(frame_ptr f)
+{
+    const struct video_mode *m = video_mode_now();
+    switch (f->ah) {
+    case 0x01: video_cursor_shape(f->cx); break;
+    case 0x02: video_set_cursor(f->bh, f->dx); break;
+    case 0x05: video_set_page(f->al); break;
+    case 0x06:
+    case 0x07: scroll(bda8(BDA_PAGE), f->ah == 0x06, f->al, f->bh, f->cx, f->dx); break;
+    case 0x08: read_cell(f); break;
+    case 0x09: put_many(f->bh, f->al, f->bl, f->cx, false); break;
+    case 0x0a: put_many(f->bh, f->al, f->bl, f->cx, m->layout == LAYOUT_TEXT); break;
+    case 0x0c:
+        if (m->layout != LAYOUT_TEXT)
+            put_pixel(m, f->cx, f->dx, f->al);
+        break;
+    case 0x0d:
+        if (m->layout != LAYOUT_TEXT)
+            f->al = get_pixel(m, f->cx, f->dx);
+        break;
+    case 0x0e: video_teletype(f->al, bda8(BDA_PAGE), f->bl); break;
+    case 0x13: write_string(f); break;
+    default: return false;
+    }
+    return true;
+}
