@@ -247,9 +247,10 @@ enum mmu_status mmu_host(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len
     if (unlikely(p.entry.phys & TLB_WATCHED))
         return MMU_OK;
     if (access == MMU_WRITE && p.entry.write == TLB_INVALID) {
-        if (goes_to_bus(&p) || code_marks(m->bus, part_host(&p)))
+        if (goes_to_bus(&p) || code_marked(m->bus, part_host(&p), len))
             return MMU_OK;
-        tlb_allow_write(m, kind, p.la);
+        if (!code_marks(m->bus, part_host(&p)))
+            tlb_allow_write(m, kind, p.la);
     }
     *host = part_host(&p);
     return MMU_OK;

@@ -70,6 +70,11 @@ bool code_hit(struct bus *b, u64 gpa, unsigned len)
     return false;
 }
 
+bool code_marked(struct bus *b, const u8 *host, unsigned len)
+{
+    return code_marks(b, host) & granules((unsigned)((uintptr_t)host & ~PAGE_MASK), len);
+}
+
 void code_clear_page(struct bus *b, u64 gpa)
 {
     u8 *host = host_at(b, gpa);

@@ -10,6 +10,9 @@ static inline u64 code_marks(struct bus *b, const u8 *host)
     return atomic_load(&b->marks[ram_arena_page(&b->ram, host)]);
 }
 
+/* Whether any of [host, host + len), within a page, is marked. */
+bool code_marked(struct bus *b, const u8 *host, unsigned len);
+
 /* Calls the hook for each page of [host, host + len) whose marks the range touches.  To be called
  * before the store.  With a writer the hook may not return. */
 void code_touch(struct bus *b, struct mmu *writer, const u8 *host, u64 gpa, u64 len);

@@ -176,8 +176,9 @@ void mmu_set_watches(struct mmu *m, const struct mmu_watch watch[4],
                      void (*hit)(struct mmu *m, unsigned hits));
 
 /* Host address for len bytes at la within one page of plain RAM, checked for `access`; *host is
- * NULL (with MMU_OK) when it is MMIO, watched, crosses a page, or is a store to a page with code:
- * then go through mmu_load and mmu_store. */
+ * NULL (with MMU_OK) when it is MMIO, watched, crosses a page, or is a store to marked code: then
+ * go through mmu_load and mmu_store.  The address serves the access at hand, up to the caller's
+ * next safe point. */
 enum mmu_status mmu_host(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
                          enum mmu_access access, u8 **host);
 

@@ -551,8 +551,11 @@ START_TEST(stores_to_code_call_the_hook_first)
     ck_assert_uint_eq(ram[DATA + 0x104], 0x44);
     ck_assert_uint_eq(mmu_counters(&m)->walks, walks); /* slow, but no walk */
     ck_assert_uint_eq(mmu_counters(&m)->code_stores, 3);
-    ck_assert_int_eq(mmu_host(&m, MMU_SUPERVISOR, 0x5000, 8, MMU_WRITE, &host), MMU_OK);
+    ck_assert_int_eq(mmu_host(&m, MMU_SUPERVISOR, 0x50fc, 8, MMU_WRITE, &host), MMU_OK);
     ck_assert_ptr_null(host);
+    ck_assert_int_eq(mmu_host(&m, MMU_SUPERVISOR, 0x50f8, 8, MMU_WRITE, &host), MMU_OK);
+    ck_assert_ptr_eq(host, ram + DATA + 0xf8); /* data beside it */
+    ck_assert_uint_eq(inline_probe(0x5000)->write, TLB_INVALID);
     ck_assert_int_eq(mmu_host(&m, MMU_SUPERVISOR, 0x5000, 8, MMU_READ, &host), MMU_OK);
     ck_assert_ptr_eq(host, ram + DATA);
     /* A fill while there are marks gives no write tag; when they go, it comes back. */
