@@ -209,6 +209,7 @@ struct cpu {
     u32 host_mxcsr, guest_mxcsr_host; /* engine: what LDMXCSR loads on leaving and entering */
     u64 spill[64];    /* engine: values that found no register */
     u64 vspill[16][4] __attribute__((aligned(32))); /* the same for vectors */
+    u64 page_addend[8]; /* engine: host - linear address of pages that the block has checked */
     u64 slow_addr, slow_value[4]; /* engine: operands of the memory slow path */
     u64 scratch[3];   /* engine: RAX, RCX, RDX at a slow path or exit */
     u64 call_arg[4];  /* engine: arguments of a helper call */

@@ -388,6 +388,7 @@ static bool dbt_attach(void *engine, struct cpu *cpu)
     cpu->engine_data = v;
     cpu->mmu.jumps_by_address = true; /* jump_tag */
     e->vcpus[cpu->index] = v;
+    e->vcpu_count++;
     return true;
 }
 
@@ -397,6 +398,7 @@ static void dbt_detach(struct cpu *cpu)
     mmu_flush_jumps(&cpu->mmu); /* they name this engine's blocks */
     cpu->mmu.jumps_by_address = false;
     v->engine->vcpus[cpu->index] = NULL;
+    v->engine->vcpu_count--;
     cpu->engine_data = NULL;
     free(v);
 }
@@ -419,6 +421,7 @@ static void dbt_detach(struct cpu *cpu)
     X(x87_inline, "x87 instructions on the host's x87")                                            \
     X(x87_loads, "moves of the x87's state to the host")                                           \
     X(ymm_ops, "vectors of 256 bits in one host instruction")                                     \
+    X(pages_shared, "accesses that share the check of a neighbour")                                \
     X(spills, "values spilled")                                                                    \
     X(shiftx, "shifts and rotates that leave the host's flags alone (BMI2)")                       \
     X(vec_calls, "vector ops left to C, for want of a host instruction")                           \

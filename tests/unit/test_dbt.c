@@ -30,6 +30,10 @@ CODE64(unchain64, "mov $20, %ecx\n xor %r8d, %r8d\n"
 CODE64(shiftx64, "shlx %ecx, %ebx, %edx\n rorx $7, %rbp, %rax\n hlt\n")
 CODE64(slow64, "mov $0x20ffd, %edi\n mov $0x11223344, %eax\n mov %eax, (%rdi)\n"
                "mov (%rdi), %ebx\n hlt\n")
+/* A stack frame. */
+CODE64(frame64,
+       "mov $3, %ebx\n push %rbx\n push %rcx\n push %rsp\n pop %rax\n pop %rcx\n pop %rbx\n"
+       "hlt\n")
 CODE64(spill64, "mov $0x20000, %edi\n pushfq\n pop %rbx\n pushfq\n pop (%rdi)\n hlt\n")
 CODE64(x87_64, "fninit\n fldpi\n fld1\n faddp\n hlt\n")
 CODE64(avx64, "mov $7, %eax\n xor %edx, %edx\n xor %ecx, %ecx\n mov %cr4, %rbx\n"
@@ -50,6 +54,7 @@ static const struct {
     FIRES("recipes", arith64, true),      FIRES("flag_saves", arith64, true),
     FIRES("flag_loads", arith64, true),   FIRES("addr_folds", arith64, true),
     FIRES("shiftx", shiftx64, true),      FIRES("rmw_fused", arith64, true),
+    FIRES("pages_shared", frame64, true),
     FIRES("ymm_ops", avx64, true),        FIRES("spills", spill64, true),
     FIRES("chains", arith64, true),       FIRES("unchains", unchain64, true),
     FIRES("retired", unchain64, true),    FIRES("drops", unchain64, true),
@@ -122,6 +127,40 @@ START_TEST(test_technique_lists)
     const char *bad = technique_parse("fold:-fol:chain", &off, &len);
     ck_assert_ptr_nonnull(bad);
     ck_assert(len == 3 && !memcmp(bad, "fol", 3));
+}
+END_TEST
+
+/* One check for neighbours: the same when they lie on two pages, and with one of them read-only to
+ * begin with (clean, so that its first store takes the slow path). */
+CODE64(border64, "mov $2, %ecx\n 1: movq $0x11, (%rdi)\n movl $0x22, 8(%rdi)\n incl 12(%rdi)\n"
+                 "mov 4(%rdi), %rax\n add 6(%rdi), %rbx\n movw $0x3344, 15(%rdi)\n"
+                 "movups (%rdi), %xmm0\n movups %xmm0, 17(%rdi)\n mov %r15, 40(%rdi)\n"
+                 "mov %r15, 48(%rdi)\n lea (%rbx,%r15), %rbx\n dec %ecx\n jnz 1b\n hlt\n")
+
+START_TEST(test_pages)
+{
+    u8 memory[2][64];
+    u64 rax[2], rbx[2];
+    for (unsigned off = 0; off < 40; off++) {
+        for (unsigned shared = 0; shared < 2; shared++) {
+            engine_teardown();
+            tiny_create_off(&m, engine_under_test, 0, shared ? 0 : BIT64(T_pages));
+            LOAD(0x10000, border64);
+            tiny_long(&m, 0x10000);
+            m.cpu->gpr[RDI] = 0x21000 - off;
+            m.cpu->gpr[R15] = 0x1122334455667788;
+            tiny_run(&m);
+            memcpy(memory[shared], m.ram + 0x21000 - off, 64);
+            rax[shared] = m.cpu->gpr[RAX];
+            rbx[shared] = m.cpu->gpr[RBX];
+            ck_assert_uint_eq(tiny_counter(&m, "pages_shared") > 0, shared);
+        }
+        ck_assert_mem_eq(memory[0], memory[1], 64);
+        ck_assert_uint_eq(rax[0], rax[1]);
+        ck_assert_uint_eq(rbx[0], rbx[1]);
+        ck_assert_uint_eq(load_le(memory[1] + 8, 4), 0x22);
+        ck_assert_uint_eq(load_le(memory[1] + 48, 8), 0x1122334455667788);
+    }
 }
 END_TEST
 
@@ -587,6 +626,7 @@ int main(void)
     tcase_add_loop_test(c, test_counter, 0, ARRAY_SIZE(fires));
     tcase_add_loop_test(c, test_off, 0, T_COUNT);
     tcase_add_test(c, test_technique_lists);
+    tcase_add_test(c, test_pages);
     tcase_add_test(c, test_info);
     tcase_add_test(c, test_unchain);
     tcase_add_test(c, test_chained_loop);

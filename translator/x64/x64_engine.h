@@ -51,6 +51,7 @@ struct x64_engine {
     pthread_mutex_t lock;
     pthread_mutex_t link_lock; /* exits' to and next_in, blocks' in, and the jumps they stand for */
     struct x64_vcpu *vcpus[MAX_CPUS];
+    unsigned vcpu_count;
     FILE *perf_map;
     u64 off;                 /* techniques that are switched off */
     u32 block_code;          /* bytes of host code that a block may have */

@@ -263,9 +263,13 @@ void x64_emit_call(struct x64_sel *s, const struct ir_insn *in)
 
 /* ---- stubs ---- */
 
-static void emit_slow(struct x64_sel *s, const struct x64_stub *stub)
+static void emit_slow(struct x64_sel *s, struct x64_stub *stub)
 {
     struct x64_buf *b = &s->buf;
+    if (stub->again)
+        x64_emit_own_probe(s, stub);
+    if (stub->areg != X_NONE) /* first: free_reg may be the same */
+        x64_store(b, W64, RM_CPU(slow_addr), stub->areg);
     if (stub->value_kind == STUB_CONST) {
         if ((s64)stub->value == (s32)stub->value) {
             x64_store_imm(b, W64, RM_CPU(slow_value), (s32)stub->value);
@@ -284,8 +288,6 @@ static void emit_slow(struct x64_sel *s, const struct x64_stub *stub)
         x64_vstore(s, 0, RM_CPU(slow_value), stub->rm.reg);
         x64_vstore(s, 0, RM_CPU(slow_value[2]), stub->dst);
     }
-    if (stub->areg != X_NONE)
-        x64_store(b, W64, RM_CPU(slow_addr), stub->areg);
     x64_store_imm(b, W32, RM_CPU(exit_id), (s32)stub->word);
     x64_call(b, stub->thunk);
     if (s->site_count == MAX_SITES) {

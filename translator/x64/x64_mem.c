@@ -119,22 +119,72 @@ unsigned x64_use_addr(struct x64_sel *s, ir_ref r)
 /* ---- the check ---- */
 
 struct check {
-    unsigned areg;   /* linear address */
-    unsigned addend; /* scratch register with host - linear */
-    unsigned spare;  /* another scratch register, free again */
+    struct x64_rm mem; /* the host's memory */
+    unsigned addend;   /* scratch register with host - linear */
+    unsigned spare;    /* a scratch register that is free once the address has been used */
     struct x64_stub *stub;
 };
+
+/* What the stub of a group's member needs for a probe of its own. */
+static void member_stub(struct x64_sel *s, struct check *c, const struct x64_page *page,
+                        unsigned areg, s32 disp, unsigned size, bool write)
+{
+    c->stub->areg = (u8)areg;
+    c->stub->disp = disp;
+    c->stub->addend = c->stub->free_reg = (u8)c->addend;
+    c->stub->slot = x64_page_slot(s, page);
+    c->stub->size = (u8)size;
+    c->stub->write = write;
+    c->stub->again = s->buf.p;
+}
+
+/* An access to a page that an earlier one has checked. */
+static struct check emit_shared(struct x64_sel *s, struct x64_page *page, ir_ref r, unsigned size,
+                                bool write, unsigned mf)
+{
+    struct check c;
+    ir_ref root = x64_root(s, r);
+    struct x64_addr a = {.base = root};
+    x64_clobber(s);
+    if (s->val[root].flags & VAL_DEFERRED) {
+        a = x64_match_addr(s, root, false);
+        if (a.index)
+            a = (struct x64_addr){.base = root};
+    }
+    unsigned areg = a.base == root ? x64_use_addr(s, r) : x64_use(s, a.base);
+    s->counters->addr_folds += a.base != root;
+    c.addend = c.spare = x64_scratch(s);
+    if (write)
+        c.spare = x64_scratch(s);
+    c.mem = x64_mx(areg, c.addend, 1, a.disp);
+    c.stub = x64_stub(s);
+    c.stub->word = mf;
+    c.stub->site = x64_site(s);
+    x64_load(&s->buf, W64, c.addend, x64_page_slot(s, page));
+    x64_test(&s->buf, W64, x64_r(c.addend), c.addend);
+    c.stub->from = x64_jcc_later(&s->buf, CC_E);
+    member_stub(s, &c, page, areg, a.disp, size, write);
+    s->counters->pages_shared++;
+    if (write)
+        s->pinned &= (u16) ~(1 << c.spare);
+    return c;
+}
 
 /* Emits the inline TLB probe for `size` bytes at value r. */
 static struct check emit_check(struct x64_sel *s, ir_ref r, unsigned size, bool write, unsigned mf)
 {
     struct check c;
+    s32 disp = 0;
+    struct x64_page *page = x64_page_of(s, (ir_ref)s->cur, &disp);
+    if (page && page->checked)
+        return emit_shared(s, page, r, size, write, mf);
     x64_clobber(s);
-    c.areg = x64_use_addr(s, r);
+    unsigned areg = x64_use_addr(s, r);
     c.addend = x64_scratch(s);
     c.spare = x64_scratch(s);
     c.stub = x64_stub(s);
-    c.stub->areg = (u8)c.areg;
+    c.mem = x64_mx(areg, c.addend, 1, 0);
+    c.stub->areg = (u8)areg;
     c.stub->word = mf;
     c.stub->free_reg = (u8)c.spare;
     c.stub->site = x64_site(s);
@@ -148,22 +198,34 @@ static struct check emit_check(struct x64_sel *s, ir_ref r, unsigned size, bool 
                      : s->ir->hflags & HF_ALIGN ? x64_alignment(size)
                                                    : 1;
     if (align > 1) {
-        x64_test_imm(&s->buf, W8, x64_r(c.areg), (s32)align - 1);
+        x64_test_imm(&s->buf, W8, x64_r(areg), (s32)align - 1);
         c.stub->from2 = x64_jcc_later(&s->buf, CC_NE);
     }
-    x64_mov(&s->buf, W32, c.addend, c.areg);
+    /* From the first byte to the last: of the group, or just this access. */
+    s32 from = page ? page->lo - disp : 0, to = page ? page->hi - disp - 1 : (s32)size - 1;
+    bool for_write = page ? page->write : write;
+    if (from)
+        x64_lea(&s->buf, W32, c.addend, x64_m(areg, from));
+    else
+        x64_mov(&s->buf, W32, c.addend, areg);
     x64_shift_imm(&s->buf, SH_SHR, W32, x64_r(c.addend), PAGE_SHIFT - 5);
     x64_alu(&s->buf, ALU_AND, W32, c.addend, RM_CPU(mmu.tlb_mask));
-    if (size > 1)
-        x64_lea(&s->buf, W64, c.spare, x64_m(c.areg, (s32)size - 1));
+    if (to)
+        x64_lea(&s->buf, W64, c.spare, x64_m(areg, to));
     else
-        x64_mov(&s->buf, W64, c.spare, c.areg);
+        x64_mov(&s->buf, W64, c.spare, areg);
     x64_alu_imm(&s->buf, ALU_AND, W64, x64_r(c.spare), -(s32)PAGE_SIZE);
     x64_alu(&s->buf, ALU_CMP, W64, c.spare,
-            x64_mx(X_RBP, c.addend, 1, write ? ENTRY_OFF(write) : ENTRY_OFF(read)));
+            x64_mx(X_RBP, c.addend, 1, for_write ? ENTRY_OFF(write) : ENTRY_OFF(read)));
     c.stub->from = x64_jcc_later(&s->buf, CC_NE);
     x64_load(&s->buf, W64, c.addend, x64_mx(X_RBP, c.addend, 1, ENTRY_OFF(addend)));
     s->pinned &= (u16)~(1 << c.spare);
+    if (page) {
+        page->checked = true;
+        x64_store(&s->buf, W64, x64_page_slot(s, page), c.addend);
+        member_stub(s, &c, page, areg, 0, size, write);
+        c.stub->first = true;
+    }
     return c;
 }
 
@@ -172,7 +234,7 @@ static struct check emit_check_host(struct x64_sel *s, ir_ref r, unsigned size, 
                                     unsigned mf)
 {
     struct check c = emit_check(s, r, size, write, mf);
-    x64_alu(&s->buf, ALU_ADD, W64, c.addend, x64_r(c.areg));
+    x64_lea(&s->buf, W64, c.addend, c.mem);
     c.stub->thunk = s->thunks->host[write][s->vec];
     c.stub->value_kind = STUB_CONST;
     c.stub->value = size;
@@ -204,7 +266,7 @@ static void emit_ld(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     }
     struct check c = emit_check(s, in->arg[0], W_BYTES(in->w), in->aux & MF_RMW, in->aux);
     unsigned dst = x64_dst(s, r, c.spare);
-    x64_load(&s->buf, in->w, dst, x64_mx(c.areg, c.addend, 1, 0));
+    x64_load(&s->buf, in->w, dst, c.mem);
     c.stub->thunk = s->thunks->load[s->vec][in->w];
     c.stub->dst_kind = STUB_GPR;
     c.stub->dst = (u8)dst;
@@ -242,32 +304,30 @@ static void emit_st(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     }
     struct check c = emit_check(s, in->arg[0], W_BYTES(in->w), true, in->aux);
     bool constant = x64_is_const(s, value, &cv);
-    struct x64_rm mem = x64_mx(c.areg, c.addend, 1, 0);
     c.stub->thunk = s->thunks->store[s->vec][in->w];
     c.stub->value_kind = constant ? STUB_CONST : STUB_GPR;
     c.stub->value = cv;
     if (!constant)
         c.stub->rm = place_of(s, value);
     if (x64_is_imm(s, value, in->w, &imm))
-        x64_store_imm(&s->buf, in->w, mem, imm);
-    else
-        x64_store(&s->buf, in->w, mem, x64_use(s, value));
+        x64_store_imm(&s->buf, in->w, c.mem, imm);
+    else /* in a register that was free, and that the stub loads too: it skips this */
+        x64_store(&s->buf, in->w, c.mem, c.stub->free_reg = (u8)x64_use(s, value));
     c.stub->back = s->buf.p;
 }
 
 static void emit_vld(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
+    unsigned dst = x64_xscratch(s); /* before the check: the stub skips what comes after it */
     struct check c = emit_check(s, in->arg[0], W_BYTES(in->w), false, in->aux);
-    unsigned dst = x64_xscratch(s);
-    struct x64_rm mem = x64_mx(c.areg, c.addend, 1, 0);
     u32 op = in->w == W256   ? X64_OP(0, 1, 0x10) | X64_VEX256
              : in->w == W128 ? X64_OP(0, 1, 0x10)
              : in->w == W64 ? X64_OP(0xf3, 1, 0x7e)
                             : X64_OP(0x66, 1, 0x6e);
     if (s->avx)
-        x64_vex(&s->buf, op, false, dst, 0, mem);
+        x64_vex(&s->buf, op, false, dst, 0, c.mem);
     else
-        x64_op(&s->buf, op, false, false, false, dst, mem);
+        x64_op(&s->buf, op, false, false, false, dst, c.mem);
     c.stub->thunk = s->thunks->load[s->vec][in->w];
     c.stub->dst_kind = STUB_XMM;
     c.stub->dst = (u8)dst;
@@ -280,15 +340,14 @@ static void emit_vst(struct x64_sel *s, const struct ir_insn *in)
 {
     unsigned v = x64_xuse(s, in->arg[1]);
     struct check c = emit_check(s, in->arg[0], W_BYTES(in->w), true, in->aux);
-    struct x64_rm mem = x64_mx(c.areg, c.addend, 1, 0);
     u32 op = in->w == W256   ? X64_OP(0, 1, 0x11) | X64_VEX256
              : in->w == W128 ? X64_OP(0, 1, 0x11)
              : in->w == W64 ? X64_OP(0x66, 1, 0xd6)
                             : X64_OP(0x66, 1, 0x7e);
     if (s->avx)
-        x64_vex(&s->buf, op, false, v, 0, mem);
+        x64_vex(&s->buf, op, false, v, 0, c.mem);
     else
-        x64_op(&s->buf, op, false, false, false, v, mem);
+        x64_op(&s->buf, op, false, false, false, v, c.mem);
     c.stub->thunk = s->thunks->store[s->vec][in->w];
     c.stub->value_kind = STUB_XMM;
     c.stub->rm = x64_r(v);
@@ -301,8 +360,10 @@ static void emit_vst2(struct x64_sel *s, const struct ir_insn *in)
 {
     unsigned lo = x64_xuse(s, in->arg[1]), hi = x64_xuse(s, in->arg[2]);
     struct check c = emit_check(s, in->arg[0], 32, true, in->aux);
-    x64_vstore(s, 0, x64_mx(c.areg, c.addend, 1, 0), lo);
-    x64_vstore(s, 0, x64_mx(c.areg, c.addend, 1, 16), hi);
+    struct x64_rm high = c.mem;
+    high.disp += 16;
+    x64_vstore(s, 0, c.mem, lo);
+    x64_vstore(s, 0, high, hi);
     c.stub->thunk = s->thunks->store[s->vec][W256];
     c.stub->value_kind = STUB_XMM2;
     c.stub->rm = x64_r(lo);

@@ -99,7 +99,8 @@ struct x64_thunks {
 
 struct x64_counters {
     u64 blocks, guest_insns, host_bytes, compile_ns;
-    u64 coalesced, twins, recipes, flag_saves, flag_loads, addr_folds, rmw_fused, spills;
+    u64 coalesced, twins, recipes, flag_saves, flag_loads, addr_folds, rmw_fused, pages_shared,
+        spills;
     u64 x87_inline, x87_loads;
     u64 chains, unchains, exits, retired, slow_loads, slow_stores, flushes, retries, unfit;
     u64 vec_calls, shiftx, ymm_ops;
@@ -125,7 +126,19 @@ struct x64_val {
     u16 need;       /* flags: last op that needs them in the host's flags or saved; 0 none */
     u16 put_at;     /* first put of this value, and the guest register */
     u8 put_reg;
+    u8 page;        /* memory ops: 1 + index of their group; 0 none */
     u16 alias_next; /* next value at the same home */
+};
+
+/* Accesses of a block at constant distances [lo, hi) from one value, on one page as a rule: one
+ * check for all (x64_page.c).  There are as many as cpu.page_addend has places. */
+#define X64_PAGES 8u
+struct x64_page {
+    ir_ref base;
+    s32 lo, hi;
+    bool write;   /* one of them stores */
+    bool checked; /* the first has been emitted */
+    u16 members;
 };
 
 /* Out-of-line code, emitted after the block's body: a slow path through a thunk, or a way out. */
@@ -143,6 +156,11 @@ struct x64_stub {
     u8 *back;         /* where to go on (writable view) */
     struct x64_exit *exit;
     struct x64_site site;
+    u8 *again;          /* members of a group: where the access is when its own probe hits */
+    struct x64_rm slot; /* ...cpu.page_addend */
+    s32 disp;           /* ...areg + disp is the address */
+    u8 addend, size;    /* ...register that gets host - linear address; bytes */
+    bool write, first;
     u16 op;           /* that it belongs to */
     u32 at;           /* offset from the block's start */
 };
@@ -175,6 +193,8 @@ struct x64_sel {
     ir_ref home_head[16], xhome_head[32]; /* [16 + n]: the upper half of register n */
     ir_ref spill_val[64], vspill_val[16]; /* value in each slot */
     u64 spill_used;    /* bit per spill slot */
+    struct x64_page pages[X64_PAGES];
+    unsigned page_open, page_count; /* groups from page_open on take more members */
     ir_ref f_stored;   /* flags value that struct cpu holds besides f_cur */
     ir_ref fl_ref;     /* flags value that the host's flags hold */
     ir_ref f_cur;      /* flags value that is the guest's; 0: in struct cpu */
@@ -329,6 +349,17 @@ void x64_x87_to_cpu(struct x64_sel *s);
 void x64_x87_flush(struct x64_sel *s);
 /* Segment registers may have changed. */
 void x64_x87_forget(struct x64_sel *s);
+
+/* ---- one check for several accesses (x64_page.c) ---- */
+/* Pre-pass: groups the block's accesses. */
+void x64_find_pages(struct x64_sel *s);
+/* The group that memory op `op` shares a check with, and its distance from the group's base; NULL
+ * when it has a check of its own. */
+struct x64_page *x64_page_of(struct x64_sel *s, ir_ref op, s32 *disp);
+struct x64_rm x64_page_slot(const struct x64_sel *s, const struct x64_page *p);
+/* In the stub of a group's member: its own probe.  When that fails the linear address is in
+ * stub->areg. */
+void x64_emit_own_probe(struct x64_sel *s, struct x64_stub *stub);
 
 /* ---- the whole (x64_select.c) ---- */
 /* Emits s->ir; false when a table or the buffer overflowed. */

@@ -330,6 +330,7 @@ static void look_over(struct x64_sel *s)
     }
     defer_conditions(s);
     find_lifetimes(s);
+    x64_find_pages(s);
 }
 
 static void emit_get(struct x64_sel *s, ir_ref r, const struct ir_insn *in)

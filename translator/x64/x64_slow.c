@@ -27,6 +27,20 @@ static void check_status(struct cpu *cpu, enum mmu_status status, u32 mf)
         cpu_raise_mmu(cpu, status, mf & MF_STACK);
 }
 
+static u64 flushes(const struct cpu *cpu)
+{
+    const struct mmu_counters *n = mmu_counters(&cpu->mmu);
+    return n->flushes + n->page_flushes;
+}
+
+/* After an access: a device that was told to may have moved memory, so that nothing that the block
+ * has found out about its pages (x64_page.c) is true any more. */
+static void forget_pages(struct cpu *cpu, u64 flushes_before)
+{
+    if (unlikely(flushes(cpu) != flushes_before))
+        memset(cpu->page_addend, 0, sizeof cpu->page_addend);
+}
+
 void x64_slow_load(struct cpu *cpu, u64 w)
 {
     u64 la = cpu->slow_addr;
@@ -35,12 +49,14 @@ void x64_slow_load(struct cpu *cpu, u64 w)
     vcpu_of(cpu)->engine->counters.slow_loads++;
     check_alignment(cpu, la, W_BYTES(w), mf);
     cpu->slow_value[1] = 0;
+    u64 before = flushes(cpu);
     if (mf & MF_RMW)
         check_status(cpu, mmu_probe(&cpu->mmu, kind, la, W_BYTES(w), MMU_WRITE), mf);
     if (w <= W64)
         check_status(cpu, mmu_load(&cpu->mmu, kind, la, W_BYTES(w), &cpu->slow_value[0]), mf);
     else
         check_status(cpu, mmu_load_bytes(&cpu->mmu, kind, la, cpu->slow_value, W_BYTES(w)), mf);
+    forget_pages(cpu, before);
 }
 
 void x64_slow_store(struct cpu *cpu, u64 w)
@@ -48,12 +64,14 @@ void x64_slow_store(struct cpu *cpu, u64 w)
     u64 la = cpu->slow_addr;
     u32 mf = cpu->exit_id;
     enum mmu_kind kind = kind_of(cpu, mf);
+    u64 before = flushes(cpu);
     vcpu_of(cpu)->engine->counters.slow_stores++;
     check_alignment(cpu, la, W_BYTES(w), mf);
     if (w <= W64)
         check_status(cpu, mmu_store(&cpu->mmu, kind, la, W_BYTES(w), cpu->slow_value[0]), mf);
     else
         check_status(cpu, mmu_store_bytes(&cpu->mmu, kind, la, cpu->slow_value, W_BYTES(w)), mf);
+    forget_pages(cpu, before);
 }
 
 void x64_slow_host(struct cpu *cpu, u64 write)
