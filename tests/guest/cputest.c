@@ -328,7 +328,9 @@ static void gcrypt(void)
     printf("gcrypt self-tests %u\n", control(SELFTEST));
 }
 
-/* ---- CPUID and the instructions ---- */
+/* ---- CPUID and the instructions, for 64-bit code ---- */
+
+#ifdef __x86_64__
 
 static sigjmp_buf escape;
 
@@ -407,11 +409,15 @@ static void isa(void)
     printf("isa: %u wrong\n# isa: %u there\n", wrong, have);
 }
 
+#endif
+
 int main(int argc, char **argv)
 {
     static const struct { const char *name; void (*run)(void); } parts[] = {
         {"string", strings}, {"math", mathematics}, {"openssl", openssl}, {"gcrypt", gcrypt},
+#ifdef __x86_64__
         {"isa", isa},
+#endif
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         int wanted = argc == 1;

@@ -5,7 +5,8 @@
 
 A Debian kernel boots with an initramfs made of this host's own libraries and cputest.c.  They pick
 their code by CPUID, so that each model runs other instructions; what they compute must be what they
-compute here, and every instruction must be there exactly if CPUID says so.
+compute here, and every instruction must be there exactly if CPUID says so.  Models without long mode
+get a 32-bit kernel and the string functions only (instructions: models32.c).
 """
 import argparse
 import os
@@ -21,6 +22,8 @@ from linux_guest import LIMIT, get
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = ["qemu64", "core2duo", "Nehalem", "SandyBridge", "Haswell", "Skylake-Client", "EPYC", "max"]
+# Without long mode: Debian's 32-bit kernel and the string functions of the 32-bit C library.
+MODELS32 = ["pentium3", "qemu32"]
 # glibc's sin and its like give other last bits without FMA.
 NO_FMA = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA,-AVX2,-FMA4"}
 
@@ -58,6 +61,33 @@ def opened_at_run_time(names):
     return [m.group(1) for m in found]
 
 
+def archive(root, image):
+    subprocess.run(f"find . | cpio -o -H newc --quiet -R 0:0 | gzip -1 > {image}", shell=True,
+                   cwd=root, check=True)
+    return image
+
+
+def add_libraries(root, paths):
+    for path in paths:
+        to = root / path.lstrip("/")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(os.path.realpath(path), to)
+
+
+def pack32(work):
+    """The like for 32-bit machines: Debian's i386 busybox, and cputest with this host's i386 libc."""
+    root = work / "root32"
+    check = root / "root/check"
+    root.mkdir()
+    subprocess.run(f"gzip -dc {get('initrd-i386')} | cpio -i --quiet", shell=True, cwd=root,
+                   check=True)
+    check.mkdir(parents=True)
+    subprocess.run(["gcc", "-m32", "-O2", "-march=i686", "-fno-builtin", "-o", check / "cputest",
+                    HERE / "cputest.c", "-lm"], check=True)
+    add_libraries(root, libraries(check / "cputest"))
+    return check, archive(root, work / "initrd32.gz")
+
+
 def pack(work):
     """Makes the directory of what is run, and the initramfs around it; returns both."""
     root = work / "root"
@@ -70,18 +100,12 @@ def pack(work):
     subprocess.run(["gcc", "-O2", "-fno-builtin", "-o", program, HERE / "cputest.c", "-lm"],
                    check=True)
     opened = opened_at_run_time(["libcrypto.so.3", "libgcrypt.so.20"])
-    for path in {*opened, *libraries(program, openssl, *opened)}:
-        to = root / path.lstrip("/")
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(os.path.realpath(path), to)
+    add_libraries(root, {*opened, *libraries(program, openssl, *opened)})
     shutil.copy(openssl, root / "bin/openssl")
     shutil.copy(shutil.which("busybox"), root / "bin/busybox")
     shutil.copy(HERE / "init", root / "init")
     shutil.copy(HERE / "check-cpu.sh", check)
-    image = work / "initrd.gz"
-    subprocess.run(f"find . | cpio -o -H newc --quiet -R 0:0 | gzip -1 > {image}", shell=True,
-                   cwd=root, check=True)
-    return check, image
+    return check, archive(root, work / "initrd.gz")
 
 
 def native(check, env):
@@ -94,10 +118,9 @@ def results(text):
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def guest(accel, model, image):
-    command = ("cd~check;grep~-c~-w~fma~/proc/cpuinfo;echo~RESULTS;"
-               "OPENSSL_CONF=/dev/null~sh~check-cpu.sh~2>&1;echo~END")
-    result = run(*firmware(), "-accel", accel, "-cpu", model, "-m", "256", "-kernel", get("cloud"),
+def guest(accel, model, kernel, image, what):
+    command = f"cd~check;grep~-c~-w~fma~/proc/cpuinfo;echo~RESULTS;{what}~2>&1;echo~END"
+    result = run(*firmware(), "-accel", accel, "-cpu", model, "-m", "256", "-kernel", get(kernel),
                  "-initrd", image, "-nographic", "-no-reboot", "-append",
                  f"console=ttyS0 quiet panic=-1 run={command}", timeout=4 * LIMIT)
     text = result.stdout.replace("\r", "")
@@ -109,20 +132,31 @@ def guest(accel, model, image):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--accel", default="dbt,interp")
-    parser.add_argument("--cpu", default=",".join(MODELS))
+    parser.add_argument("--cpu", default=",".join([*MODELS32, *MODELS]))
     args = parser.parse_args()
     failures = 0
     with tempfile.TemporaryDirectory() as name:
+        models = args.cpu.split(",")
         check, image = pack(pathlib.Path(name))
         expected = {True: native(check, {}), False: native(check, NO_FMA)}
-        for model in args.cpu.split(","):
+        if set(models) & set(MODELS32):
+            check32, image32 = pack32(pathlib.Path(name))
+            expected32 = results(subprocess.run([check32 / "cputest", "string"], check=True,
+                                                capture_output=True, text=True).stdout)
+        for model in models:
             for accel in args.accel.split(","):
-                fma, text = guest(accel, model, image)
-                want, got = expected[fma], results(text)
+                if model in MODELS32:
+                    want = expected32
+                    _, text = guest(accel, model, "686", image32, "./cputest~string")
+                else:
+                    fma, text = guest(accel, model, "cloud", image,
+                                      "OPENSSL_CONF=/dev/null~sh~check-cpu.sh")
+                    want = expected[fma]
+                got = results(text)
                 there = re.search(r"^# isa: (\d+) there", text, re.M)
-                verdict = "ok" if got == want and there else "FAILED"
+                verdict = "ok" if got == want and got else "FAILED"
                 print(f"{accel} {model}: {verdict}, {len(got)} lines,"
-                      f" {there.group(1) if there else '?'} instruction sets", flush=True)
+                      f" {there.group(1) if there else 'no'} instruction sets probed", flush=True)
                 if verdict != "ok":
                     failures += 1
                     print("\n".join(f"  here {a}\n  there {b}" for a, b in zip(want, got) if a != b))
