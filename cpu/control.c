@@ -1,7 +1,7 @@
 /* Control and debug registers, mode switches, interrupt flag, and the other privileged odds and
  * ends.  SDM vol. 3A chapter 2, vol. 2 for each instruction.
  *
- * Left out: performance counters, CET, protection keys.
+ * Left out: performance counters, CET.
  */
 #include "base/log.h"
 #include "cpu/count.h"
@@ -27,6 +27,8 @@ static struct paging paging_of(const struct cpu *cpu)
         .smap = cpu->cr4 & CR4_SMAP,
         .gbpages = cpu_has_feature(cpu, FEAT_PDPE1GB),
         .smm = cpu->in_smm,
+        .pke = cpu->cr4 & CR4_PKE,
+        .pkru = cpu->pkru,
         .phys_bits = (u8)cpu_phys_bits(cpu),
     };
 }
@@ -146,7 +148,8 @@ static void write_cr4(struct cpu *cpu, u64 v)
     if (pdptes)
         check_pdptes(cpu, cpu->cr0, cpu->cr3, v);
     cpu->cr4 = v;
-    if (changed & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57))
+    if (changed & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57 |
+                   CR4_PKE))
         cpu_update_paging(cpu);
     if (pdptes)
         mmu_load_pdptes(&cpu->mmu);
@@ -354,6 +357,31 @@ u64 helper_stac(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     cpu->eflags = a ? cpu->eflags | FL_AC : cpu->eflags & ~(u64)FL_AC;
     /* Only the MMU kind can change at CPL 0; hflags stay. */
     mmu_set_kind(&cpu->mmu, cpu_mmu_kind(cpu));
+    return 0;
+}
+
+/* ---- protection keys, SDM vol. 3A 4.6.2 ---- */
+
+static void check_pkru(struct cpu *cpu, bool write)
+{
+    if (!(cpu->cr4 & CR4_PKE))
+        cpu_raise(cpu, EXC_UD);
+    if ((u32)cpu->gpr[RCX] || (write && (u32)cpu->gpr[RDX]))
+        gp0(cpu);
+}
+
+u64 helper_rdpkru(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
+{
+    check_pkru(cpu, false);
+    cpu->gpr[RAX] = cpu->pkru;
+    cpu->gpr[RDX] = 0;
+    return 0;
+}
+
+u64 helper_wrpkru(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
+{
+    check_pkru(cpu, true);
+    cpu_set_pkru(cpu, (u32)cpu->gpr[RAX]);
     return 0;
 }
 

@@ -108,6 +108,7 @@ static void reset_power_on(struct cpu *cpu)
     cpu_set_mxcsr(cpu, 0x1f80);
     cpu->smbase = 0x30000;
     cpu->in_smm = cpu->smm_nmi_blocked = false;
+    cpu->pkru = 0;
     msr_reset(cpu);
 }
 

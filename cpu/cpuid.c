@@ -81,12 +81,14 @@ static struct cpuid_regs leaf_b(struct cpu *cpu, const struct cpu_model *m, u32 
 }
 
 /* The XSAVE area: legacy region and header, then the upper halves of the YMM registers, where every
- * processor has them in the standard form (SDM vol. 1, 13.4). */
-enum { XSAVE_LEGACY = 512 + 64, XSAVE_AVX = 256, XCR0_AVX = 4 };
+ * processor has them in the standard form (SDM vol. 1, 13.4), and PKRU, as on processors without
+ * AVX-512. */
+enum { XSAVE_LEGACY = 512 + 64, XSAVE_AVX = 256, XSAVE_PKRU = 8, XCR0_AVX = 4, XCR0_PKRU = 512 };
 
-static u32 xsave_bytes(u64 components)
+static u32 xsave_bytes(u64 components, bool compact)
 {
-    return XSAVE_LEGACY + (components & XCR0_AVX ? XSAVE_AVX : 0);
+    bool avx = (components & XCR0_AVX) || (!compact && (components & XCR0_PKRU));
+    return XSAVE_LEGACY + (avx ? XSAVE_AVX : 0) + (components & XCR0_PKRU ? XSAVE_PKRU : 0);
 }
 
 static struct cpuid_regs leaf_d(struct cpu *cpu, const struct cpu_model *m, u32 sub)
@@ -96,14 +98,17 @@ static struct cpuid_regs leaf_d(struct cpu *cpu, const struct cpu_model *m, u32 
         return r;
     if (sub == 0) {
         r.eax = (u32)cpu_xcr0_mask(cpu);
-        r.ebx = xsave_bytes(cpu->xcr0);
-        r.ecx = xsave_bytes(cpu_xcr0_mask(cpu));
+        r.ebx = xsave_bytes(cpu->xcr0, false);
+        r.ecx = xsave_bytes(cpu_xcr0_mask(cpu), false);
     } else if (sub == 1) {
         r.eax = m->words[W_D1_EAX];
-        r.ebx = cpu_has(cpu, ISA_XSAVEC) ? xsave_bytes(cpu->xcr0) : 0; /* of the compacted form */
+        r.ebx = cpu_has(cpu, ISA_XSAVEC) ? xsave_bytes(cpu->xcr0, true) : 0;
     } else if (sub == 2 && cpu_xcr0_mask(cpu) & XCR0_AVX) {
         r.eax = XSAVE_AVX;
         r.ebx = XSAVE_LEGACY;
+    } else if (sub == 9 && cpu_xcr0_mask(cpu) & XCR0_PKRU) {
+        r.eax = XSAVE_PKRU;
+        r.ebx = XSAVE_LEGACY + XSAVE_AVX;
     }
     return r;
 }
@@ -130,6 +135,8 @@ static struct cpuid_regs basic_leaf(struct cpu *cpu, const struct cpu_model *m, 
         if (sub == 0)
             r = (struct cpuid_regs){m->words[W_72_EDX] ? 2 : 0, m->words[W_7_EBX],
                                     m->words[W_7_ECX], m->words[W_7_EDX]};
+        if (sub == 0 && (cpu->cr4 & CR4_PKE))
+            r.ecx |= ED(4); /* OSPKE */
         if (sub == 2)
             r.edx = m->words[W_72_EDX];
         return r;

@@ -1,5 +1,5 @@
-/* FXSAVE, FXRSTOR and the XSAVE family: images of x87, SSE and AVX state (SDM vol. 1, 10.5 and
- * chapter 13).
+/* FXSAVE, FXRSTOR and the XSAVE family: images of x87, SSE and AVX state and PKRU (SDM vol. 1,
+ * 10.5 and chapter 13).
  *
  * Touches x87, XMM registers and MXCSR of struct cpu, and guest memory.
  *
@@ -16,9 +16,12 @@
 
 enum {
     OFF_MXCSR = 24, OFF_ST = 32, OFF_XMM = 160, OFF_HEADER = 512, OFF_AVX = 576,
-    LEGACY_BYTES = 416, AVX_BYTES = 256,
+    OFF_PKRU = 832, LEGACY_BYTES = 416, AVX_BYTES = 256, PKRU_BYTES = 8,
 };
-enum { XS_X87 = 1, XS_SSE = 2, XS_AVX = 4, XS_KNOWN = XS_X87 | XS_SSE | XS_AVX };
+enum {
+    XS_X87 = 1, XS_SSE = 2, XS_AVX = 4, XS_PKRU = 512,
+    XS_KNOWN = XS_X87 | XS_SSE | XS_AVX | XS_PKRU,
+};
 #define XCOMP_COMPACT BIT64(63)
 
 /* XMM registers that exist in the current mode: the others keep their place in the image. */
@@ -171,7 +174,13 @@ u64 cpu_xinuse(const struct cpu *cpu)
         sse |= cpu->xmm[i].q[0] | cpu->xmm[i].q[1];
         avx |= cpu->xmm[i].q[2] | cpu->xmm[i].q[3];
     }
-    return v | (sse ? XS_SSE : 0) | (avx ? XS_AVX : 0);
+    return v | (sse ? XS_SSE : 0) | (avx ? XS_AVX : 0) | (cpu->pkru ? XS_PKRU : 0);
+}
+
+/* Where PKRU lies: in the compacted form behind what the image has before it (13.4.3). */
+static unsigned pkru_offset(bool compact, u64 components)
+{
+    return !compact ? OFF_PKRU : OFF_AVX + (components & XS_AVX ? AVX_BYTES : 0);
 }
 
 static void store_avx(const struct cpu *cpu, u64 la)
@@ -228,6 +237,9 @@ u64 helper_xsave(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     if (b & (FORM_OPT | FORM_COMPACT))
         which &= used;
     unsigned size = rfbm & XS_AVX ? OFF_AVX + AVX_BYTES : OFF_AVX;
+    unsigned pkru = pkru_offset(b & FORM_COMPACT, rfbm);
+    if (rfbm & XS_PKRU)
+        size = pkru + PKRU_BYTES;
     enum mmu_status s = mmu_probe(&cpu->mmu, cpu_mmu_kind(cpu), a, size, MMU_WRITE);
     if (s != MMU_OK)
         cpu_raise_mmu(cpu, s, false);
@@ -239,6 +251,8 @@ u64 helper_xsave(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
         cpu_store(cpu, a + OFF_HEADER, 8, (old & ~rfbm) | (rfbm & used));
     }
     store_components(cpu, a, which, mxcsr, b & FORM_WIDE);
+    if (which & XS_PKRU)
+        cpu_store(cpu, a + pkru, 8, cpu->pkru);
     return 0;
 }
 
@@ -291,6 +305,9 @@ u64 helper_xrstor(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
         if (s != MMU_OK)
             cpu_raise_mmu(cpu, s, false);
     }
+    u32 pkru = 0;
+    if (load & XS_PKRU)
+        pkru = (u32)cpu_load(cpu, a + pkru_offset(compact, load_le(header + 8, 8)), 4);
     /* MXCSR comes with SSE or AVX in the standard form, with SSE in the compact one. */
     u32 mxcsr = cpu->mxcsr;
     if (compact ? load & XS_SSE : rfbm & (XS_SSE | XS_AVX))
@@ -307,6 +324,8 @@ u64 helper_xrstor(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
         load_xmm(cpu, legacy + OFF_XMM);
     if (load & XS_AVX)
         load_avx(cpu, a);
+    if (rfbm & XS_PKRU)
+        cpu_set_pkru(cpu, pkru);
     cpu_set_mxcsr(cpu, mxcsr);
     cpu->rip = c;
     return 0;

@@ -255,6 +255,7 @@ static void settle(struct cpu_model *m)
         {FEAT_AVX, FEAT_XSAVE}, {FEAT_AVX, FEAT_SSE42}, {FEAT_AVX2, FEAT_AVX},
         {FEAT_FMA, FEAT_AVX}, {FEAT_F16C, FEAT_AVX}, {FEAT_VAES, FEAT_AVX}, {FEAT_VAES, FEAT_AES},
         {FEAT_VPCLMULQDQ, FEAT_AVX}, {FEAT_VPCLMULQDQ, FEAT_PCLMULQDQ},
+        {FEAT_PKU, FEAT_XSAVE}, {FEAT_PKU, FEAT_LM},
         {FEAT_XSAVEOPT, FEAT_XSAVE}, {FEAT_XSAVEC, FEAT_XSAVE}, {FEAT_XGETBV1, FEAT_XSAVE},
         {FEAT_XSAVES, FEAT_XSAVEC}, {FEAT_LM, FEAT_PAE}, {FEAT_LM, FEAT_MSR}, {FEAT_NX, FEAT_PAE},
         {FEAT_NX, FEAT_MSR}, {FEAT_PDPE1GB, FEAT_LM}, {FEAT_PCID, FEAT_LM},
@@ -369,6 +370,7 @@ u64 cpu_cr4_mask(const struct cpu *cpu)
         {FEAT_MCE, CR4_MCE}, {FEAT_PGE, CR4_PGE}, {FEAT_PCID, CR4_PCIDE}, {FEAT_SMEP, CR4_SMEP},
         {FEAT_UMIP, CR4_UMIP}, {FEAT_FXSR, CR4_OSFXSR}, {FEAT_SSE, CR4_OSXMMEXCPT},
         {FEAT_FSGSBASE, CR4_FSGSBASE}, {FEAT_XSAVE, CR4_OSXSAVE}, {FEAT_SMAP, CR4_SMAP},
+        {FEAT_PKU, CR4_PKE},
     };
     u64 m = cpu_has(cpu, ISA_686) ? CR4_PCE : 0;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -380,5 +382,7 @@ u64 cpu_cr4_mask(const struct cpu *cpu)
 
 u64 cpu_xcr0_mask(const struct cpu *cpu)
 {
-    return !cpu_has(cpu, ISA_XSAVE) ? 0 : cpu_has(cpu, ISA_AVX) ? 7 : 3;
+    if (!cpu_has(cpu, ISA_XSAVE))
+        return 0;
+    return 3 | (cpu_has(cpu, ISA_AVX) ? 4 : 0) | (cpu_has(cpu, ISA_PKU) ? 1u << 9 : 0);
 }

@@ -14,7 +14,7 @@ const struct field cpu_fields[] = {
     CA(xmm), CA(x87.r), C(x87.fcw), C(x87.fsw), C(x87.ftw), C(x87.fop), C(x87.fip), C(x87.fdp),
     C(x87.fcs), C(x87.fds),
     C(gdt.base), C(gdt.limit), C(idt.base), C(idt.limit),
-    C(cr0), C(cr2), C(cr3), C(cr4), C(xcr0), CA(dr), C(debugctl), C(debug),
+    C(cr0), C(cr2), C(cr3), C(cr4), C(xcr0), C(pkru), CA(dr), C(debugctl), C(debug),
     C(efer), C(star), C(lstar), C(cstar), C(sfmask), C(kernel_gs_base), C(tsc_aux), C(pat),
     C(sysenter_cs), C(sysenter_esp), C(sysenter_eip),
     C(misc_enable), C(tsc_adjust), C(mtrr_def_type), CA(mtrr_fixed), CA(mtrr_base), CA(mtrr_mask),

@@ -225,6 +225,7 @@ struct cpu {
     /* ---- the rest of the architecture ---- */
     struct desc_table gdt, idt;
     u64 cr0, cr2, cr3, cr4, xcr0;
+    u32 pkru;
     u64 dr[8], debugctl;
     u32 debug;           /* DBG_ */
     u8 debug_code, debug_io; /* which breakpoints are on execution and on ports */

@@ -254,6 +254,12 @@ void check_target(struct cpu *cpu, const struct segment *cs, u64 rip, u32 ext);
 void cpu_update_paging(struct cpu *cpu);
 /* False: #GP(0). */
 bool cpu_write_efer(struct cpu *cpu, u64 v);
+/* Loads PKRU, as WRPKRU and XRSTOR do. */
+static inline void cpu_set_pkru(struct cpu *cpu, u32 v)
+{
+    cpu->pkru = v;
+    mmu_set_pkru(&cpu->mmu, v);
+}
 /* EFER bits that the model has. */
 u64 cpu_efer_mask(const struct cpu *cpu);
 /* Whether PAE paging, if on, would find its PDPTEs without reserved bits. */

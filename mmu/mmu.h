@@ -84,6 +84,8 @@ struct paging {
     bool wp;        /* CR0.WP */
     bool nxe;       /* EFER.NXE */
     bool smep, smap;
+    bool pke;       /* CR4.PKE */
+    u32 pkru;
     bool gbpages;   /* CPUID.80000001H:EDX.Page1GB */
     bool smm;       /* in system management mode: physical addresses get BUS_SMM */
     u8 phys_bits;   /* MAXPHYADDR */
@@ -136,6 +138,8 @@ void mmu_load_pdptes(struct mmu *m);
 void mmu_load_cr3(struct mmu *m, u64 cr3, bool noflush);
 /* False if PAE paging would load a PDPTE with reserved bits from cr3 (#GP(0)). */
 bool mmu_check_pdptes(struct mmu *m, const struct paging *p);
+/* Takes over PKRU; drops all entries if those of a key whose rights change may be among them. */
+void mmu_set_pkru(struct mmu *m, u32 pkru);
 /* Selects the privilege kind; cheap (a pointer). */
 void mmu_set_kind(struct mmu *m, enum mmu_kind kind);
 

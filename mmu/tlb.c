@@ -228,6 +228,7 @@ static void flush_everything(struct mmu *m, bool own)
 
 void mmu_flush_all(struct mmu *m)
 {
+    m->priv->keys = 0;
     flush_everything(m, true);
     m->priv->counters.flushes++;
 }
@@ -535,6 +536,7 @@ static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_
                   (unsigned long long)la, r.fault);
         return MMU_PAGE_FAULT;
     }
+    v->keys |= (u16)(1u << r.key);
     u64 page = la & PAGE_MASK;
     bool one_view = true;
     struct bus_page host = find_page(m, access, &r, &one_view);
@@ -674,6 +676,17 @@ void mmu_load_cr3(struct mmu *m, u64 cr3, bool noflush)
         m->priv->counters.asid_hits++;
     use_slot(m, slot, pcid);
     select_context(m);
+}
+
+void mmu_set_pkru(struct mmu *m, u32 pkru)
+{
+    u32 changed = pkru ^ m->paging.pkru, keys = m->priv->keys;
+    m->paging.pkru = pkru;
+    bool stale = false;
+    for (; keys; keys &= keys - 1)
+        stale |= changed >> 2 * __builtin_ctz(keys) & 3;
+    if (m->paging.pke && m->paging.long_mode && stale)
+        mmu_flush_all(m);
 }
 
 void mmu_set_kind(struct mmu *m, enum mmu_kind kind)

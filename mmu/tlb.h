@@ -44,6 +44,7 @@ struct mmu_private {
     struct tlb_state states[TLB_CONTEXTS];
     struct asid_slot slots[MMU_ASIDS];
     u64 stamp;
+    u16 keys;               /* protection keys of pages put in since the last flush of all */
     u8 kind_map[MMU_KINDS]; /* kinds that have the same rights share a context */
 
     atomic_flag lock;        /* held while entries change; see tlb.c */

@@ -1,9 +1,8 @@
 /* The page walker, SDM vol. 3A chapter 4: no paging, 32-bit paging with PSE-36, PAE, 4-level and
  * 5-level paging.
  *
- * Pure but for the accessed and dirty bits: it knows no TLB and keeps nothing.  Left out:
- * protection keys, shadow stacks, and the paging-structure caches (each walk reads all levels,
- * which the manual allows).
+ * Pure but for the accessed and dirty bits: it knows no TLB and keeps nothing.  Left out: shadow
+ * stacks, and the paging-structure caches (each walk reads all levels, which the manual allows).
  */
 #include "mmu/walk.h"
 
@@ -127,11 +126,29 @@ static bool is_leaf(const struct paging *p, unsigned level, u64 e)
     return level == 2 && (p->pae || p->pse);
 }
 
+static unsigned leaf_key(const struct walk_state *s)
+{
+    return s->path[s->depth - 1].value >> 59 & 15;
+}
+
+/* 4.6.2: whether the protection key of a user page forbids a data access. */
+static bool key_forbids(const struct walk_state *s, enum mmu_access access)
+{
+    const struct paging *p = s->p;
+    if (!p->pke || !p->long_mode || !s->user || access == MMU_EXEC)
+        return false;
+    u32 rights = p->pkru >> 2 * leaf_key(s);
+    return (rights & 1) ||
+           ((rights & 2) && access == MMU_WRITE && (s->q->kind == MMU_USER || p->wp));
+}
+
 /* SDM vol. 3A 4.6.1: what an access of this kind may do with a page of these rights. */
 static bool allowed(const struct walk_state *s, enum mmu_access access)
 {
     const struct paging *p = s->p;
     bool execute = !(s->xd && xd_enabled(p));
+    if (unlikely(key_forbids(s, access)))
+        return false;
     if (s->q->kind == MMU_USER)
         return s->user && (access != MMU_WRITE || s->rw) && (access != MMU_EXEC || execute);
     if (access == MMU_EXEC)
@@ -154,6 +171,7 @@ static void fill_result(const struct walk_state *s, unsigned shift, struct walk_
     r->exec = allowed(s, MMU_EXEC);
     r->write = allowed(s, MMU_WRITE) && (leaf & PTE_D);
     r->global = s->p->pge && (leaf & PTE_G);
+    r->key = s->p->long_mode ? (u8)leaf_key(s) : 0;
     r->fault = 0;
 }
 
@@ -163,7 +181,7 @@ static enum outcome finish(struct walk_state *s, unsigned shift, struct walk_res
 {
     const struct walk_request *q = s->q;
     if (!allowed(s, q->access)) {
-        r->fault = fault_code(s->p, q, PF_P);
+        r->fault = fault_code(s->p, q, PF_P | (key_forbids(s, q->access) ? PF_PK : 0));
         return WALK_FAULT;
     }
     if (q->update) {

@@ -157,7 +157,7 @@ lift_fn lift_mov_special, lift_mov_seg, lift_load_far, lift_cli, lift_sti, lift_
     lift_lmsw, lift_smsw, lift_lgdt, lift_sgdt, lift_lldt, lift_sldt, lift_lar, lift_verr,
     lift_arpl, lift_invlpg, lift_invpcid, lift_wbinvd, lift_swapgs, lift_rdfsbase, lift_wrfsbase,
     lift_rdmsr, lift_wrmsr, lift_rdtsc, lift_rdpmc, lift_rdpid, lift_rdrand, lift_cpuid,
-    lift_xgetbv, lift_xsetbv, lift_stac, lift_in, lift_out, lift_monitor, lift_fence,
+    lift_xgetbv, lift_xsetbv, lift_stac, lift_rdpkru, lift_in, lift_out, lift_monitor, lift_fence,
     lift_clflush;
 
 #endif

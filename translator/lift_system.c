@@ -347,6 +347,12 @@ bool lift_xsetbv(struct lift *l, const struct insn *in)
     return call_next(l, HELPER_xsetbv);
 }
 
+bool lift_rdpkru(struct lift *l, const struct insn *in)
+{
+    ir_call(l->ir, in->op == OP_rdpkru ? HELPER_rdpkru : HELPER_wrpkru, 0, 0, 0, 0);
+    return true;
+}
+
 bool lift_stac(struct lift *l, const struct insn *in)
 {
     ir_call(l->ir, HELPER_stac, c64(l, in->op == OP_stac), 0, 0, 0);

@@ -30,7 +30,7 @@ static const char *excluded(const struct opcode_row *row)
     case OP_syscall: case OP_sysenter: case OP_vmcall:
         return "calls the host's kernel or hypervisor";
     case OP_cpuid: case OP_rdtsc: case OP_rdtscp: case OP_rdpid: case OP_rdpmc: case OP_xgetbv:
-    case OP_rdrand: case OP_rdseed:
+    case OP_rdpkru: case OP_wrpkru: case OP_rdrand: case OP_rdseed:
         return "the answer is the machine's own";
     case OP_int1:
         return "a hypervisor that intercepts #DB loses its length";

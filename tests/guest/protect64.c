@@ -1,5 +1,5 @@
-/* Protections around paging in 64-bit mode: SMEP, SMAP, UMIP, implicit supervisor accesses, what may
- * be written to control registers and EFER, and what invalidates translations.
+/* Protections around paging in 64-bit mode: SMEP, SMAP, UMIP, protection keys, implicit supervisor
+ * accesses, what may be written to control registers and EFER, and what invalidates translations.
  *
  * SDM vol. 3A chapters 2 and 4; the sections are beside the checks.
  */
@@ -8,6 +8,7 @@
 #define AREA 0x8000000000ull /* PML4 entry 1 belongs to this test */
 #define ENDED(code) (code##_end + 2)
 #define CR4_UMIP (1u << 11)
+#define CR4_PKE (1u << 22)
 #define AT_USER(code) ((void *)AS_USER(code))
 
 CODE(load, "mov (%rdi), %eax");
@@ -31,6 +32,9 @@ CODE(to_cr4, "mov %rdi, %cr4");
 CODE(to_cr8, "mov %rdi, %cr8");
 CODE(to_efer, "mov $0xc0000080, %ecx\n wrmsr");
 CODE(do_invpcid, ".byte 0x66, 0x0f, 0x38, 0x82, 0x3e"); /* invpcid (%rsi), %rdi */
+CODE(store, "mov %eax, (%rdi)");
+CODE(do_rdpkru, ".byte 0x0f, 0x01, 0xee");
+CODE(do_wrpkru, ".byte 0x0f, 0x01, 0xef");
 CODE(do_invlpg, "invlpg (%rdi)");
 
 static bool has(u32 leaf, unsigned reg, unsigned bit)
@@ -182,6 +186,135 @@ static void implicit(u8 *page)
     check_eq("accessed bit", ((u64 *)page)[IN_LDT / 8], 0x00cff3000000ffff);
     write_cr0(read_cr0() | CR0_WP);
     __asm__ volatile("lldt %w0\n mov %w0, %%fs" : : "r"(0));
+}
+
+/* ---- protection keys (4.6.2, 4.7) ---- */
+
+static void wrpkru(u32 v)
+{
+    __asm__ volatile(".byte 0x0f, 0x01, 0xef" : : "a"(v), "c"(0), "d"(0) : "memory");
+}
+
+static u64 keyed(u64 page, unsigned key, u64 rights)
+{
+    return page | (u64)key << 59 | rights;
+}
+
+/* Each access with each combination of rights of the page's key, of CPL, WP and U/S. */
+static void key_matrix(u8 *page)
+{
+    enum { KEY = 5 };
+    for (unsigned i = 0; i < 64; i++) {
+        bool ad = i & 1, wd = i & 2, user = i & 4, wp = i & 8, write = i & 16, user_page = i & 32;
+        if (user && !user_page)
+            continue;
+        pt_map(AREA, 1, keyed((u64)page, KEY, PT_P | PT_W | (user_page ? PT_U : 0)));
+        write_cr0(wp ? read_cr0() | CR0_WP : read_cr0() & ~(u64)CR0_WP);
+        wrpkru((ad ? 1u : 0u) << 2 * KEY | (wd ? 2u : 0u) << 2 * KEY);
+        const u8 *code = write ? store : load;
+        struct regs r = user ? user_at(code) : kernel_at(code);
+        r.rdi = AREA;
+        enter(&r);
+        wrpkru(0);
+        write_cr0(read_cr0() | CR0_WP);
+        bool fault = user_page && (ad || (wd && write && (user || wp)));
+        const void *start = user ? AT_USER(code) : code;
+        if (fault)
+            expect_pf("protection key", &r, 0x21 | (write ? 2 : 0) | (user ? 4 : 0), start, AREA);
+        else
+            check_eq("protection key allows", r.vector, STOP);
+    }
+}
+
+static void protection_keys(u8 *page)
+{
+    struct regs r = kernel_at(do_rdpkru);
+    if (!has(7, 2, 3)) {
+        say("no protection keys: left out\n");
+        return;
+    }
+    enter(&r);
+    expect("RDPKRU without CR4.PKE", &r, UD, 0, do_rdpkru);
+    check("CPUID without CR4.PKE", !has(7, 2, 4));
+    write_cr4(read_cr4() | CR4_PKE);
+    check("CPUID with CR4.PKE", has(7, 2, 4));
+    r = kernel_at(do_rdpkru);
+    r.rcx = 1;
+    enter(&r);
+    expect("RDPKRU with ECX", &r, GP, 0, do_rdpkru);
+    r = kernel_at(do_wrpkru);
+    r.rdx = 1;
+    enter(&r);
+    expect("WRPKRU with EDX", &r, GP, 0, do_wrpkru);
+    r = user_at(do_wrpkru);
+    r.rax = 0xffffffff12345678;
+    r.rdx = 0xffffffff00000000;
+    enter(&r);
+    expect("WRPKRU at ring 3", &r, STOP, 0, AT_USER(ENDED(do_wrpkru)));
+    r = kernel_at(do_rdpkru);
+    r.rax = r.rdx = ~0ull;
+    enter(&r);
+    check("RDPKRU", r.rax == 0x12345678 && r.rdx == 0);
+    wrpkru(0);
+    key_matrix(page);
+    /* Rights change without any invalidation. */
+    pt_map(AREA, 1, keyed((u64)page, 15, PT_P | PT_W | PT_U));
+    pt_map(AREA + 4096, 1, keyed((u64)page, 1, PT_P | PT_W | PT_U));
+    peek(AREA);
+    peek(AREA + 4096);
+    wrpkru(1u << 30);
+    r = run(load, AREA);
+    expect_pf("key 15 after an access", &r, 0x21, load, AREA);
+    r = run(load, AREA + 4096);
+    check_eq("key 1 is not touched", r.vector, STOP);
+    /* Fetches are no matter of keys; nor is another violation hidden by them. */
+    *(u16 *)page = 0x80cd;
+    r = run_user(fetch, AREA);
+    check_eq("fetch", r.vector, STOP);
+    pt_map(AREA, 1, keyed((u64)page, 15, PT_P | PT_U));
+    wrpkru(0);
+    r = run_user(store, AREA);
+    expect_pf("read-only page, key allows", &r, 7, AT_USER(store), AREA);
+    wrpkru(2u << 30);
+    r = run_user(store, AREA);
+    expect_pf("read-only page, key forbids", &r, 0x27, AT_USER(store), AREA);
+    pt_map(AREA, 1, 0);
+    r = run_user(store, AREA);
+    expect_pf("absent page has no key", &r, 6, AT_USER(store), AREA);
+    wrpkru(0);
+    write_cr4(read_cr4() & ~(u64)CR4_PKE);
+    pt_map(AREA, 1, keyed((u64)page, 15, PT_P | PT_W | PT_U));
+    r = run(load, AREA);
+    check_eq("bits 62:59 are ignored without CR4.PKE", r.vector, STOP);
+}
+
+/* PKRU as XSAVE's component 9 (vol. 1 13.5.7). */
+static void pkru_image(void)
+{
+    static u8 area[4096] __attribute__((aligned(64)));
+    u32 r[4];
+    if (!has(7, 2, 3) || !has(1, 2, 26))
+        return;
+    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(0xd), "c"(9));
+    check_eq("size of PKRU's component", r[0], 8);
+    u32 at = r[1];
+    write_cr4(read_cr4() | CR4_PKE | 1u << 18);
+    __asm__ volatile("xsetbv" : : "a"(0x201), "d"(0), "c"(0));
+    wrpkru(0xabcdef0);
+    __asm__ volatile("xsave (%0)" : : "r"(area), "a"(0x200), "d"(0) : "memory");
+    check_eq("XSAVE of PKRU", *(u32 *)(area + at), 0xabcdef0);
+    check_eq("XSTATE_BV", *(u64 *)(area + 512), 0x200);
+    *(u32 *)(area + at) = 0x1110;
+    __asm__ volatile("xrstor (%0)" : : "r"(area), "a"(0x200), "d"(0) : "memory");
+    struct regs s = kernel_at(do_rdpkru);
+    enter(&s);
+    check_eq("XRSTOR of PKRU", s.rax, 0x1110);
+    *(u64 *)(area + 512) = 0;
+    __asm__ volatile("xrstor (%0)" : : "r"(area), "a"(0x200), "d"(0) : "memory");
+    s = kernel_at(do_rdpkru);
+    enter(&s);
+    check_eq("XRSTOR initialises PKRU", s.rax, 0);
+    write_cr4(read_cr4() & ~(u64)(CR4_PKE | 1u << 18));
 }
 
 /* ---- UMIP (2.5): the five instructions that tell where the system's tables are ---- */
@@ -487,6 +620,8 @@ void test_main(void)
         say("no SMAP: left out\n");
     implicit(one);
     umip(one);
+    protection_keys(one);
+    pkru_image();
     control();
     own_page(one, two);
     if (has(7, 1, 10))

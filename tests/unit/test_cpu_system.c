@@ -33,7 +33,8 @@ static const struct cr_case crs[] = {
     {false, 4, 1 << 13, 0, true},          /* VMXE */
     {false, 4, CR4_LA57, 0, true},
     {false, 4, CR4_VME | CR4_PVI, 0, false},
-    {false, 4, CR4_PKE, 0, true},
+    {false, 4, 1 << 23, 0, true},          /* CET */
+    {false, 4, CR4_PKE, 0, false},
     {false, 4, 1ull << 32, 0, true},
     {false, 4, CR4_OSXSAVE | CR4_SMEP | CR4_UMIP | CR4_FSGSBASE, 0, false},
     {true, 4, 0, CR4_PAE, true},
@@ -435,7 +436,7 @@ START_TEST(test_xcr0)
     ck_runs(helper_xsetbv, 0x10, 0, 0, 0);
     ck_assert(cpu->hflags & HF_AVX);
     ck_assert_uint_eq(cpu_cpuid(cpu, 0xd, 0).ebx, 832);
-    ck_assert_uint_eq(cpu_cpuid(cpu, 0xd, 0).ecx, 832);
+    ck_assert_uint_eq(cpu_cpuid(cpu, 0xd, 0).ecx, 840);
     cpu->gpr[RAX] = 0xf;
     ck_raises(EXC_GP, 0, helper_xsetbv, 0, 0, 0, 0);
     cpu->gpr[RCX] = 2;

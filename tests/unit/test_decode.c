@@ -236,7 +236,7 @@ static bool other_extension(const struct pair *q)
         X86_GRP_VM, X86_GRP_3DNOW, X86_GRP_RTM, X86_GRP_SGX,
     };
     static const char *const names[] = {
-        "getsec", "pcommit", "rdpkru", "wrpkru",
+        "getsec", "pcommit",
         "montmul", "xsha1", "xsha256", "xstorerng", "xcryptecb", "xcryptcbc", "xcryptctr",
         "xcryptcfb", "xcryptofb", "femms", "encls", "enclu", "xabort", "xbegin", "xend", "xtest",
         "clgi", "stgi", "skinit", "invlpga", "vmfunc", NULL,
@@ -351,6 +351,11 @@ static bool gfni(const struct pair *q)
     return theirs_bad(q) && !ours_bad(q) && q->in.row->isa == ISA_GFNI;
 }
 
+static bool pkru(const struct pair *q)
+{
+    return theirs_bad(q) && !ours_bad(q) && q->in.row->isa == ISA_PKU;
+}
+
 static bool extrq_reg(const struct pair *q)
 {
     return ours_bad(q) && opcode_is(q, 1, 0x78, 0x78) && !strcmp(q->theirs, "extrq");
@@ -389,6 +394,7 @@ static struct exception {
     {fence_rm, "SDM LFENCE, MFENCE, SFENCE: ModRM.rm is ignored", 0},
     {swapgs_legacy, "SDM SWAPGS: #UD outside 64-bit mode", 0},
     {rdpid, "SDM RDPID: F3 0F C7 /7", 0},
+    {pkru, "SDM table A-6, group 7: RDPKRU and WRPKRU, which Capstone 4 lacks", 0},
     {gfni, "SDM tables A-4, A-5: GF2P8MULB and the like, which Capstone 4 lacks", 0},
     {extrq_reg, "APM vol. 4 EXTRQ: 66 0F 78 /0; silicon takes /1 to /7 as #UD", 0},
     {ud0_ud1, "SDM UD: 0F B9 /r and 0F FF /r have a ModRM byte; Capstone takes them without", 0},
