@@ -49,7 +49,8 @@ static bool set_up_emulation(u8 unit, const u8 *entry)
         e->spt = table[6] & 0x3f;
         e->cylinders = (u16)((table[7] | (table[6] & 0xc0) << 2) + 1);
     } else {
-        return false;
+        e->unit = unit; /* no emulation, or what we do not know */
+        return media == 0;
     }
     e->active = e->heads && e->spt;
     if (e->active && e->unit == 0x80)
@@ -83,9 +84,9 @@ void boot_cd(u8 unit)
     u8 boot_unit = unit;
     if (!segment)
         segment = 0x07c0;
-    if (entry[1] & 15) {
-        if (!set_up_emulation(unit, entry))
-            return;
+    if (!set_up_emulation(unit, entry))
+        return;
+    if (s->emulation.active) {
         sectors = 1;
         boot_unit = s->emulation.unit;
     }

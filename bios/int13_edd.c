@@ -7,6 +7,7 @@
 
 enum {
     PACKET_SEGMENT_ESCAPE = 0xffff,
+    ALL_DRIVES = 0x7f,
     VERSION = 0x30,
     SUPPORT_ACCESS = 1,
     SUPPORT_LOCK = 2,
@@ -159,6 +160,10 @@ static void parameters(frame_ptr f, const struct disk *d)
 static void emulation_status(frame_ptr f)
 {
     const struct emulation *e = &shared.emulation;
+    if (!e->load_sectors || (f->dl != e->unit && f->dl != ALL_DRIVES)) {
+        fail(f, DISK_BAD_COMMAND); /* this is not what we have booted from */
+        return;
+    }
     u8 r[19] = {0x13, e->active ? e->media : 0, e->unit, 0,
                 (u8)e->start, (u8)(e->start >> 8), (u8)(e->start >> 16), (u8)(e->start >> 24)};
     r[3] = shared.disk[e->cd].port == 0x170;
@@ -171,10 +176,6 @@ static void emulation_status(frame_ptr f)
     r[17] = (u8)(e->spt | (e->cylinders >> 2 & 0xc0));
     r[18] = (u8)(e->heads - 1);
     write_far(f->ds, f->si, r, sizeof r);
-    if (!e->active && f->dl < CDROM_UNIT) {
-        fail(f, DISK_BAD_COMMAND);
-        return;
-    }
     if (f->al == 0)
         shared.emulation.active = false;
     done(f);

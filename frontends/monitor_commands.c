@@ -117,6 +117,27 @@ static void info_chardev(struct monitor_context *c, const char *args)
         c->print(c->opaque, "%s\n", chardev_name(m->chardev[i]));
 }
 
+static void info_screen(struct monitor_context *c, const char *args)
+{
+    static struct vga_text text; /* under the machine lock */
+    char line[ARRAY_SIZE(text.cell) + 1];
+    if (!c->pc->has_vga || !vga_text(&c->pc->vga, &text)) {
+        c->print(c->opaque, "no text mode\n");
+        return;
+    }
+    for (u32 y = 0; y < text.rows; y++) {
+        u32 n = 0;
+        for (u32 x = 0; x < text.columns; x++) {
+            u8 ch = (u8)text.cell[y * text.columns + x];
+            line[x] = (char)(ch >= ' ' && ch < 127 ? ch : ch ? '?' : ' ');
+            if (line[x] != ' ')
+                n = x + 1;
+        }
+        line[n] = 0;
+        c->print(c->opaque, "%s\n", line);
+    }
+}
+
 static void info_block(struct monitor_context *c, const char *args)
 {
     pc_print_drives(c->pc, c->print, c->opaque);

@@ -19,11 +19,12 @@ from common import DRAGOMAN, TOP, firmware
 from linux_guest import LIMIT, Guest, get
 from test_terminal import Terminal
 
-MENU = """set timeout=1
+MENU = """set timeout=%u
 menuentry "Debian kernel" {
     linux /boot/vmlinuz console=ttyS0 quiet panic=-1
     initrd /boot/initrd.gz
 }
+menuentry "Second entry" { true }
 """
 ISOLINUX = """DEFAULT debian
 LABEL debian
@@ -41,9 +42,9 @@ def tree(tmp):
     return root
 
 
-def grub_iso(tmp):
+def grub_iso(tmp, timeout=1):
     root = tree(tmp)
-    (root / "boot/grub/grub.cfg").write_text(MENU)
+    (root / "boot/grub/grub.cfg").write_text(MENU % timeout)
     iso = tmp / "grub.iso"
     subprocess.run(["grub-mkrescue", "-o", iso, root], check=True, capture_output=True)
     return iso
@@ -107,6 +108,88 @@ def debian_qcow2(tmp, accel):
     subprocess.run(["qemu-img", "check", image], check=True, capture_output=True)
 
 
+class Screen(Terminal):
+    """A guest on its screen; we are at the monitor."""
+
+    def __init__(self, *options):
+        super().__init__(*firmware(), "-display", "none", "-monitor", "stdio", "-snapshot", *options)
+        self.command("")
+
+    def command(self, line):
+        self.send(line + "\r")
+        self.expect("(dragoman) ")
+
+    def shows(self, part, seconds=LIMIT):
+        """Waits until the text screen has `part`."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.send("info screen\r")
+            self.expect("\n")
+            text = self.expect("(dragoman) ")
+            if part in text:
+                return text
+            time.sleep(0.5)
+        raise AssertionError(f"no '{part}' on the screen: {text!r}")
+
+    def keys(self, *names):
+        for name in names:
+            self.command(f"sendkey {name}")
+
+    def picture(self, path):
+        self.command(f"screendump {path}")
+        return subprocess.run(["convert", path, "-format", "%wx%h %k", "info:"],
+                              capture_output=True, text=True, check=True).stdout.split()
+
+    def quit(self):
+        self.send("quit\r")
+        assert self.process.wait(LIMIT) == 0
+        self.close()
+
+
+def grub_menu(tmp):
+    """Arrow keys move the bar; the picture is 720 by 400 and more than one colour."""
+    s = Screen("-m", "512", grub_iso(tmp, timeout=60))
+    try:
+        s.shows("GNU GRUB")
+        s.shows("*Debian kernel")
+        s.keys("down")
+        s.shows("*Second entry")
+        size, colours = s.picture(tmp / "menu.png")
+        assert size == "720x400" and int(colours) > 1, (size, colours)
+        s.quit()
+    finally:
+        s.close_quietly()
+
+
+def memtest(bits, how, full):
+    """memtest86+ draws its screen and begins; with `full` it ends a pass over 64 MiB without error."""
+    options = {"kernel": ["-kernel", f"/boot/memtest86+{bits}.bin"],
+               "cd": ["-cdrom", f"/usr/lib/memtest86+/memtest86+{bits}.iso"]}[how]
+    s = Screen("-m", "64", *options)
+    try:
+        text = s.shows("Memtest86")
+        assert "Dragoman Virtual CPU" in text or "CLK/Temp" in text, text
+        s.keys("ret")
+        text = s.shows("Testing: ")
+        if full:
+            text = s.shows("Pass complete", 3600)
+            assert "Errors: 0" in text, text
+        s.quit()
+    finally:
+        s.close_quietly()
+
+
+def ipxe():
+    """iPXE's ISO comes to its end: there is no network card yet."""
+    s = Screen("-m", "128", "-cdrom", "/usr/lib/ipxe/ipxe.iso")
+    try:
+        s.shows("iPXE initialising devices...ok")
+        s.shows("No more network devices")
+        s.quit()
+    finally:
+        s.close_quietly()
+
+
 def rows(args):
     """(name, function of a scratch folder) of what is to be done."""
     for accel in ("dbt", "interp") if args.long else ("dbt",):
@@ -114,7 +197,13 @@ def rows(args):
         yield f"{accel} isolinux ISO", lambda tmp, a=accel: boot_iso(a, [isolinux_iso(tmp)])
     yield "dbt debian raw", lambda tmp: boot_debian("dbt", debian(tmp, "amd64", "raw"),
                                                     ["-snapshot"])
+    yield "dbt grub menu", grub_menu
+    yield "dbt memtest x64 CD", lambda tmp: memtest("x64", "cd", False)
+    yield "dbt memtest ia32 kernel", lambda tmp: memtest("ia32", "kernel", False)
+    yield "dbt ipxe ISO", lambda tmp: ipxe()
     if args.long:
+        yield "dbt memtest x64 pass", lambda tmp: memtest("x64", "kernel", True)
+        yield "dbt memtest ia32 pass", lambda tmp: memtest("ia32", "cd", True)
         yield "dbt debian qcow2", lambda tmp: debian_qcow2(tmp, "dbt")
 
 

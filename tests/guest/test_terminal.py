@@ -54,12 +54,18 @@ class Terminal:
         assert termios.tcgetattr(self.slave) == self.found, "the terminal was left changed"
         return status
 
+    def close_quietly(self):
+        """For `finally`: whether or not it has been closed."""
+        if self.master >= 0:
+            self.close()
+
     def close(self):
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
         os.close(self.master)
         os.close(self.slave)
+        self.master = -1
 
 
 def echo_rom():
