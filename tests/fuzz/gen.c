@@ -165,7 +165,7 @@ static void note(unsigned mode, const struct form *f)
     struct insn in;
     if (!f->vex && !is_opcode(mode, f->map, f->opcode))
         return;
-    unsigned n = put_opcode(p, f, f->w ? 0x48 : 0, 0);
+    unsigned n = put_opcode(p, f, f->w ? 0x48 : f->b ? 0x41 : 0, 0);
     p[n++] = f->modrm;
     p[n] = f->vex ? 0x10 : 0; /* the registers of a gather must differ */
     if (decode(&in, p, sizeof p, MODE_BITS(mode)) != DECODE_OK)
@@ -191,6 +191,8 @@ static void note_opcode(unsigned mode, unsigned map, unsigned op)
         for (unsigned modrm = 0; modrm < 256; modrm++)
             for (unsigned w = 0; w < (mode == MODE64 ? 2 : 1); w++)
                 note(mode, &(struct form){pfx[k], (u8)map, (u8)op, (u8)modrm, w, false});
+    for (unsigned k = 0; mode == MODE64 && !map && op == 0x90 && k < 2; k++)
+        note(mode, &(struct form){.pfx = pfx[k], .opcode = (u8)op, .b = true});
     for (unsigned k = 0; map && k < 16; k++)
         for (unsigned modrm = 0; modrm < 256; modrm++)
             note(mode, &(struct form){.pfx = pfx[k / 4], .map = (u8)map, .opcode = (u8)op,
@@ -337,7 +339,7 @@ static unsigned put_prefixes(u8 *p, unsigned mode, const struct form *f, const s
 
 static u8 choose_rex(const struct form *f, const struct mem *m, bool memory)
 {
-    u8 rex = f->w ? 8 : 0;
+    u8 rex = (u8)((f->w ? 8 : 0) | f->b);
     if (f->has_modrm || one_in(2))
         rex |= (u8)(rnd() & (memory ? 4 : 5));
     if (memory && m->index != REG_NONE && m->index & 8)

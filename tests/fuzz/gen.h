@@ -8,6 +8,7 @@
 struct form {
     u8 pfx, map, opcode, modrm;
     bool w, has_modrm, vex, l;
+    bool b; /* with REX.B, which the row depends on (90) */
 };
 
 #define SEG_NONE 0xff
