@@ -22,7 +22,7 @@ union ir_value {
     double f[2];
 } __attribute__((aligned(16)));
 
-/* Evaluates vector op `in` (its op, w, aux, imm) on args; unused entries of args may be NULL.
+/* Evaluates vector op `in` (its op, w, aux, imm; vl 0) on args; unused entries of args may be NULL.
  * Writes *out wholly for a vector result, q[0] for a scalar one; out may be one of the args.
  * Rows with E_RMXCSR use rounding, DAZ and FTZ of cpu->mxcsr and OR their exception flags into
  * it, as if every exception were masked (the lifter takes ir_vec_checked where one is not);

@@ -1,5 +1,7 @@
-/* SSE to SSE4.2, SSE4a, AES, PCLMULQDQ, SHA, GFNI: one table row per mnemonic, most of them one
- * vector op.
+/* SSE to SSE4.2, SSE4a, AES, PCLMULQDQ, SHA, GFNI, and all that VEX encodes of vectors: one table
+ * row per mnemonic, most of them one vector op.  A row serves the legacy form and the VEX forms of
+ * an instruction: these have a destination of their own, one of two lengths (l->vl), and clear what
+ * is above their result.
  *
  * Touches the IR being built.  MMX forms of the same mnemonics are in lift_mmx.c.  Left out: the
  * string comparisons and MASKMOVDQU call helpers (cpu/simd.c); while a SIMD exception is unmasked
