@@ -100,12 +100,11 @@ u64 count_random(struct cpu *cpu)
 
 /* ---- the trace ---- */
 
-static u64 hash_bytes(const u8 *p, size_t n)
+u64 count_hash(u64 sum, const u8 *p, size_t n)
 {
-    u64 h = 0xcbf29ce484222325ull;
     for (size_t i = 0; i < n; i++)
-        h = (h ^ p[i]) * 0x100000001b3ull;
-    return h;
+        sum = (sum ^ p[i]) * 0x100000001b3ull;
+    return sum;
 }
 
 /* What two engines may hold differently, though it means the same: flags not yet computed, an
@@ -166,17 +165,17 @@ static void trace(struct cpu *cpu)
 {
     struct cpu_count *n = cpu->count;
     const struct count_config *config = &n->config;
-    u64 now = count_now(cpu), ram = 0;
+    u64 now = count_now(cpu), machine = 0;
     memcpy(n->copy, cpu, sizeof *n->copy);
     normalise(n->copy);
     fields_save(cpu_fields, n->copy, n->image);
-    u64 state = hash_bytes(n->image, fields_size(cpu_fields));
-    bool with_ram = config->trace_ram && n->next_trace % config->trace_ram == 0;
-    if (with_ram)
-        ram = config->hash_ram(config->opaque);
-    log_print("state %llu rip %llx time %llu cpu %016llx ram %016llx\n", (unsigned long long)now,
-              (unsigned long long)cpu->rip, (unsigned long long)clock_now(cpu->clock),
-              (unsigned long long)state, (unsigned long long)ram);
+    u64 state = count_hash(0, n->image, fields_size(cpu_fields));
+    if (config->trace_machine && n->next_trace % config->trace_machine == 0)
+        machine = config->hash_machine(config->opaque);
+    log_print("state %llu rip %llx time %llu cpu %016llx machine %016llx\n",
+              (unsigned long long)now, (unsigned long long)cpu->rip,
+              (unsigned long long)clock_now(cpu->clock), (unsigned long long)state,
+              (unsigned long long)machine);
     if (log_enabled(state))
         log_registers(cpu);
     n->next_trace = round_to_step(now + 1, config->trace_step);

@@ -22,10 +22,10 @@ struct count_config {
     unsigned shift;  /* an instruction takes 2^shift ns */
     bool sleep;      /* an idle guest sleeps until its next timer; else time jumps there */
     /* A line in the log at each multiple of trace_step (0: none) from trace_from on: the count,
-     * RIP, a hash of the vCPU's state, and at multiples of trace_ram (0: none) one of RAM.  At
-     * trace_to (0: never) the machine is told to end. */
-    u64 trace_step, trace_ram, trace_from, trace_to;
-    u64 (*hash_ram)(void *opaque);
+     * RIP, a hash of the vCPU's state, and at multiples of trace_machine (0: none) one of RAM and
+     * chips.  At trace_to (0: never) the machine is told to end. */
+    u64 trace_step, trace_machine, trace_from, trace_to;
+    u64 (*hash_machine)(void *opaque);
     void (*ended)(void *opaque);
     void *opaque;
 };
@@ -52,6 +52,9 @@ void count_exact(struct cpu *cpu);
 /* By the vCPU's thread while it is halted, no lock held: moves time to the next timer and runs it,
  * after sleeping as the configuration says.  False when there is no timer to wait for. */
 bool count_idle(struct cpu *cpu);
+
+/* The hash of the trace: sum continued with n bytes. */
+u64 count_hash(u64 sum, const u8 *bytes, size_t n);
 
 /* The next word for RDRAND: the same in each run. */
 u64 count_random(struct cpu *cpu);

@@ -38,7 +38,7 @@ bool cpu_queue_work(struct cpu *cpu, void (*fn)(struct cpu *cpu, void *opaque), 
  *     for (;;) {
  *         if (cpu->count && cpu->budget <= 0)
  *             count_stop(cpu);                   counted mode: cpu/count.h
- *         if (cpu_needs_service(cpu) && !cpu_service(cpu))
+ *         if (cpu_needs_service(cpu) && !cpu_serve(cpu))
  *             return;
  *         if (cpu->debug && !cpu_debug_before(cpu))
  *             continue;
@@ -91,6 +91,17 @@ static inline bool cpu_needs_service(const struct cpu *cpu)
 {
     return atomic_load_explicit(&cpu->requests, memory_order_relaxed) != 0 ||
            cpu->exc_vector >= 0 || cpu->halted;
+}
+
+/* cpu_service until nothing more can be delivered before the next instruction: an NMI that an IRET
+ * has unblocked comes before the handler of that IRET's fault, whatever the blocks are. */
+static inline bool cpu_serve(struct cpu *cpu)
+{
+    do {
+        if (!cpu_service(cpu))
+            return false;
+    } while (cpu_needs_service(cpu) && !(cpu->hflags & HF_ONE));
+    return true;
 }
 
 /* The vCPU thread's loop: runs the engine, sleeps while halted or paused, until `*quit` (set it,

@@ -234,15 +234,15 @@ static int set_icount(struct options *o, const char *name, const char *value, ch
             c->sleep = value_is(&i, "on");
         } else if (key_is(&i, "trace") && is_number) {
             c->trace_step = n;
-        } else if (key_is(&i, "trace-ram") && is_number) {
-            c->trace_ram = n;
+        } else if (key_is(&i, "trace-machine") && is_number) {
+            c->trace_machine = n;
         } else if (key_is(&i, "trace-from") && is_number) {
             c->trace_from = n;
         } else if (key_is(&i, "trace-to") && is_number) {
             c->trace_to = n;
         } else if (!(key_is(&i, "align") && value_is(&i, "off"))) {
             return bad(error, "-icount: '%.*s' is not one of shift=N, sleep=on|off, align=off, "
-                              "trace=N, trace-ram=N, trace-from=N, trace-to=N",
+                              "trace=N, trace-machine=N, trace-from=N, trace-to=N",
                        (int)strcspn(i.key ? i.key : i.value, ","), i.key ? i.key : i.value);
         }
     }

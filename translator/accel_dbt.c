@@ -276,7 +276,7 @@ static void dbt_run(struct cpu *cpu)
         if (cpu_needs_service(cpu)) {
             last = NULL;
             x64_step_out(v);
-            if (!cpu_service(cpu))
+            if (!cpu_serve(cpu))
                 break;
             x64_step_in(v);
         }

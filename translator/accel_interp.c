@@ -383,7 +383,7 @@ static bool run_once(struct vcpu *v)
     block_safe_point(v->engine->cache, cpu->index);
     if (cpu->count && cpu->budget <= 0)
         count_stop(cpu);
-    if (!v->redo && cpu_needs_service(cpu) && !cpu_service(cpu))
+    if (!v->redo && cpu_needs_service(cpu) && !cpu_serve(cpu))
         return false;
     if (v->redo) {
         v->redo = false;

@@ -350,8 +350,20 @@ static bool take_chardevs(struct pc *pc, const struct pc_config *config)
     return good;
 }
 
-/* -icount's trace: RAM in 8 lanes, so that the multiplications overlap. */
-static u64 hash_ram(void *opaque)
+static u64 hash_chip(u64 sum, const struct machine_device *d)
+{
+    size_t n = d->class->fields ? fields_size(d->class->fields) : 0;
+    u8 *image = n ? malloc(n) : NULL;
+    if (!image)
+        return sum;
+    fields_save(d->class->fields, d->state, image);
+    sum = count_hash(sum, image, n);
+    free(image);
+    return sum;
+}
+
+/* -icount's trace: chips, and RAM in 8 lanes, so that the multiplications overlap. */
+static u64 hash_machine(void *opaque)
 {
     const struct pc *pc = opaque;
     u64 h[8] = {1, 2, 3, 4, 5, 6, 7, 8}, sum = 0;
@@ -363,6 +375,8 @@ static u64 hash_ram(void *opaque)
     }
     for (unsigned i = 0; i < 8; i++)
         sum = (sum ^ h[i]) * 0xbf58476d1ce4e5b9ull;
+    for (unsigned i = 0; i < pc->machine.device_count; i++)
+        sum = hash_chip(sum, &pc->machine.device[i]);
     return sum;
 }
 
@@ -379,7 +393,7 @@ bool pc_init(struct pc *pc, const struct pc_config *config, char **error)
     struct machine_config machine = config->machine;
     memset(pc, 0, sizeof *pc);
     memcpy(pc->drive, config->drive, sizeof pc->drive);
-    machine.count.hash_ram = hash_ram;
+    machine.count.hash_machine = hash_machine;
     machine.count.ended = trace_ended;
     machine.count.opaque = pc;
     bool good = machine_init(m, &machine, error);

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Runs a whole guest on two engines in counted mode and compares them state by state.
 
-    engine_diff.py [--engines dbt,interp] [--step N] [--ram N] [--to N] [--least N] [--repeat]
+    engine_diff.py [--engines dbt,interp] [--step N] [--machine N] [--to N] [--least N] [--repeat]
                    [--run COMMAND] WHAT... [-- OPTIONS]
 
 WHAT is a bare-metal image, or "cloud", "686" ... for a Debian kernel with the test's initramfs, in
 which --run executes a command before it powers off; "soak" is a round of test_soak.py.
 After each --step instructions both engines print a hash of all registers (general, segment,
-control, debug and model-specific ones, flags, x87, vectors) and after each --ram instructions one
-of guest memory; both must be equal throughout, and so must what the guest writes to its serial
-port.  If they are not, the interval is made smaller, in runs of their own, down to the first
+control, debug and model-specific ones, flags, x87, vectors) and after each --machine instructions
+one of guest memory and all chips; both must be equal throughout, and so must what the guest writes to
+its serial port.  If they are not, the interval is made smaller, in runs of their own, down to the first
 instruction after which the engines differ, which is printed with the registers that differ.
 --repeat compares an engine with itself: a counted run can be repeated.  --least demands that so many
 instructions have been compared.
@@ -28,6 +28,7 @@ from linux_guest import get, initrd_for
 from test_soak import build as soak_initrd
 
 LIMIT = 3600
+NO_HASH = " machine 0000000000000000"
 STATE = re.compile(r"state (\d+) rip ([0-9a-f]+) ")
 FIXED = ["-m", "128", "-no-reboot", "-display", "none", "-monitor", "none",
          "-rtc", "base=2026-01-01,clock=vm"]
@@ -57,20 +58,27 @@ class Run:
         self.process.stderr.close()
 
 
+def machine_alone(pair):
+    """Whether the two lines differ in the hash of memory and chips and nothing else."""
+    return all(pair) and pair[0].split(" machine ")[0] == pair[1].split(" machine ")[0]
+
+
 def compare(engines, options, trace, more=()):
-    """Runs both; returns (lines compared, last equal line, the pair that differs or None)."""
+    """Runs both; returns (lines compared, last equal line, the pair that differs or None).  If the
+    pair differs in the machine's hash alone, the last equal line is one that has such a hash."""
     with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
         runs = [Run(e, options, d, trace, more) for e, d in zip(engines, (a, b))]
         try:
-            count, last = 0, None
+            count, last, hashed = 0, None, None
             left, right = map(iter, runs)
             while True:
                 pair = next(left, None), next(right, None)
                 if pair[0] != pair[1]:
-                    return count, last, pair
+                    return count, hashed if machine_alone(pair) else last, pair
                 if pair[0] is None:
                     break
                 count, last = count + 1, pair[0]
+                hashed = hashed if NO_HASH in last else last
             status = [run.process.wait(LIMIT) for run in runs]
             assert status[0] == status[1], f"exit status {status}"
             assert runs[0].other == runs[1].other, f"{runs[0].other} and {runs[1].other}"
@@ -87,14 +95,14 @@ def number_of(line):
     return int(STATE.match(line).group(1)) if line else 0
 
 
-def describe(engines, options, at, ram, first):
+def describe(engines, options, at, machine, first):
     """The registers from count `first` to `at` on both engines, as lists of lines."""
     shown = []
     for engine in engines:
         with tempfile.TemporaryDirectory() as directory:
             step = at if first == at else 1
             run = Run(engine, options, directory,
-                      f"trace={step},trace-ram={step if ram else 0},trace-from={first},"
+                      f"trace={step},trace-machine={step if machine else 0},trace-from={first},"
                       f"trace-to={at}", ["-d", "state"])
             lines = run.process.stderr.read().splitlines()
             run.end()
@@ -119,9 +127,9 @@ def disassembly(lines):
     return " ".join(first.groups()).strip() if first else found[0].group(2)
 
 
-def report(engines, options, at, ram):
-    before = describe(engines, options, at - 1, ram, at - 1)[0][0]
-    shown = describe(engines, options, at, ram, at)
+def report(engines, options, at, machine):
+    before = describe(engines, options, at - 1, machine, at - 1)[0][0]
+    shown = describe(engines, options, at, machine, at)
     print(f"the first difference is after instruction {at}:")
     print("   ", STATE.match(before[0]).group(2), disassembly(before))
     print("\n".join("    " + line for line in before))
@@ -130,12 +138,12 @@ def report(engines, options, at, ram):
         print("   ", line)
 
 
-def narrow(engines, options, low, high, ram):
+def narrow(engines, options, low, high, machine):
     """Looking at each instruction hides a difference that only longer blocks have: one look a run."""
     while high - low > 1:
         middle = (low + high) // 2
         print(f"between {low} and {high}: looking at {middle} alone", flush=True)
-        trace = f"trace={middle},trace-ram={middle if ram else 0},trace-from={middle}"
+        trace = f"trace={middle},trace-machine={middle if machine else 0},trace-from={middle}"
         if compare(engines, options, f"{trace},trace-to={middle}")[2]:
             high = middle
         else:
@@ -146,18 +154,18 @@ def narrow(engines, options, low, high, ram):
 def bisect(engines, options, last, pair):
     """Finds the first instruction after which the engines differ."""
     low, high = number_of(last), max(number_of(line) for line in pair)
-    ram = all(pair) and pair[0].split(" ram ")[0] == pair[1].split(" ram ")[0]
+    machine = machine_alone(pair)
     step = max(1, high - low)
     while step > 1:
         step = max(1, (high - low) // 500)
         print(f"between {low} and {high}: looking at each {step}", flush=True)
-        trace = f"trace={step},trace-ram={step if ram else 0},trace-from={low},trace-to={high}"
+        trace = f"trace={step},trace-machine={step if machine else 0},trace-from={low},trace-to={high}"
         _, last, pair = compare(engines, options, trace)
         if pair is None:
-            high = narrow(engines, options, low, high, ram)
+            high = narrow(engines, options, low, high, machine)
             break
         low, high = max(low, number_of(last)), max(number_of(line) for line in pair)
-    report(engines, options, high, ram)
+    report(engines, options, high, machine)
 
 
 def guest_options(what, run, extra, directory):
@@ -176,7 +184,7 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--engines", default="dbt,interp")
     ap.add_argument("--step", type=int, default=1000000)
-    ap.add_argument("--ram", type=int, default=0)
+    ap.add_argument("--machine", type=int, default=0)
     ap.add_argument("--to", type=int, default=0)
     ap.add_argument("--least", type=int, default=1)
     ap.add_argument("--repeat", action="store_true")
@@ -195,7 +203,7 @@ def compare_all(args, pairs, extra, directory):
         options = guest_options(what, args.run, extra, directory)
         for pair in pairs:
             start = time.monotonic()
-            trace = f"trace={args.step},trace-ram={args.ram},trace-to={args.to}"
+            trace = f"trace={args.step},trace-machine={args.machine},trace-to={args.to}"
             try:
                 count, last, wrong = compare(pair, options, trace)
                 if wrong:

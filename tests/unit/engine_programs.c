@@ -315,6 +315,26 @@ START_TEST(test_strings)
 }
 END_TEST
 
+/* IRET ends the blocking of NMIs even when it faults (SDM vol. 3A 6.7.1): the one that waits comes
+ * between the delivery of the fault and its handler, as at any boundary of instructions. */
+CODE64(unblock64, "nop\n pushq $0\n pushq $0\n pushq $2\n pushq $0\n pushq $0\n iretq\n"
+                  ".org unblock64 + 0x100\n inc %rax\n inc %rax\n inc %rax\n hlt\n"
+                  ".org unblock64 + 0x200\n mov (%rsp), %rcx\n mov %rax, %rbx\n hlt\n")
+
+START_TEST(test_nmi_before_handler)
+{
+    LOAD(0x10000, unblock64);
+    tiny_long(&m, 0x10000);
+    tiny_gate(&m, EXC_GP, 0x10100);
+    tiny_gate(&m, EXC_NMI, 0x10200);
+    m.cpu->nmi_blocked = true;
+    cpu_request(m.cpu, REQ_NMI);
+    tiny_run(&m);
+    ck_assert_uint_eq(m.cpu->gpr[RCX], 0x10100);
+    ck_assert_uint_eq(m.cpu->gpr[RBX], 0);
+}
+END_TEST
+
 /* A byte spread over a register, as glibc's 32-bit strchr does it: values that share a register
  * with others that replace parts of it. */
 CODE64(spread64, "mov 0x20000, %edx\n mov %dl, %dh\n mov %edx, %ecx\n shl $16, %edx\n"
@@ -455,6 +475,7 @@ void engine_programs(Suite *s)
     tcase_add_test(c, test_x87_pointers);
     tcase_add_test(c, test_x87_unmask);
     tcase_add_test(c, test_x87_turns);
+    tcase_add_test(c, test_nmi_before_handler);
     tcase_add_test(c, test_parts_of_registers);
     tcase_add_test(c, test_full_arena);
     suite_add_tcase(s, c);
