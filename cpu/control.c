@@ -303,7 +303,7 @@ u64 helper_hlt(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 u64 helper_monitor(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     u8 *host = NULL;
-    if (cpu->cpl)
+    if (cpu->cpl || !(cpu->misc_enable & MISC_ENABLE_MONITOR))
         cpu_raise(cpu, EXC_UD);
     if ((u32)cpu->gpr[RCX])
         gp0(cpu);
@@ -336,7 +336,7 @@ bool cpu_mwait_over(struct cpu *cpu)
 u64 helper_mwait(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     enum { MWAIT_TURNS = 100 };
-    if (cpu->cpl)
+    if (cpu->cpl || !(cpu->misc_enable & MISC_ENABLE_MONITOR))
         cpu_raise(cpu, EXC_UD);
     if ((u32)cpu->gpr[RCX] & ~1u)
         gp0(cpu);

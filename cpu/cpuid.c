@@ -27,6 +27,8 @@ static struct cpuid_regs leaf_1(struct cpu *cpu, const struct cpu_model *m)
     struct cpuid_regs r = {.eax = signature(m), .ecx = m->words[W_1_ECX],
                            .edx = m->words[W_1_EDX]};
     r.ebx = cpu->index << 24 | (m->cpus & 0xff) << 16;
+    if (!(cpu->misc_enable & MISC_ENABLE_MONITOR))
+        r.ecx &= ~ED(3);
     if (model_has(m, FEAT_CLFLUSH))
         r.ebx |= 8u << 8; /* line of 8 quadwords */
     if (m->cpus > 1)

@@ -293,13 +293,14 @@ static bool has_misc_enable(const struct cpu *cpu)
     return !cpu_is_amd(cpu) && cpu_has(cpu, ISA_686);
 }
 
-/* SDM vol. 4 table 2-2.  Bits that have an effect: the limit of CPUID, and XD (cpuid.c, control.c);
+/* SDM vol. 4 table 2-2.  Bits that have an effect: the limit of CPUID, MONITOR and XD (cpuid.c);
  * the others that kernels switch are only held. */
 static bool write_misc_enable(struct cpu *cpu, u64 v)
 {
     u64 read_only = BIT64(7) | BIT64(11) | BIT64(12); /* no counters, BTS, PEBS */
-    u64 held = BIT64(0) | BIT64(3) | BIT64(16) | BIT64(18) | BIT64(23) | BIT64(24) | BIT64(38) |
-               MISC_ENABLE_LIMIT_CPUID | (cpu_has_feature(cpu, FEAT_NX) ? MISC_ENABLE_NO_XD : 0);
+    u64 held = BIT64(0) | BIT64(3) | BIT64(16) | BIT64(23) | BIT64(24) | BIT64(38) |
+               MISC_ENABLE_LIMIT_CPUID | (cpu_has_feature(cpu, FEAT_NX) ? MISC_ENABLE_NO_XD : 0) |
+               (cpu_has_feature(cpu, FEAT_MONITOR) ? MISC_ENABLE_MONITOR : 0);
     if (!has_misc_enable(cpu) || (v & ~(read_only | held)))
         return false;
     cpu->misc_enable = (v & held) | (cpu->misc_enable & read_only);
@@ -423,6 +424,8 @@ void msr_reset(struct cpu *cpu)
     cpu->pat = 0x0007040600070406ull; /* SDM vol. 3A 11.12.4 */
     /* Fast strings; BTS and PEBS not available; MCA thermal off. */
     cpu->misc_enable = 0x1801;
+    if (cpu->model && cpu_has_feature(cpu, FEAT_MONITOR))
+        cpu->misc_enable |= MISC_ENABLE_MONITOR;
     cpu->mtrr_def_type = 0;
     memset(cpu->mtrr_fixed, 0, sizeof cpu->mtrr_fixed);
     memset(cpu->mtrr_base, 0, sizeof cpu->mtrr_base);

@@ -118,7 +118,7 @@ static void save64(struct cpu *cpu)
     put_segment64(cpu, SM64_TR, &cpu->seg[SEG_TR]);
     put_table64(cpu, SM64_GDTR, &cpu->gdt);
     put_table64(cpu, SM64_IDTR, &cpu->idt);
-    put(cpu, SM64_HALT, 1, cpu->halted);
+    put(cpu, SM64_HALT, 1, cpu->halted && !cpu->mwait);
     put(cpu, SM64_EFER, 8, cpu->efer);
     put(cpu, SM_REVISION, 4, SMM_REVISION_64);
     put(cpu, SM64_SMBASE, 4, cpu->smbase);
@@ -196,7 +196,7 @@ static void save32(struct cpu *cpu)
     put_segment32(cpu, SM32_TR, SM32_TR_HIDDEN, &cpu->seg[SEG_TR]);
     put_table32(cpu, SM32_GDTR, &cpu->gdt);
     put_table32(cpu, SM32_IDTR, &cpu->idt);
-    put(cpu, SM32_HALT, 2, cpu->halted);
+    put(cpu, SM32_HALT, 2, cpu->halted && !cpu->mwait);
     put(cpu, SM_REVISION, 4, SMM_REVISION_32);
     put(cpu, SM32_SMBASE, 4, cpu->smbase);
     put(cpu, SM32_CR4, 4, cpu->cr4);
@@ -300,6 +300,7 @@ u64 helper_rsm(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     if (!cpu->in_smm)
         cpu_raise(cpu, EXC_UD);
     u64 flags = wide_map(cpu) ? load64(cpu) : load32(cpu);
+    cpu->mwait = false; /* an SMI ends MWAIT (SDM vol. 2B) */
     cpu->cr0 |= CR0_ET;
     cpu->dr[6] = (cpu->dr[6] & 0xe00f) | 0xffff0ff0u; /* their reserved bits have fixed values */
     cpu->dr[7] = (cpu->dr[7] & 0xffff2bffu) | 0x400;

@@ -269,6 +269,7 @@ void cpu_write_cr3(struct cpu *cpu, u64 v);
 
 /* ---- MSRs (cpu/msr.c) ---- */
 /* Bits of IA32_MISC_ENABLE that change what CPUID says. */
+#define MISC_ENABLE_MONITOR BIT64(18)
 #define MISC_ENABLE_LIMIT_CPUID BIT64(22)
 #define MISC_ENABLE_NO_XD BIT64(34)
 bool cpu_read_msr(struct cpu *cpu, u32 msr, u64 *v);

@@ -8,6 +8,7 @@
 
 CODE(read_msr, "rdmsr");
 CODE(write_msr, "wrmsr");
+CODE(do_monitor, "monitor");
 
 enum kind {
     BITS,      /* holds the bits `takes`; those of `reserved` are #GP */
@@ -294,6 +295,16 @@ static void misc_enable(void)
     wrmsr(MISC, old);
     cpuid(0, id);
     check_eq("no limit of CPUID", id[0], leaves);
+    if (has(1, 2, 3)) {
+        wrmsr(MISC, old & ~(1ull << 18));
+        check("MONITOR disabled: CPUID", !has(1, 2, 3));
+        r = kernel_at(do_monitor);
+        r.rax = (u64)id;
+        enter(&r);
+        expect("MONITOR disabled: MONITOR", &r, UD, 0, do_monitor);
+        wrmsr(MISC, old);
+        check("MONITOR enabled again", has(1, 2, 3));
+    }
     if (!has(0x80000001, 3, 20))
         return;
     wrmsr(MISC, old | 1ull << 34);

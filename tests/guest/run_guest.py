@@ -58,6 +58,7 @@ QEMU_WRONG = {
         "DEBUGCTL/holds a bit": "LBR and BTF can be set (SDM vol. 4); TCG drops them",
         "BTS and PEBS unavailable": "neither is there (SDM vol. 4, IA32_MISC_ENABLE); QEMU says they are",
         "limit of CPUID": "IA32_MISC_ENABLE[22] (SDM vol. 4); not in QEMU",
+        "MONITOR disabled: *": "IA32_MISC_ENABLE[18] (SDM vol. 4); not in QEMU",
         "XD disabled: CPUID": "IA32_MISC_ENABLE[34] (SDM vol. 4); not in QEMU",
         "the TSC takes 64 bits": "WRMSR sets all of the TSC (SDM vol. 3B 17.17.3); TCG ignores it",
     },
