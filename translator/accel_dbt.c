@@ -6,7 +6,6 @@
  * (x64_link.c), showing code (x64_inspect.c), any emission (x64_select.c and its neighbours).
  */
 #include <cpuid.h>
-#include <sanitizer/asan_interface.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -253,8 +252,6 @@ static void dbt_run(struct cpu *cpu)
     cpu->host_mxcsr = _mm_getcsr() & ~0x3fu;
     block_cpu_online(e->cache, cpu->index);
     if (_setjmp(v->unwind)) { /* an exception, or an instruction to be done alone */
-        /* Helpers whose frames are gone; the sanitizer knows only the thread's own stack. */
-        ASAN_UNPOISON_MEMORY_REGION((u8 *)cpu - JIT_STACK_BYTES, JIT_STACK_BYTES);
         x64_x87_save(cpu, 0);
         cpu->mxcsr |= _mm_getcsr() & 0x3f;
         _mm_setcsr(cpu->host_mxcsr);
