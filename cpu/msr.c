@@ -63,13 +63,8 @@ u64 cpu_tsc_to_ns(const struct cpu *cpu, u64 tsc)
 /* The APIC's timer compares with the counter as it is now. */
 static void move_deadline(struct cpu *cpu)
 {
-    if (!cpu->irq || !cpu_has_feature(cpu, FEAT_TSC_DEADLINE))
-        return;
-    bus_lock(cpu->bus);
-    u64 deadline = cpu->irq->get_tsc_deadline(cpu->irq_opaque);
-    if (deadline)
-        cpu->irq->set_tsc_deadline(cpu->irq_opaque, deadline);
-    bus_unlock(cpu->bus);
+    if (cpu->irq && cpu->irq->tsc_moved)
+        cpu->irq->tsc_moved(cpu->irq_opaque);
 }
 
 /* SDM vol. 3B 17.17.3: a write to the TSC moves TSC_ADJUST by the same amount, and back. */

@@ -161,6 +161,7 @@ struct irq_ops {
     u64 (*get_tsc_deadline)(void *opaque);
     void (*set_tsc_deadline)(void *opaque, u64 v);
     void (*set_ferr)(void *opaque, bool level); /* the FERR# pin; NULL: not connected */
+    void (*tsc_moved)(void *opaque); /* tsc_offset has changed; may be NULL */
 };
 
 /* What an engine must do for cpu/ (upward calls are hooks, docs/design.md). */

@@ -234,10 +234,18 @@ static void op_set_ferr(void *opaque, bool level)
     bus_unlock(c->cpu->bus);
 }
 
+static void op_tsc_moved(void *opaque)
+{
+    struct pc_irq_cpu *c = opaque;
+    bus_lock(c->cpu->bus);
+    lapic_set_tsc(c->lapic, c->cpu->tsc_khz, (u64)c->cpu->tsc_offset);
+    bus_unlock(c->cpu->bus);
+}
+
 static const struct irq_ops irq_ops = {
     op_ack, op_get_apic_base, op_set_apic_base, op_get_tpr, op_set_tpr,
     op_read_x2apic, op_write_x2apic, op_get_tsc_deadline, op_set_tsc_deadline,
-    op_set_ferr,
+    op_set_ferr, op_tsc_moved,
 };
 
 /* ---- set-up ---- */
