@@ -3,8 +3,8 @@
  * Touches vector registers of struct cpu and guest memory.  Elements that the mask leaves out are
  * never accessed, so they cannot fault (SDM vol. 2, VMASKMOV); a gather that faults keeps what it
  * has got and takes those elements out of the mask, so that it goes on there when it is executed
- * again (SDM vol. 2, VPGATHERDD).  There is no #AC: VMASKMOV never raises it (exceptions of type
- * 6), and for gathers the manual leaves it to the implementation.
+ * again (SDM vol. 2, VPGATHERDD).  Neither raises #AC: VMASKMOV never does (exceptions of type 6),
+ * and for gathers the manual leaves it to the implementation.
  */
 #include "cpu/cpu.h"
 #include "cpu/helpers.h"
@@ -56,6 +56,7 @@ static void masked_store(struct cpu *cpu, const union vec *data, const union vec
 
 u64 helper_probe_store(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
+    cpu_check_alignment(cpu, a, (unsigned)b);
     enum mmu_status s = mmu_probe(&cpu->mmu, cpu_mmu_kind(cpu), a, (unsigned)b, MMU_WRITE);
     if (s != MMU_OK)
         cpu_raise_mmu(cpu, s, c);
