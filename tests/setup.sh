@@ -8,7 +8,7 @@ build="gcc libc6-dev meson ninja-build pkg-config binutils libcapstone-dev zlib1
 disks="mmdebstrap grub-common grub-pc-bin xorriso mtools isolinux syslinux-common fdisk e2fsprogs \
     memtest86+ ipxe imagemagick"
 test="$disks python3 qemu-system-x86 qemu-utils seabios gcc-multilib openssl libgcrypt20
-    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+    clang lld llvm libc6-dev-arm64-cross libgcc-12-dev-arm64-cross qemu-user"
 
 wanted=$build
 [ "${1:-build}" = build ] || wanted="$wanted $test"

@@ -118,7 +118,7 @@ class Guest(Terminal):
         self.expect("\n")
         text = self.expect("(dragoman) ").replace("\r", "")
         self.send("\x01c")
-        counters = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)\b", text, re.M)}
+        counters = {name: int(n) for name, n in re.findall(r"^([a-zA-Z].*?) +(\d+)$", text, re.M)}
         return {**counters, "": text}
 
     def processor_seconds(self):

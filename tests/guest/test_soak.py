@@ -106,7 +106,7 @@ def soak(args, tmp):
         guest.power_off()
     if args.verbose:
         print(counters[""])
-    flushes = counters.get("flushes", 0)
+    flushes = counters["whole flushes"] if args.accel.startswith("dbt") else 0
     print(f"{args.accel}: {rounds} rounds, at most {peak:.0f} MiB beside guest RAM (bound {bound}),"
           f" {flushes} flushes")
     if size:
