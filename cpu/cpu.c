@@ -103,7 +103,8 @@ static void reset_power_on(struct cpu *cpu)
     memset(cpu->xmm, 0, sizeof cpu->xmm);
     memset(&cpu->x87, 0, sizeof cpu->x87);
     cpu->x87.fcw = 0x40;
-    cpu->ferr = cpu->ignne = false;
+    cpu->ferr = false;
+    cpu->ignne = false;
     cpu->x87.ftw = 0xff; /* tags say "zero", not "empty" */
     cpu_set_mxcsr(cpu, 0x1f80);
     cpu->smbase = 0x30000;

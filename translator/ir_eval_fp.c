@@ -11,8 +11,6 @@
 
 #include "translator/ir_eval_rows.h"
 
-#pragma GCC optimize("no-fast-math")
-
 /* MXCSR, SDM vol. 1, 10.2.3. */
 enum {
     MX_IE = 1, MX_DE = 2, MX_ZE = 4, MX_OE = 8, MX_UE = 16, MX_PE = 32,

@@ -14,12 +14,10 @@ import subprocess
 import sys
 
 TRIPLE = "aarch64-linux-gnu"
-# Debian's GCC for it and the one for 32-bit x86 cannot be installed together.
-COMPILER = ["clang", f"--target={TRIPLE}", "-fuse-ld=lld"]
 CROSS_FILE = f"""[binaries]
-c = ['clang', '--target={TRIPLE}', '-fuse-ld=lld']
-ar = 'llvm-ar'
-strip = 'llvm-strip'
+c = '{TRIPLE}-gcc'
+ar = '{TRIPLE}-ar'
+strip = '{TRIPLE}-strip'
 pkg-config = 'false'
 [host_machine]
 system = 'linux'
@@ -48,7 +46,7 @@ def compare_values(source, folder, here, emulator):
     there = folder / "x87_values"
     files = ["tests/unit/x87_values.c"] + sorted(
         p.relative_to(source).as_posix() for p in (source / "cpu").glob("x87_soft*.c"))
-    subprocess.run([*COMPILER, "-O2", "-std=gnu11", "-D_GNU_SOURCE", "-fno-strict-aliasing",
+    subprocess.run([f"{TRIPLE}-gcc", "-O2", "-std=gnu11", "-D_GNU_SOURCE", "-fno-strict-aliasing",
                     "-fwrapv", "-static", "-I", ".", *files, "-o", there], check=True, cwd=source)
     def run(command):
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -59,7 +57,7 @@ def compare_values(source, folder, here, emulator):
 def main():
     source, folder, values = (pathlib.Path(a).resolve() for a in sys.argv[1:4])
     images = sys.argv[4:]
-    for tool in ("clang", "ld.lld", "qemu-aarch64"):
+    for tool in (f"{TRIPLE}-gcc", "qemu-aarch64"):
         if not shutil.which(tool):
             print(f"{tool} is missing")
             return 1 if os.environ.get("CI") else 77

@@ -82,7 +82,9 @@ def pack32(work):
     subprocess.run(f"gzip -dc {get('initrd-i386')} | cpio -i --quiet", shell=True, cwd=root,
                    check=True)
     check.mkdir(parents=True)
-    subprocess.run(["gcc", "-m32", "-O2", "-march=i686", "-fno-builtin", "-o", check / "cputest",
+    # <asm/...> is only there for the host.
+    subprocess.run(["gcc", "-m32", "-idirafter", "/usr/include/x86_64-linux-gnu", "-O2",
+                    "-march=i686", "-fno-builtin", "-o", check / "cputest",
                     HERE / "cputest.c", "-lm"], check=True)
     add_libraries(root, libraries(check / "cputest"))
     return check, archive(root, work / "initrd32.gz")
