@@ -113,7 +113,7 @@ class Screen(Terminal):
 
     def __init__(self, *options):
         super().__init__(*firmware(), "-display", "none", "-monitor", "stdio", "-snapshot", *options)
-        self.command("")
+        self.expect("(dragoman) ")
 
     def command(self, line):
         self.send(line + "\r")
@@ -135,10 +135,15 @@ class Screen(Terminal):
         for name in names:
             self.command(f"sendkey {name}")
 
-    def picture(self, path):
-        self.command(f"screendump {path}")
-        return subprocess.run(["convert", path, "-format", "%wx%h %k", "info:"],
-                              capture_output=True, text=True, check=True).stdout.split()
+    def picture(self, folder):
+        """Width, height and the colours of what the screen shows; also written as a PNG."""
+        self.command(f"screendump {folder}/screen.png")
+        assert (folder / "screen.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        self.command(f"screendump {folder}/screen.ppm")
+        head, size, _, pixels = (folder / "screen.ppm").read_bytes().split(b"\n", 3)
+        width, height = map(int, size.split())
+        assert head == b"P6" and len(pixels) == 3 * width * height
+        return width, height, {pixels[i:i + 3] for i in range(0, len(pixels), 3)}
 
     def quit(self):
         self.send("quit\r")
@@ -154,8 +159,8 @@ def grub_menu(tmp):
         s.shows("*Debian kernel")
         s.keys("down")
         s.shows("*Second entry")
-        size, colours = s.picture(tmp / "menu.png")
-        assert size == "720x400" and int(colours) > 1, (size, colours)
+        width, height, colours = s.picture(tmp)
+        assert (width, height) == (720, 400) and len(colours) > 1, (width, height, colours)
         s.quit()
     finally:
         s.close_quietly()
