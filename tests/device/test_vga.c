@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "devices/video/vga.h"
+#include "tests/device/hostile.h"
 #include "tests/device/io_fixture.h"
 
 #define DEVFN (2 << 3)
@@ -64,26 +65,34 @@ struct mode {
 };
 
 /* Values of the IBM PS/2 hardware reference's tables for BIOS modes 03h, 12h, 13h and 04h. */
-static const struct mode text_mode = {
-    0x67, {0x00, 0x03, 0x00, 0x02},
-    {0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0, 0x4f, 0x0d, 0x0e, 0, 0, 0, 0, 0x9c, 0x8e,
-     0x8f, 0x28, 0x1f, 0x96, 0xb9, 0xa3, 0xff},
-    {0, 0, 0, 0, 0, 0x10, 0x0e, 0, 0xff}, 0x0c};
-static const struct mode mode_12 = {
-    0xe3, {0x01, 0x0f, 0x00, 0x06},
-    {0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0x0b, 0x3e, 0, 0x40, 0, 0, 0, 0, 0, 0, 0xea, 0x8c, 0xdf,
-     0x28, 0, 0xe7, 0x04, 0xe3, 0xff},
-    {0, 0, 0, 0, 0, 0, 0x05, 0x0f, 0xff}, 0x01};
-static const struct mode mode_13 = {
-    0x63, {0x01, 0x0f, 0x00, 0x0e},
-    {0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0xbf, 0x1f, 0, 0x41, 0, 0, 0, 0, 0, 0, 0x9c, 0x8e, 0x8f,
-     0x28, 0x40, 0x96, 0xb9, 0xa3, 0xff},
-    {0, 0, 0, 0, 0, 0x40, 0x05, 0x0f, 0xff}, 0x41};
-static const struct mode mode_04 = {
-    0x63, {0x09, 0x03, 0x00, 0x02},
-    {0x2d, 0x27, 0x28, 0x90, 0x2b, 0x80, 0xbf, 0x1f, 0, 0xc1, 0, 0, 0, 0, 0, 0, 0x9c, 0x8e, 0x8f,
-     0x14, 0, 0x96, 0xb9, 0xa2, 0xff},
-    {0, 0, 0, 0, 0, 0x30, 0x0f, 0, 0xff}, 0x01};
+static const struct mode text_mode = {0x67,
+                                      {0x00, 0x03, 0x00, 0x02},
+                                      {0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0,
+                                       0x4f, 0x0d, 0x0e, 0,    0,    0,    0,    0x9c, 0x8e,
+                                       0x8f, 0x28, 0x1f, 0x96, 0xb9, 0xa3, 0xff},
+                                      {0, 0, 0, 0, 0, 0x10, 0x0e, 0, 0xff},
+                                      0x0c};
+static const struct mode mode_12 = {0xe3,
+                                    {0x01, 0x0f, 0x00, 0x06},
+                                    {0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0x0b, 0x3e, 0,
+                                     0x40, 0,    0,    0,    0,    0,    0,    0xea, 0x8c,
+                                     0xdf, 0x28, 0,    0xe7, 0x04, 0xe3, 0xff},
+                                    {0, 0, 0, 0, 0, 0, 0x05, 0x0f, 0xff},
+                                    0x01};
+static const struct mode mode_13 = {0x63,
+                                    {0x01, 0x0f, 0x00, 0x0e},
+                                    {0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0xbf, 0x1f, 0,
+                                     0x41, 0,    0,    0,    0,    0,    0,    0x9c, 0x8e,
+                                     0x8f, 0x28, 0x40, 0x96, 0xb9, 0xa3, 0xff},
+                                    {0, 0, 0, 0, 0, 0x40, 0x05, 0x0f, 0xff},
+                                    0x41};
+static const struct mode mode_04 = {0x63,
+                                    {0x09, 0x03, 0x00, 0x02},
+                                    {0x2d, 0x27, 0x28, 0x90, 0x2b, 0x80, 0xbf, 0x1f, 0,
+                                     0xc1, 0,    0,    0,    0,    0,    0,    0x9c, 0x8e,
+                                     0x8f, 0x14, 0,    0x96, 0xb9, 0xa2, 0xff},
+                                    {0, 0, 0, 0, 0, 0x30, 0x0f, 0, 0xff},
+                                    0x01};
 
 static void set_mode(struct vga_test *t, const struct mode *m)
 {
@@ -321,9 +330,8 @@ START_TEST(text)
     expect_size(&t, 720, 400);
     for (u32 y = 0; y < 16; y++)
         for (u32 x = 0; x < 8; x++)
-            ck_assert_uint_eq(pixel(&t, x, y),
-                              colour((y * 9 + 1) & (0x80 >> x) ? 14 : 1));
-    ck_assert_uint_eq(pixel(&t, 8, 0), colour(1)); /* the ninth dot */
+            ck_assert_uint_eq(pixel(&t, x, y), colour((y * 9 + 1) & (0x80 >> x) ? 14 : 1));
+    ck_assert_uint_eq(pixel(&t, 8, 0), colour(1));  /* the ninth dot */
     ck_assert_uint_eq(pixel(&t, 17, 0), colour(7)); /* of a line character */
     ck_assert(vga_text(&t.vga, &text));
     ck_assert_uint_eq(text.columns, 80);
@@ -427,38 +435,38 @@ START_TEST(retrace)
 }
 END_TEST
 
-static u64 seed = 1;
-static unsigned attack_seconds;
-
-static u32 rnd(void)
-{
-    seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-    return (u32)(seed >> 33);
-}
-
 START_TEST(hostile)
 {
     struct vga_test t;
     struct vga_text text;
-    time_t end = time(NULL) + attack_seconds;
+    time_t end = time(NULL) + hostile_seconds;
     setup(&t);
     do {
         for (unsigned i = 0; i < 20000; i++) {
-            switch (rnd() % 8) {
-            case 0: out8(t.bus, (u16)(0x3b0 + rnd() % 48), rnd()); break;
-            case 1: in8(t.bus, (u16)(0x3b0 + rnd() % 48)); break;
-            case 2: indexed(&t, 0x3d4, rnd() % 25, rnd()); break;
-            case 3: indexed(&t, 0x3ce, rnd() % 9, rnd()); break;
-            case 4: indexed(&t, 0x3c4, rnd() % 5, rnd()); break;
-            case 5: vbe(&t, rnd() % 12, rnd() % 3 ? rnd() % 3000 : rnd()); break;
-            case 6: bus_write(t.bus, 0, WINDOW + rnd() % 0x20000, rnd(), 1u << rnd() % 4); break;
-            default: bus_read(t.bus, 0, WINDOW + rnd() % 0x20000, 1u << rnd() % 4); break;
+            switch (hostile_random() % 8) {
+            case 0: out8(t.bus, (u16)(0x3b0 + hostile_random() % 48), hostile_random()); break;
+            case 1: in8(t.bus, (u16)(0x3b0 + hostile_random() % 48)); break;
+            case 2: indexed(&t, 0x3d4, hostile_random() % 25, hostile_random()); break;
+            case 3: indexed(&t, 0x3ce, hostile_random() % 9, hostile_random()); break;
+            case 4: indexed(&t, 0x3c4, hostile_random() % 5, hostile_random()); break;
+            case 5:
+                vbe(&t, hostile_random() % 12,
+                    hostile_random() % 3 ? hostile_random() % 3000 : hostile_random());
+                break;
+            case 6:
+                bus_write(t.bus, 0, WINDOW + hostile_random() % 0x20000, hostile_random(),
+                          1u << hostile_random() % 4);
+                break;
+            default:
+                bus_read(t.bus, 0, WINDOW + hostile_random() % 0x20000, 1u << hostile_random() % 4);
+                break;
             }
-            if (rnd() % 100 == 0)
-                bus_write(t.bus, 0, LFB + VGA_MEMORY + rnd() % 4096, rnd(), 2);
-            if (rnd() % 500 == 0) {
-                clock_step(&t.clock, rnd() % NS_PER_SEC);
-                vga_draw(&t.vga, &t.surface, rnd() % 2);
+            if (hostile_random() % 100 == 0)
+                bus_write(t.bus, 0, LFB + VGA_MEMORY + hostile_random() % 4096, hostile_random(),
+                          2);
+            if (hostile_random() % 500 == 0) {
+                clock_step(&t.clock, hostile_random() % NS_PER_SEC);
+                vga_draw(&t.vga, &t.surface, hostile_random() % 2);
                 vga_text(&t.vga, &text);
             }
         }
@@ -472,23 +480,7 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    const TTest *const tests[] = {registers, write_modes, pictures, text, vbe_modes, retrace,
-                                  hostile};
-    Suite *suite = suite_create("vga");
-    TCase *tc = tcase_create("vga");
-    if (argc > 1) {
-        attack_seconds = (unsigned)atoi(argv[1]);
-        seed = (u64)time(NULL);
-        printf("seed %llu\n", (unsigned long long)seed);
-    }
-    tcase_set_timeout(tc, 60 + attack_seconds);
-    for (unsigned i = 0; i < ARRAY_SIZE(tests); i++)
-        if (argc == 1 || tests[i] == hostile)
-            tcase_add_test(tc, tests[i]);
-    suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    const TTest *const tests[] = {registers, write_modes, pictures, text,
+                                  vbe_modes, retrace,     hostile};
+    return hostile_main("vga", tests, ARRAY_SIZE(tests), argc, argv);
 }
