@@ -66,7 +66,11 @@ void portf0_init(struct portf0 *s, struct bus *b, const struct pin *irq13, const
 
 static void portf0_loaded(void *state)
 {
-    drive(state);
+    struct portf0 *s = state;
+    s->ferr = s->ferr != 0;
+    s->waiting = s->waiting != 0;
+    s->ignoring = s->ignoring != 0;
+    drive(s);
 }
 
 static const struct field portf0_fields[] = {

@@ -8,7 +8,7 @@
 struct portf0 {
     struct pin irq13;
     struct pin ignne; /* high: asserted */
-    bool ferr, waiting, ignoring; /* input; IRQ 13 is driven; IGNNE# is asserted */
+    u8 ferr, waiting, ignoring; /* 0 or 1: input; IRQ 13 is driven; IGNNE# is asserted */
 };
 
 /* Claims ports F0 and F1. */

@@ -12,12 +12,12 @@ static const struct display_kind *const kinds[] = {
 #if CONFIG_CURSES
     &display_terminal,
 #endif
-};
+    NULL};
 
 const struct display_kind *display_find(const char *name)
 {
-    for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        if (name ? !strcmp(kinds[i]->name, name) : kinds[i] == kinds[0] && kinds[i]->available())
+    for (unsigned i = 0; kinds[i]; i++)
+        if (name ? !strcmp(kinds[i]->name, name) : kinds[i]->window && kinds[i]->available())
             return kinds[i];
     return NULL;
 }
@@ -25,7 +25,7 @@ const struct display_kind *display_find(const char *name)
 void display_help(void)
 {
     printf("Displays (-display NAME):\n");
-    for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+    for (unsigned i = 0; kinds[i]; i++)
         printf("  %-10s %s%s\n", kinds[i]->name, kinds[i]->help,
                kinds[i]->available() ? "" : " (not here)");
     printf("  %-10s no display\n", "none");

@@ -15,6 +15,7 @@ struct display_config {
 /* One kind of display.  All run on a thread of their own and take the machine lock. */
 struct display_kind {
     const char *name, *help;
+    bool window; /* leaves the terminal alone: may be used without being asked for */
     /* Whether it would work now (a screen is there, the terminal is one). */
     bool (*available)(void);
     /* Shows the machine until display_free; NULL with *error. */
@@ -23,7 +24,7 @@ struct display_kind {
 
 extern const struct display_kind display_sdl, display_terminal;
 
-/* The kind of that name, or for NULL the best that is available; NULL: none. */
+/* The kind of that name, or for NULL a window, if there is a screen for it; NULL: none. */
 const struct display_kind *display_find(const char *name);
 void display_help(void);
 /* Before pc_destroy; NULL is allowed. */

@@ -387,6 +387,7 @@ static struct display *sdl_start(struct pc *pc, const struct display_config *con
 const struct display_kind display_sdl = {
     .name = "sdl",
     .help = "a window; Ctrl-Alt with G: mouse, F: full screen, U: original size, Q: quit",
+    .window = true,
     .available = sdl_available,
     .start = sdl_start,
 };
