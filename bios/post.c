@@ -24,7 +24,8 @@ static bool wants_quiet(void)
     return false;
 }
 
-static void banner(void)
+/* What a person sees first; the serial console not if the kernel is to be quiet. */
+static void announce(void)
 {
     struct shared *s = SERVICE_DATA(shared);
     u16 serial = s->serial_port;
@@ -32,6 +33,7 @@ static void banner(void)
         s->serial_port = 0;
     say("Dragoman BIOS %s: %u MiB RAM, %u processor%s\n", BIOS_VERSION,
         (u32)((memory.bytes + 0x7ffff) >> 20), cpus.count, cpus.count == 1 ? "" : "s");
+    drives_init();
     s->serial_port = serial;
 }
 
@@ -47,8 +49,7 @@ _Noreturn void post_main(void)
     cpus_init();
     acpi_init();
     smbios_init();
-    banner();
-    drives_init();
+    announce();
     roms_others();
     platform_lock_shadow();
     struct int_regs r = {0};
