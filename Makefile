@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 # Test machines may be slow, and busy with something else.
 PATIENCE ?= 5
 
-.PHONY: all packages setup sanitized demo check check-asan check-long bench install clean
+.PHONY: all packages setup sanitized demo check check-asan check-long bench bench-micro install clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) -j $(JOBS) --quiet
@@ -45,6 +45,9 @@ check-long: setup all sanitized
 
 bench: setup all
 	@python3 tests/bench/bench.py $(BENCH)
+
+bench-micro: setup all
+	@python3 tests/bench/micro.py $(BENCH)
 
 install: all
 	@meson install -C $(BUILD) --no-rebuild --quiet

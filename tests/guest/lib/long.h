@@ -35,6 +35,8 @@ extern u64 idt[512];
 extern struct tss64 tss;
 extern u8 trap_stubs[], enter_iretq[];
 
+extern u32 boot_info; /* address of what multiboot tells */
+
 /* Where user code sees the image (start64.S). */
 #define USER_VIEW 0x4000000000ull
 #define AS_USER(p) ((u64)(p) + USER_VIEW)

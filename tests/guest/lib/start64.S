@@ -16,6 +16,7 @@ start:
     cli
     cld
     mov $boot_stack_top, %esp
+    mov %ebx, boot_info
     /* Page directories: 2048 entries of 2 MiB. */
     mov $boot_pd, %edi
     mov $0x83, %eax
@@ -197,3 +198,5 @@ boot_user_pd: .space 4096
 boot_stack: .space 32768
 boot_stack_top:
 enter_rsp: .quad 0
+    .globl boot_info
+boot_info: .long 0
