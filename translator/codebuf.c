@@ -16,7 +16,7 @@ bool codebuf_init(struct codebuf *c, u64 size)
         void *rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         void *rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
         if (rw != MAP_FAILED && rx != MAP_FAILED)
-            *c = (struct codebuf){rw, rx, size};
+            *c = (struct codebuf){rw, rx, size, 0};
         else if (rw != MAP_FAILED)
             munmap(rw, size);
         else if (rx != MAP_FAILED)
@@ -24,6 +24,17 @@ bool codebuf_init(struct codebuf *c, u64 size)
     }
     close(fd);
     return c->rw != NULL;
+}
+
+#define REACH (512u << 10)
+void codebuf_reach(struct codebuf *c, u64 until)
+{
+    if (likely(until <= c->present))
+        return;
+    u64 from = c->present, to = align_up(until, REACH);
+    c->present = to < c->size ? to : c->size;
+    madvise(c->rw + from, c->present - from, MADV_POPULATE_WRITE);
+    madvise(c->rx + from, c->present - from, MADV_POPULATE_READ);
 }
 
 void codebuf_free(struct codebuf *c)

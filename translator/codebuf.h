@@ -5,14 +5,18 @@
 #include "base/types.h"
 
 struct codebuf {
-    u8 *rw;   /* writable view */
-    u8 *rx;   /* executable view of the same pages */
-    u64 size; /* bytes, committed on touch */
+    u8 *rw;      /* writable view */
+    u8 *rx;      /* executable view of the same pages */
+    u64 size;    /* bytes, committed on touch */
+    u64 present; /* the first so many have been */
 };
 
 /* False with errno when the host refuses (no memory, no executable mappings). */
 bool codebuf_init(struct codebuf *c, u64 size);
 void codebuf_free(struct codebuf *c);
+/* Commits what lies before `until` (bytes from the start) and some more, many pages at once: a
+ * fault for each page costs several times as much.  Does nothing where the host cannot. */
+void codebuf_reach(struct codebuf *c, u64 until);
 
 /* Changes 2 or 4 naturally aligned bytes of code that other threads may execute (writable view). */
 static inline void codebuf_patch2(u8 *rw, u16 v)

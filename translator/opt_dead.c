@@ -13,10 +13,9 @@ static bool removable(const struct ir_insn *in)
 
 static void count_uses(struct ir *ir)
 {
-    for (unsigned i = 1; i < ir->count; i++)
-        ir->insns[i].uses = 0;
     for (unsigned i = 1; i < ir->count; i++) {
-        const struct ir_insn *in = &ir->insns[i];
+        struct ir_insn *in = &ir->insns[i];
+        in->uses = 0; /* values are named after their definition */
         for (unsigned k = 0; k < 4; k++) /* op 0 counts what is absent: no branches here */
             ir->insns[in->arg[k]].uses++;
     }

@@ -474,6 +474,8 @@ static bool fold_constants(struct fold *f, unsigned i)
     struct ir_insn *in = def(f, (ir_ref)i);
     char out = ir_briefs[in->op].type;
     u64 arg[4];
+    if (def(f, in->arg[0])->op != IR_const) /* nearly always */
+        return false;
     if (in->op == IR_const || !ir_eval_pure(in->op) || (out != 'i' && out != 'b') ||
         !all_const(f, in, arg))
         return false;
@@ -523,6 +525,7 @@ void opt_fold(struct ir *ir, struct opt_counters *counters)
         for (unsigned k = 0; k < 4; k++)
             if (f.map[in->arg[k]] != in->arg[k])
                 set_arg(&f, i, k, f.map[in->arg[k]]);
-        fold_op(&f, i, counters);
+        if (folds[in->op] || def(&f, in->arg[0])->op == IR_const)
+            fold_op(&f, i, counters);
     }
 }

@@ -33,6 +33,7 @@ struct forward {
     ir_ref flags;
     struct env_slot env[ENV_SLOTS];
     unsigned env_next; /* victim when all slots are used */
+    bool vec_pending, env_pending; /* some put or stenv is unobserved */
     ir_ref map[IR_MAX]; /* what replaces each op */
 };
 
@@ -96,6 +97,7 @@ static void write_vector(struct forward *f, unsigned i)
     const struct ir_insn *in = &f->ir->insns[i];
     struct vector *v = &f->vec[in->aux];
     ir_ref value = in->arg[0];
+    f->vec_pending = true;
     if (in->vl) {
         forget(f, &v->low_put);
         forget(f, &v->high_put);
@@ -203,6 +205,7 @@ static void forward_stenv(struct forward *f, unsigned i)
             f->env[k].value = f->env[k].pending = 0;
     if (!s)
         s = env_new_slot(f, offset, w);
+    f->env_pending = true;
     write_state(f, i, in->arg[0], &s->value, &s->pending);
 }
 
@@ -212,12 +215,16 @@ static void forward_effects(struct forward *f, u32 e)
     bool sees_all = e & (E_FAULT | E_EXIT | E_END);
     if (sees_all || (e & (E_RGPR | E_WGPR)))
         memset(f->gpr_put, 0, sizeof f->gpr_put);
-    if (sees_all || (e & (E_RVEC | E_WVEC)))
+    if (f->vec_pending && (sees_all || (e & (E_RVEC | E_WVEC)))) {
         for (unsigned k = 0; k < ARRAY_SIZE(f->vec); k++)
             f->vec[k].whole_put = f->vec[k].low_put = f->vec[k].high_put = 0;
-    if (sees_all || (e & (E_RENV | E_WENV)))
+        f->vec_pending = false;
+    }
+    if (f->env_pending && (sees_all || (e & (E_RENV | E_WENV)))) {
         for (unsigned k = 0; k < ENV_SLOTS; k++)
             f->env[k].pending = 0;
+        f->env_pending = false;
+    }
     if (e & E_WGPR)
         memset(f->gpr, 0, sizeof f->gpr);
     if (e & E_WVEC)

@@ -13,34 +13,38 @@ u64 x64_here(const struct x64_buf *b)
     return (u64)(uintptr_t)b->p + (u64)b->exec_delta;
 }
 
-/* ModRM, SIB and displacement. */
-static void emit_modrm(struct x64_buf *b, unsigned reg, struct x64_rm rm)
+/* ModRM, SIB and displacement at p; returns what is behind them.  May write up to MODRM_MAX bytes,
+ * whatever it returns. */
+#define MODRM_MAX 6
+static u8 *put_modrm(u8 *p, unsigned reg, struct x64_rm rm)
 {
     unsigned r = (reg & 7) << 3;
-    bool has_index = !rm.is_reg && rm.index != X_NONE;
-    unsigned sib_index = has_index ? (rm.index & 7u) : 4u;
-    unsigned sib_scale = has_index ? (unsigned)__builtin_ctz(rm.scale) : 0;
     if (rm.is_reg) {
-        x64_byte(b, (u8)(0xc0 | r | (rm.reg & 7)));
-        return;
+        *p = (u8)(0xc0 | r | (rm.reg & 7));
+        return p + 1;
     }
+    bool has_index = rm.index != X_NONE;
+    unsigned sib = has_index ? (unsigned)__builtin_ctz(rm.scale) << 6 | (rm.index & 7u) << 3
+                             : 4u << 3;
+    u32 disp = (u32)rm.disp;
     if (rm.base == X_NONE) { /* SIB without base: disp32 */
-        x64_byte(b, (u8)(0x04 | r));
-        x64_byte(b, (u8)(sib_scale << 6 | sib_index << 3 | 5));
-        x64_bytes(b, (u32)rm.disp, 4);
-        return;
+        *p++ = (u8)(0x04 | r);
+        *p++ = (u8)(sib | 5);
+        memcpy(p, &disp, 4);
+        return p + 4;
     }
-    unsigned mod = rm.disp == 0 && (rm.base & 7) != X_RBP ? 0
-                   : rm.disp >= -128 && rm.disp < 128     ? 1
-                                                          : 2;
-    if (has_index || (rm.base & 7) == X_RSP) {
-        x64_byte(b, (u8)(mod << 6 | r | 4));
-        x64_byte(b, (u8)(sib_scale << 6 | sib_index << 3 | (rm.base & 7)));
+    unsigned base = rm.base & 7;
+    unsigned mod = rm.disp == 0 && base != X_RBP      ? 0
+                   : rm.disp >= -128 && rm.disp < 128 ? 1
+                                                      : 2;
+    if (has_index || base == X_RSP) {
+        *p++ = (u8)(mod << 6 | r | 4);
+        *p++ = (u8)(sib | base);
     } else {
-        x64_byte(b, (u8)(mod << 6 | r | (rm.base & 7)));
+        *p++ = (u8)(mod << 6 | r | base);
     }
-    if (mod)
-        x64_bytes(b, (u32)rm.disp, mod == 1 ? 1 : 4);
+    memcpy(p, &disp, 4);
+    return p + (mod == 2 ? 4 : mod);
 }
 
 /* REX.R, X, B (as 4, 2, 1) that the operands need. */
@@ -56,39 +60,59 @@ static unsigned rex_bits(unsigned reg, struct x64_rm rm)
     return rex;
 }
 
+/* Where an instruction without its immediate may be assembled: in place if there is room for any,
+ * else in spare, from where put_end brings what fits. */
+#define OP_MAX (6 + MODRM_MAX)
+static u8 *put_begin(const struct x64_buf *b, u8 spare[OP_MAX])
+{
+    return likely(b->end - b->p >= OP_MAX) ? b->p : spare;
+}
+
+static void put_end(struct x64_buf *b, const u8 *spare, const u8 *begin, u8 *end)
+{
+    if (likely(begin != spare)) {
+        b->p = end;
+        return;
+    }
+    for (const u8 *p = begin; p < end; p++)
+        x64_byte(b, *p);
+}
+
 void x64_op(struct x64_buf *b, u32 op, bool rexw, bool byte_reg, bool byte_rm, unsigned reg,
             struct x64_rm rm)
 {
+    u8 spare[OP_MAX], *begin = put_begin(b, spare), *p = begin;
     unsigned pfx = op >> 16 & 0xff, map = op >> 8 & 0xff;
     if (pfx)
-        x64_byte(b, (u8)pfx);
+        *p++ = (u8)pfx;
     unsigned rex = rex_bits(reg, rm) | (rexw ? 8 : 0);
     if (rex || (byte_reg && reg >= 4) || (byte_rm && rm.is_reg && rm.reg >= 4))
-        x64_byte(b, (u8)(0x40 | rex));
+        *p++ = (u8)(0x40 | rex);
     if (map)
-        x64_byte(b, 0x0f);
+        *p++ = 0x0f;
     if (map >= 2)
-        x64_byte(b, map == 2 ? 0x38 : 0x3a);
-    x64_byte(b, (u8)op);
-    emit_modrm(b, reg, rm);
+        *p++ = map == 2 ? 0x38 : 0x3a;
+    *p++ = (u8)op;
+    put_end(b, spare, begin, put_modrm(p, reg, rm));
 }
 
 void x64_vex(struct x64_buf *b, u32 op, bool vexw, unsigned reg, unsigned vvvv, struct x64_rm rm)
 {
+    u8 spare[OP_MAX], *begin = put_begin(b, spare), *p = begin;
     unsigned pfx = op >> 16 & 0xff, map = op >> 8 & 0xff;
     unsigned pp = pfx == 0x66 ? 1 : pfx == 0xf3 ? 2 : pfx == 0xf2 ? 3 : 0;
     unsigned rex = rex_bits(reg, rm);
     unsigned low = (~vvvv & 15) << 3 | (op & X64_VEX256 ? 4 : 0) | pp;
     if (map == 1 && !vexw && !(rex & 3)) {
-        x64_byte(b, 0xc5);
-        x64_byte(b, (u8)((rex & 4 ? 0 : 0x80) | low));
+        *p++ = 0xc5;
+        *p++ = (u8)((rex & 4 ? 0 : 0x80) | low);
     } else {
-        x64_byte(b, 0xc4);
-        x64_byte(b, (u8)((~rex & 7) << 5 | map));
-        x64_byte(b, (u8)((vexw ? 0x80 : 0) | low));
+        *p++ = 0xc4;
+        *p++ = (u8)((~rex & 7) << 5 | map);
+        *p++ = (u8)((vexw ? 0x80 : 0) | low);
     }
-    x64_byte(b, (u8)op);
-    emit_modrm(b, reg, rm);
+    *p++ = (u8)op;
+    put_end(b, spare, begin, put_modrm(p, reg, rm));
 }
 
 /* An op of the integer family whose byte form is the opcode before. */

@@ -176,6 +176,8 @@ void x64_flush_all(struct x64_engine *e)
     /* Nobody knows a block outside the code: safe points need not be waited for. */
     block_flush_all(e->cache);
     block_free_dropped(e->cache);
+    e->free_blocks = NULL; /* all are: begin anew, in the order of memory */
+    e->pool_used = 0;
     for (unsigned i = 0; i < MAX_CPUS; i++)
         if (e->vcpus[i])
             mmu_flush_jumps(&e->vcpus[i]->cpu->mmu);
@@ -212,12 +214,16 @@ void x64_unlock_engine(struct x64_vcpu *v)
 
 /* ---- life ---- */
 
-/* Address space that is committed on touch; NULL when there is none. */
+/* Address space that is committed on touch, in large pages where the host has them; NULL when there
+ * is none. */
 static void *reserve(u64 bytes)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
+    if (p == MAP_FAILED)
+        return NULL;
+    madvise(p, bytes, MADV_HUGEPAGE);
+    return p;
 }
 
 static void release(void *p, u64 bytes)

@@ -24,9 +24,10 @@
 #define JUMPS_OFF \
     ((s32)offsetof(struct tlb_context, jumps) - (s32)offsetof(struct tlb_context, entries))
 
-/* Where a value can be found when emitted code stops at a site. */
+/* Where a value can be found when emitted code stops at a site.  Packed, for there are millions,
+ * and what is touched for the first time is a good part of what a block costs. */
 enum loc_kind { LOC_NONE, LOC_CONST, LOC_GPR, LOC_SPILL, LOC_SCRATCH };
-struct x64_loc {
+struct __attribute__((packed)) x64_loc {
     u8 kind, index;
     u64 value; /* LOC_CONST */
 };
@@ -98,7 +99,7 @@ struct x64_thunks {
 };
 
 struct x64_counters {
-    u64 blocks, guest_insns, host_bytes, compile_ns;
+    u64 blocks, guest_insns, host_bytes, compile_ns, timed_insns;
     u64 coalesced, twins, recipes, flag_saves, flag_loads, addr_folds, rmw_fused, pages_shared,
         spills;
     u64 x87_inline, x87_loads;

@@ -56,23 +56,22 @@ static void find_roots(struct x64_sel *s)
     }
 }
 
-/* Whether an op keeps a boolean operand as a condition (so that the boolean is never made). */
-static bool takes_condition(const struct x64_sel *s, const struct ir_insn *in, unsigned k)
+/* Which operand an op keeps as a condition (so that the boolean is never made), or NO_OPERAND. */
+#define NO_OPERAND 4u
+static unsigned condition_operand(const struct ir_insn *in)
 {
     switch (in->op) {
-    case IR_call:
-    case IR_callv: return x64_x87_condition(s, in, k);
     case IR_exit_if:
     case IR_select:
-    case IR_selectf: return k == 0;
+    case IR_selectf: return 0;
     case IR_adc:
     case IR_sbb:
     case IR_rcl:
     case IR_rcr:
     case IR_fadc:
-    case IR_fsbb: return k == 2;
-    case IR_fbit: return k == 1;
-    default: return false;
+    case IR_fsbb: return 2;
+    case IR_fbit: return 1;
+    default: return NO_OPERAND;
     }
 }
 
@@ -83,11 +82,12 @@ static void count_uses(struct x64_sel *s)
         const struct ir_insn *in = &s->ir->insns[i];
         if (s->val[i].root != i)
             continue;
-        unsigned args = ir_args(in);
+        unsigned args = ir_args(in), condition = condition_operand(in);
+        bool call = ir_briefs[in->op].effects & E_CALL;
         for (unsigned k = 0; k < args; k++) { /* value 0 counts what is absent */
             struct x64_val *v = &s->val[s->val[in->arg[k]].root];
             v->uses++;
-            v->conditions += takes_condition(s, in, k);
+            v->conditions += k == condition || (call && x64_x87_condition(s, in, k));
         }
         if (in->op == IR_put) {
             struct x64_val *v = &s->val[s->val[in->arg[0]].root];
@@ -119,14 +119,17 @@ static void pair_rmw(struct x64_sel *s, unsigned i)
     }
 }
 
-/* The flags op that belongs to an integer op, and back. */
+/* The op whose flags a flags op makes; flogic, finc and fdec go with several. */
+static const u16 result_of[IR_OP_COUNT] = {
+    [IR_fadd] = IR_add,   [IR_fsub] = IR_sub,   [IR_fadc] = IR_adc, [IR_fsbb] = IR_sbb,
+    [IR_fshl] = IR_shl,   [IR_fshr] = IR_shr,   [IR_fsar] = IR_sar, [IR_frol] = IR_rol,
+    [IR_fror] = IR_ror,   [IR_frcl] = IR_rcl,   [IR_frcr] = IR_rcr, [IR_fshld] = IR_shld,
+    [IR_fshrd] = IR_shrd, [IR_flogic] = IR_and, [IR_finc] = IR_add, [IR_fdec] = IR_sub,
+};
+
+/* Whether v is the integer op whose flags f makes. */
 static bool is_twin(const struct x64_sel *s, const struct ir_insn *v, const struct ir_insn *f)
 {
-    static const struct { u16 v, f; } pairs[] = {
-        {IR_add, IR_fadd}, {IR_sub, IR_fsub}, {IR_adc, IR_fadc}, {IR_sbb, IR_fsbb},
-        {IR_shl, IR_fshl}, {IR_shr, IR_fshr}, {IR_sar, IR_fsar}, {IR_rol, IR_frol},
-        {IR_ror, IR_fror}, {IR_rcl, IR_frcl}, {IR_rcr, IR_frcr}, {IR_shld, IR_fshld},
-        {IR_shrd, IR_fshrd}};
     u64 c;
     s32 imm;
     if (v->w != f->w)
@@ -143,16 +146,11 @@ static bool is_twin(const struct x64_sel *s, const struct ir_insn *v, const stru
                 imm == (f->op == IR_finc ? 1 : -1)) ||
                (v->op == IR_sub && SAME(x[0], y[0]) && x64_is_imm(s, x[1], v->w, &imm) &&
                 imm == (f->op == IR_finc ? -1 : 1));
-    for (unsigned i = 0; i < ARRAY_SIZE(pairs); i++) {
-        if (pairs[i].v != v->op || pairs[i].f != f->op)
-            continue;
-        bool same = SAME(x[0], y[0]) && SAME(x[1], y[1]);
-        if (v->op == IR_shld || v->op == IR_shrd || v->op == IR_adc || v->op == IR_sbb)
-            same = same && SAME(x[2], y[2]);
-        return same;
-    }
+    if (v->op != result_of[f->op] || !SAME(x[0], y[0]) || !SAME(x[1], y[1]))
+        return false;
+    bool third = v->op == IR_shld || v->op == IR_shrd || v->op == IR_adc || v->op == IR_sbb;
+    return !third || SAME(x[2], y[2]);
 #undef SAME
-    return false;
 }
 
 /* Whether the old flags that f keeps are known where the op at v is emitted. */
@@ -170,6 +168,8 @@ static bool old_flags_ready(const struct x64_sel *s, unsigned f, unsigned v)
 static void pair_flags(struct x64_sel *s, unsigned f)
 {
     const struct ir_insn *in = &s->ir->insns[f];
+    if (!result_of[in->op])
+        return;
     for (int step = -1; step <= 1; step += 2) {
         unsigned i = f;
         for (unsigned d = 1; d <= 8; d++) {
@@ -199,38 +199,49 @@ static void defer_conditions(struct x64_sel *s)
     }
 }
 
-/* Shifts and rotates: the host masks their count as the guest does. */
-static bool counts_by_second(const struct ir_insn *in)
-{
-    return in->op == IR_shl || in->op == IR_shr || in->op == IR_sar || in->op == IR_rol ||
-           in->op == IR_ror;
-}
-
 /* Marks what folds into op i. */
 static void fold_operands(struct x64_sel *s, unsigned i, bool visible)
 {
     const struct ir_insn *in = &s->ir->insns[i];
     s32 imm;
-    if (in->op == IR_ld || in->op == IR_st || in->op == IR_vld || in->op == IR_vst ||
-        in->op == IR_vst2 ||
-        in->op == IR_atomic || in->op == IR_cmpxchg || in->op == IR_segaddr)
+    switch (in->op) {
+    case IR_ld:
+    case IR_st:
+    case IR_vld:
+    case IR_vst:
+    case IR_vst2:
+    case IR_atomic:
+    case IR_cmpxchg:
+    case IR_segaddr:
         if (!(s->val[i].flags & VAL_RES))
             x64_match_addr(s, in->arg[0], true);
-    if (in->op == IR_add && in->w >= W32 && !s->val[i].twin && !(s->val[i].flags & VAL_DEFERRED)) {
-        s->cur = i;
-        x64_match_addr(s, (ir_ref)i, true);
-    }
-    if (counts_by_second(in)) {
+        return;
+    case IR_add:
+        if (in->w >= W32 && !s->val[i].twin && !(s->val[i].flags & VAL_DEFERRED)) {
+            s->cur = i;
+            x64_match_addr(s, (ir_ref)i, true);
+        }
+        return;
+    case IR_shl:
+    case IR_shr:
+    case IR_sar:
+    case IR_rol:
+    case IR_ror: { /* the host masks their count as the guest does */
         ir_ref n = s->val[in->arg[1]].root;
         const struct ir_insn *and = &s->ir->insns[n];
         if (and->op == IR_and && s->val[n].uses == 1 && !s->val[n].twin &&
             x64_is_imm(s, and->arg[1], W8, &imm) && imm == (in->w == W64 ? 63 : 31))
             s->val[n].flags |= VAL_DEFERRED;
+        return;
     }
-    if (in->op == IR_flogic && !visible) { /* TEST; a recipe would need the result */
+    case IR_flogic: {
         ir_ref a = s->val[in->arg[0]].root;
-        if (s->ir->insns[a].op == IR_and && s->val[a].uses == 1 && s->ir->insns[a].w == in->w)
+        if (!visible && /* TEST; a recipe would need the result */
+            s->ir->insns[a].op == IR_and && s->val[a].uses == 1 && s->ir->insns[a].w == in->w)
             s->val[a].flags |= VAL_DEFERRED;
+        return;
+    }
+    default: return;
     }
 }
 
