@@ -85,7 +85,7 @@ static void boot_sector(u8 unit)
         if (r.flags & 1)
             continue;
         if (MEMORY(u16, BOOT_SECTOR + 510) != 0xaa55) {
-            say("Disk %u is not bootable.\n", (u32)unit & 0x7f);
+            say("%s %u is not bootable.\n", unit & 0x80 ? "Disk" : "Floppy", (u32)unit & 0x7f);
             return;
         }
         struct real_entry e = {.ip = BOOT_SECTOR, .sp = BOOT_SECTOR, .dx = unit,
@@ -109,7 +109,12 @@ static void boot_device(u8 kind, u8 n)
 static u8 devices_of(u8 kind)
 {
     const struct shared *s = SERVICE_DATA(shared);
-    return kind == KIND_DISK ? s->disks : kind == KIND_CD ? s->cdroms : 0;
+    switch (kind) {
+    case KIND_FLOPPY: return s->floppies;
+    case KIND_DISK: return s->disks;
+    case KIND_CD: return s->cdroms;
+    default: return 0;
+    }
 }
 
 /* A service that 32-bit code calls runs without interrupts, unless it lets them in. */
@@ -145,8 +150,13 @@ enum { KEY_F12 = 0x8600, KEY_ESCAPE = 0x1b };
 static void menu(void)
 {
     const struct shared *s = SERVICE_DATA(shared);
-    u8 kinds[DISKS_MAX], units[DISKS_MAX], n = 0;
+    u8 kinds[DISKS_MAX + FLOPPIES_MAX], units[DISKS_MAX + FLOPPIES_MAX], n = 0;
     say("\nBoot from:\n");
+    for (u8 i = 0; i < s->floppies; i++, n++) {
+        kinds[n] = KIND_FLOPPY;
+        units[n] = i;
+        say("  %u. floppy %u\n", (u32)n + 1, (u32)i);
+    }
     for (u8 i = 0; i < s->disks; i++, n++) {
         kinds[n] = KIND_DISK;
         units[n] = i;

@@ -8,11 +8,17 @@
 enum {
     DISK_OK = 0x00,
     DISK_BAD_COMMAND = 0x01,
+    DISK_NO_MARK = 0x02,
     DISK_WRITE_PROTECTED = 0x03,
     DISK_NOT_FOUND = 0x04, /* the sector */
+    DISK_CHANGED = 0x06,
+    DISK_OVERRUN = 0x08,
+    DISK_DMA_BOUNDARY = 0x09,
+    DISK_UNKNOWN_MEDIA = 0x0c,
     DISK_BAD_DATA = 0x10,
     DISK_CONTROLLER = 0x20,
     DISK_NO_MEDIA = 0x31,
+    DISK_SEEK = 0x40,
     DISK_NOT_LOCKED = 0xb0,
     DISK_LOCKED = 0xb1,
     DISK_NOT_REMOVABLE = 0xb2,
@@ -32,6 +38,8 @@ u8 cd_command(const struct disk *d, u8 opcode, u8 argument);
 /* Reads 512-byte sectors of the emulated drive. */
 u8 emulated_read(u32 sector, u16 count, u32 memory, u16 *done);
 
+/* All functions of a real floppy drive (0 or 1). */
+void floppy_service(frame_ptr f, u8 unit);
 /* AH = 41h to 4Eh. */
 void edd_service(frame_ptr f);
 /* The drive of INT 13h's number, or NULL. */

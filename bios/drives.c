@@ -1,4 +1,4 @@
-/* POST's search for disks and CD-ROMs on the two ATA channels.
+/* POST's search for disks and CD-ROMs on the two ATA channels, and for floppy drives.
  *
  * ATA/ATAPI-6, sections 8.15 (IDENTIFY DEVICE), 9.12 (signatures); geometry translation as BIOSes
  * do it for disks beyond 1,024 cylinders (Phoenix, EDD 3.0, section 5).  Left out: controllers
@@ -8,7 +8,15 @@
 #include "bios/bda.h"
 #include "bios/post.h"
 
-enum { WAIT_STEP_US = 10, RESET_STEPS = 300000, IDENTIFY_STEPS = 100000, IDE_DEVFN = 1 << 3 | 1 };
+enum {
+    WAIT_STEP_US = 10,
+    RESET_STEPS = 300000,
+    IDENTIFY_STEPS = 100000,
+    IDE_DEVFN = 1 << 3 | 1,
+    PIC_MASTER_MASK = 0x21,
+};
+
+extern const u8 floppy_table[]; /* its offset in CODE_SEG */
 
 static const struct {
     u16 port, control;
@@ -87,8 +95,8 @@ static void probe(u32 channel, u8 slave)
 {
     struct shared *s = SERVICE_DATA(shared);
     u16 port = channels[channel].port, words[256];
-    struct disk d = {.port = port, .control = channels[channel].control, .slave = slave,
-                     .pci_devfn = IDE_DEVFN};
+    struct disk d = {
+        .port = port, .control = channels[channel].control, .slave = slave, .pci_devfn = IDE_DEVFN};
     outb((u16)(port + ATA_DEVICE), (u8)(ATA_DEV_CHS | slave << 4));
     u8 status = inb((u16)(port + ATA_STATUS));
     if (status == 0xff || !ready(port, IDENTIFY_STEPS))
@@ -110,10 +118,45 @@ static void probe(u32 channel, u8 slave)
     }
 }
 
+/* Both controllers on, the first behind the second's channel 0 (8237A; 290550, 2.5.1). */
+static void dma_init(void)
+{
+    outb(0x0d, 0);
+    outb(0xda, 0);
+    outb(0xd6, 0xc0);
+    outb(0xd4, 0x00);
+}
+
+/* CMOS says which drives there are; the controller must answer, too.  Its reset raises IRQ 6. */
+static void floppies_init(void)
+{
+    static const char *const names[] = {"", "360 KB", "1.2 MB", "720 KB", "1.44 MB", "2.88 MB"};
+    struct shared *s = SERVICE_DATA(shared);
+    const u8 kinds = cmos_read(0x10);
+    s->floppies = 0;
+    MEMORY(u32, 0x1e * 4) = (u32)CODE_SEG << 16 | (u16)(u32)floppy_table;
+    for (u8 i = 0; i < FLOPPIES_MAX; i++) {
+        u8 kind = i ? kinds & 15 : kinds >> 4;
+        s->floppy[i] = kind < sizeof names / sizeof names[0] ? kind : 0;
+        if (!s->floppy[i])
+            continue;
+        s->floppies++;
+        say("Floppy %u: %s\n", (u32)i, names[kind]);
+    }
+    if (!s->floppies)
+        return;
+    MEMORY(u16, BDA_EQUIPMENT) |= (u16)(EQUIPMENT_FLOPPY | (s->floppies - 1) << 6);
+    dma_init();
+    outb(PIC_MASTER_MASK, inb(PIC_MASTER_MASK) & ~BIT(6));
+    struct int_regs r = {0};
+    bios_int(0x13, &r); /* resets the controller */
+}
+
 void drives_init(void)
 {
     struct shared *s = SERVICE_DATA(shared);
     s->disks = s->cdroms = 0;
+    floppies_init();
     for (u32 c = 0; c < 2; c++) {
         u16 port = channels[c].port, control = channels[c].control;
         if (inb((u16)(port + ATA_STATUS)) == 0xff)

@@ -1,7 +1,7 @@
 /* INT 13h: disks, and floppies and disks that El Torito emulates from a CD.
  *
  * IBM PC AT Technical Reference, BIOS listing (functions 00h to 15h); the extensions (41h and up)
- * are in int13_edd.c.  Left out: real floppies, formatting, long reads.
+ * are in int13_edd.c, real floppies in floppy.c.  Left out: formatting disks, long reads.
  */
 #include "bios/disk.h"
 
@@ -99,8 +99,8 @@ static void parameters(frame_ptr f)
     struct geometry g;
     if (!geometry_of(f->dl, &g)) {
         f->cx = f->dx = 0;
-        f->dl = f->dl & 0x80 ? shared.disks : 0;
-        status(f, f->dl & 0x80 ? DISK_BAD_COMMAND : DISK_BAD_COMMAND);
+        f->dl = shared.disks;
+        status(f, DISK_BAD_COMMAND);
         return;
     }
     u16 last = (u16)(g.cylinders - 1);
@@ -111,7 +111,7 @@ static void parameters(frame_ptr f)
     f->ch = (u8)last;
     f->cl = (u8)(g.spt | (last >> 2 & 0xc0));
     f->dh = (u8)(g.heads - 1);
-    f->dl = (u8)(hard ? shared.disks + shifted : 1);
+    f->dl = (u8)(hard ? shared.disks + shifted : 1 + shared.floppies);
     if (!hard) {
         f->es = CODE_SEG;
         f->di = (u16)(u32)floppy_table;
@@ -151,6 +151,12 @@ void service_13(frame_ptr f)
 {
     struct geometry g;
     u32 lba;
+    if (f->dl < 0x80 && !is_emulated(f->dl)) {
+        /* An emulated floppy is the first; the real ones come after it. */
+        bool second = shared.emulation.active && !(shared.emulation.unit & 0x80);
+        floppy_service(f, (u8)(f->dl - second));
+        return;
+    }
     if (f->ah >= 0x41 && f->ah <= 0x4e) {
         edd_service(f);
         if (f->ah != 0x30 || f->bx != 0xaa55)
@@ -158,7 +164,11 @@ void service_13(frame_ptr f)
         return;
     }
     switch (f->ah) {
-    case 0x00: status(f, DISK_OK); break;
+    case 0x00: /* resets the floppies' controller too */
+        if (shared.floppies)
+            floppy_service(f, 0);
+        status(f, DISK_OK);
+        break;
     case 0x01:
         f->ah = bda8(BDA_DISK_STATUS);
         set_carry(f, f->ah != 0);

@@ -124,7 +124,7 @@ void *memset16(void *to, int c, u32 n);
 void call_int(u8 vector);
 void wait_interrupt(void);
 void pm_copy(u32 to, u32 from, u32 bytes);
-extern const u8 config_table[], floppy_table[]; /* offsets in CODE_SEG */
+extern const u8 config_table[], floppy_table[], floppy_tables[]; /* offsets in CODE_SEG */
 
 /* ---- between services ---- */
 

@@ -18,6 +18,7 @@ int_\vector:
         SERVICE 05
         SERVICE 08
         SERVICE 09
+        SERVICE 0e
         SERVICE 10
         SERVICE 11
         SERVICE 12
@@ -148,7 +149,7 @@ vector_table:
         .word   0x0b, int_irq_low
         .word   0x0c, int_irq_low
         .word   0x0d, int_irq_low
-        .word   0x0e, int_irq_low
+        .word   0x0e, int_0e
         .word   0x0f, int_irq_low
         .word   0x10, int_10
         .word   0x11, int_11
@@ -161,6 +162,7 @@ vector_table:
         .word   0x18, int_18
         .word   0x19, int_19
         .word   0x1a, int_1a
+        .word   0x40, int_13
         .word   0x70, int_70
         .word   0x71, int_irq_high
         .word   0x72, int_irq_high
@@ -189,9 +191,15 @@ config_table:
         .byte   0xfc, 0, 1
         .byte   0x74, 0, 0, 0, 0
 
-/* Diskette parameters (INT 1Eh; IBM PC AT Technical Reference, "Diskette base table"), 1.44 MB. */
-        .globl  floppy_table
+/* Diskette parameters (INT 1Eh; IBM PC AT Technical Reference, "Diskette base table") of 360 KB,
+ * 720 KB, 1.2, 1.44 and 2.88 MB. */
+        .globl  floppy_table, floppy_tables
+floppy_tables:
+        .byte   0xdf, 0x02, 0x25, 0x02, 9, 0x2a, 0xff, 0x50, 0xf6, 0x0f, 0x08
+        .byte   0xdf, 0x02, 0x25, 0x02, 9, 0x2a, 0xff, 0x50, 0xf6, 0x0f, 0x08
+        .byte   0xdf, 0x02, 0x25, 0x02, 15, 0x1b, 0xff, 0x54, 0xf6, 0x0f, 0x08
 floppy_table:
         .byte   0xaf, 0x02, 0x25, 0x02, 18, 0x1b, 0xff, 0x6c, 0xf6, 0x0f, 0x08
+        .byte   0xaf, 0x02, 0x25, 0x02, 36, 0x1b, 0xff, 0x53, 0xf6, 0x0f, 0x08
 
         .section .note.GNU-stack, "", @progbits

@@ -31,6 +31,7 @@ struct disk {
 };
 
 #define DISKS_MAX 4
+#define FLOPPIES_MAX 2
 #define CDROM_UNIT 0xe0 /* INT 13h's number of the first CD-ROM; disks are 80h and up */
 
 /* El Torito: a boot image on a CD that is shown as a floppy or a disk. */
@@ -52,7 +53,8 @@ struct shared {
     u8 video;        /* a display adapter's ROM has taken INT 10h; its handler is INT 6Dh */
     u8 vga, vga_devfn; /* INT 10h drives the VGA at this place on bus 0 itself */
     u8 last_bus;     /* highest PCI bus */
-    u8 disks, cdroms;         /* how many of each */
+    u8 disks, cdroms, floppies; /* how many of each */
+    u8 floppy[FLOPPIES_MAX];  /* kinds as in CMOS: 1 360K, 2 1.2M, 3 720K, 4 1.44M, 5 2.88M */
     u8 hard_disk[DISKS_MAX];  /* index in disk[] of 80h, 81h... */
     u8 cdrom[DISKS_MAX];      /* of E0h... */
     struct disk disk[DISKS_MAX];

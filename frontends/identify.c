@@ -70,6 +70,8 @@ enum file_kind identify_file(const char *path)
     size_t n = (size_t)got;
     if (n >= ISO_AT + 5 && !memcmp(head + ISO_AT, "CD001", 5))
         return FILE_ISO;
+    if (is_floppy_size((u64)st.st_size)) /* even if a kernel is what it begins with */
+        return FILE_FLOPPY;
     if (n >= 0x206 && !memcmp(head + 0x202, "HdrS", 4))
         return FILE_KERNEL;
     /* GRUB's own image, behind a disk's boot sector, is a multiboot kernel too. */
@@ -78,5 +80,5 @@ enum file_kind identify_file(const char *path)
         return FILE_KERNEL;
     if (is_initrd(head, n))
         return FILE_INITRD;
-    return is_floppy_size((u64)st.st_size) ? FILE_FLOPPY : FILE_DISK;
+    return FILE_DISK;
 }

@@ -222,7 +222,11 @@ static void place_files(struct options *o)
             o->kernel = path;
         else if (kind == FILE_INITRD && !o->initrd && (o->kernel || o->files > 1))
             o->initrd = path;
-        else if (options_add_image(&o->drives, path, -1, kind == FILE_ISO, path, &error))
+        else if (options_add_image(&o->drives, path, -1,
+                                   kind == FILE_ISO      ? DRIVE_CDROM
+                                   : kind == FILE_FLOPPY ? DRIVE_FLOPPY
+                                                         : DRIVE_DISK,
+                                   path, &error))
             fail(error);
     }
     if (o->files && !o->ram_given)
@@ -241,6 +245,9 @@ static void say_options(const struct options *o)
         fprintf(stderr, " -kernel %s", o->kernel);
     if (o->initrd)
         fprintf(stderr, " -initrd %s", o->initrd);
+    for (unsigned i = 0; i < OPTIONS_FLOPPIES; i++)
+        if (o->drives.floppy[i].path)
+            fprintf(stderr, " -fd%c %s", 'a' + i, o->drives.floppy[i].path);
     for (unsigned i = 0; i < OPTIONS_IDE; i++)
         if (o->drives.ide[i].path && o->drives.ide[i].cdrom && i == 2)
             fprintf(stderr, " -cdrom %s", o->drives.ide[i].path);
@@ -249,26 +256,40 @@ static void say_options(const struct options *o)
     fprintf(stderr, "\n");
 }
 
-static void open_drives(const struct options *o, struct pc_drive drive[PC_IDE_DRIVES])
+/* The image of one -drive; NULL: an empty drive. */
+static struct block *open_drive(const struct options *o, const struct options_drive *d,
+                                bool removable)
+{
+    struct block_options b = {.path = d->path,
+                              .format = d->format,
+                              .read_only = d->read_only || d->cdrom,
+                              .auto_read_only = removable,
+                              .snapshot = (d->snapshot || o->drives.snapshot) && !d->cdrom};
+    char *error = NULL;
+    struct block *block = d->path ? block_open(&b, &error) : NULL;
+    if (d->path && !block)
+        fail(error);
+    return block;
+}
+
+static void open_drives(const struct options *o, struct pc_config *c)
 {
     bool any_cdrom = false;
     for (unsigned i = 0; i < PC_IDE_DRIVES; i++) {
         const struct options_drive *d = &o->drives.ide[i];
-        struct block_options b = {.path = d->path,
-                                  .format = d->format,
-                                  .read_only = d->read_only || d->cdrom,
-                                  .snapshot = (d->snapshot || o->drives.snapshot) && !d->cdrom};
-        char *error = NULL;
         any_cdrom |= d->cdrom;
         if (!d->used)
             continue;
-        drive[i].kind = d->cdrom ? ATA_CDROM : ATA_DISK;
-        if (d->path && !(drive[i].block = block_open(&b, &error)))
-            fail(error);
+        c->drive[i].kind = d->cdrom ? ATA_CDROM : ATA_DISK;
+        c->drive[i].block = open_drive(o, d, false);
+    }
+    for (unsigned i = 0; i < PC_FLOPPIES; i++) {
+        c->floppy[i].used = o->drives.floppy[i].used;
+        c->floppy[i].block = open_drive(o, &o->drives.floppy[i], true);
     }
     /* As in QEMU's machine, there is a CD-ROM drive. */
-    if (!any_cdrom && !o->no_defaults && drive[2].kind == ATA_NONE)
-        drive[2].kind = ATA_CDROM;
+    if (!any_cdrom && !o->no_defaults && c->drive[2].kind == ATA_NONE)
+        c->drive[2].kind = ATA_CDROM;
 }
 
 /* ---- the screen ---- */
@@ -349,7 +370,7 @@ static void configure(const struct options *o, struct pc_config *c)
         .boot_menu = o->boot_menu,
         .vga = !o->no_vga,
     };
-    open_drives(o, c->drive);
+    open_drives(o, c);
     c->machine.model = cpu_model_find(o->cpu ? o->cpu : "max", o->cpus, &error);
     if (!c->machine.model)
         fail(error);
@@ -384,8 +405,8 @@ static int run(struct options *o)
     if (streams.own_monitor && !machine_add_chardev(&pc.machine, streams.own_monitor))
         fatal("-monitor: too many character devices");
     for (unsigned i = 0; i < streams.monitors; i++)
-        monitors[i] = monitor_create(&pc, streams.monitor[i],
-                                     streams.monitor[i] != streams.own_monitor);
+        monitors[i] =
+            monitor_create(&pc, streams.monitor[i], streams.monitor[i] != streams.own_monitor);
     struct display *display = start_display(kind, o, &pc);
     int status = machine_run(&pc.machine);
     display_free(display);

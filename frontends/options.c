@@ -357,12 +357,18 @@ static int add_drive(struct options *o, const char *name, const char *value, cha
 /* -hda to -hdd */
 static int add_disk(struct options *o, const char *name, const char *value, char **error)
 {
-    return options_add_image(&o->drives, name, name[3] - 'a', false, value, error);
+    return options_add_image(&o->drives, name, name[3] - 'a', DRIVE_DISK, value, error);
+}
+
+/* -fda and -fdb */
+static int add_floppy(struct options *o, const char *name, const char *value, char **error)
+{
+    return options_add_image(&o->drives, name, name[3] - 'a', DRIVE_FLOPPY, value, error);
 }
 
 static int add_cdrom(struct options *o, const char *name, const char *value, char **error)
 {
-    return options_add_image(&o->drives, name, 2, true, value, error);
+    return options_add_image(&o->drives, name, 2, DRIVE_CDROM, value, error);
 }
 
 static int set_boot(struct options *o, const char *name, const char *value, char **error)
@@ -456,9 +462,12 @@ static const struct option table[] = {
     CALL("hdb", "FILE", add_disk, "second drive"),
     CALL("hdc", "FILE", add_disk, "third drive"),
     CALL("hdd", "FILE", add_disk, "fourth drive"),
+    CALL("fda", "FILE", add_floppy, "floppy disk image (360K to 2.88M) of the first floppy drive"),
+    CALL("fdb", "FILE", add_floppy, "second floppy drive"),
     CALL("cdrom", "FILE", add_cdrom, "CD-ROM image (in the third drive's place)"),
     CALL("drive", "file=FILE[,KEY=VALUE]", add_drive,
-         "a drive: format=raw|qcow2, media=disk|cdrom, readonly=on, snapshot=on, index=0..3"),
+         "a drive: if=ide|floppy, format=raw|qcow2, media=disk|cdrom, readonly=on, snapshot=on, "
+         "index=0..3"),
     FLAG("snapshot", drives.snapshot, "what guests write to disks is lost at the end"),
     CALL("vga", "std|none", set_vga, "display adapter (default std)"),
     CALL("boot", "[order=]acdn[,menu=on]", set_boot,
@@ -512,7 +521,7 @@ static const struct option *find_option(const char *text)
 void options_print_help(void)
 {
     printf("usage: dragoman [OPTIONS] [FILE...]\n\n"
-           "FILE is a disk image, an ISO, a kernel or its initial RAM disk: content tells.\n\n");
+           "FILE is a disk, floppy or CD image, a kernel or its RAM disk: content tells.\n\n");
     for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
         char left[64];
         const struct option *t = &table[i];

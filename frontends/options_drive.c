@@ -2,7 +2,7 @@
  *
  * Caching and threading keys (cache=, aio=, discard=...) are taken and mean nothing: writes go to
  * the host's cache and a guest's flush to stable storage, always.  Left out: other interfaces than
- * IDE, node names.
+ * IDE and floppy, node names.
  */
 #include "frontends/options_drive.h"
 
@@ -59,7 +59,7 @@ static bool on_off(const char *value, bool *out)
 struct parsed {
     struct options_drive drive;
     int index, bus, unit; /* -1: not given */
-    bool auto_cdrom;
+    bool floppy;
 };
 
 static bool small_number(const char *value, int max, int *out)
@@ -86,8 +86,10 @@ static int take_pair(struct parsed *p, const char *key, char **value, char **err
         d->format = *value;
         *value = NULL;
     } else if (!strcmp(key, "if")) {
-        if (strcmp(v, "ide") != 0)
-            return bad(error, "-drive: interface '%s' is not available (there is ide)", v);
+        p->floppy = !strcmp(v, "floppy");
+        if (!p->floppy && strcmp(v, "ide") != 0)
+            return bad(error, "-drive: interface '%s' is not available (there are ide and floppy)",
+                       v);
     } else if (!strcmp(key, "media")) {
         d->cdrom = !strcmp(v, "cdrom");
         good = d->cdrom || !strcmp(v, "disk");
@@ -111,27 +113,31 @@ static int take_pair(struct parsed *p, const char *key, char **value, char **err
 }
 
 /* Puts the drive in its place; takes its strings over in any case. */
-static int place(struct options_drives *d, struct options_drive *drive, int index, const char *name,
-                 char **error)
+static int place(struct options_drives *d, struct options_drive *drive, bool floppy, int index,
+                 const char *name, char **error)
 {
+    struct options_drive *list = floppy ? d->floppy : d->ide;
+    int room = floppy ? OPTIONS_FLOPPIES : OPTIONS_IDE;
     if (index < 0) {
         /* CD-ROMs prefer the secondary channel, as -cdrom does. */
         index = drive->cdrom && !d->ide[2].used ? 2 : 0;
-        while (index < OPTIONS_IDE && d->ide[index].used)
+        while (index < room && list[index].used)
             index++;
     }
     int status = 0;
-    if (index >= OPTIONS_IDE)
-        status = bad(error, "%s: there is room for %u drives", name, OPTIONS_IDE);
-    else if (d->ide[index].used)
-        status = bad(error, "%s: the place of -hd%c is taken already", name, 'a' + index);
+    if (index >= room)
+        status = bad(error, "%s: there is room for %d %s", name, room,
+                     floppy ? "floppy drives" : "drives");
+    else if (list[index].used)
+        status = bad(error, "%s: the place of -%s%c is taken already", name, floppy ? "fd" : "hd",
+                     'a' + index);
     if (status) {
         free(drive->path);
         free(drive->format);
         return status;
     }
-    d->ide[index] = *drive;
-    d->ide[index].used = true;
+    list[index] = *drive;
+    list[index].used = true;
     return 0;
 }
 
@@ -145,7 +151,9 @@ int options_add_drive(struct options_drives *d, const char *value, char **error)
         free(key);
         free(text);
     }
-    if (!status && !p.drive.path && !p.drive.cdrom)
+    if (!status && p.floppy && p.drive.cdrom)
+        status = bad(error, "-drive: a floppy drive takes no CD-ROM");
+    if (!status && !p.drive.path && !p.drive.cdrom && !p.floppy)
         status = bad(error, "-drive: there is no file=");
     if (status) {
         free(p.drive.path);
@@ -154,16 +162,16 @@ int options_add_drive(struct options_drives *d, const char *value, char **error)
     }
     if (p.index < 0 && (p.bus >= 0 || p.unit >= 0))
         p.index = (p.bus > 0 ? 2 : 0) + (p.unit > 0 ? 1 : 0);
-    return place(d, &p.drive, p.index, "-drive", error);
+    return place(d, &p.drive, p.floppy, p.index, "-drive", error);
 }
 
-int options_add_image(struct options_drives *d, const char *name, int index, bool cdrom,
-                      const char *path, char **error)
+int options_add_image(struct options_drives *d, const char *name, int index,
+                      enum options_interface kind, const char *path, char **error)
 {
-    struct options_drive drive = {.cdrom = cdrom, .path = path ? strdup(path) : NULL};
+    struct options_drive drive = {.cdrom = kind == DRIVE_CDROM, .path = path ? strdup(path) : NULL};
     if (path && !drive.path)
         return bad(error, "out of memory");
-    return place(d, &drive, index, name, error);
+    return place(d, &drive, kind == DRIVE_FLOPPY, index, name, error);
 }
 
 void options_drives_free(struct options_drives *d)
@@ -172,5 +180,10 @@ void options_drives_free(struct options_drives *d)
         free(d->ide[i].path);
         free(d->ide[i].format);
         d->ide[i] = (struct options_drive){0};
+    }
+    for (unsigned i = 0; i < OPTIONS_FLOPPIES; i++) {
+        free(d->floppy[i].path);
+        free(d->floppy[i].format);
+        d->floppy[i] = (struct options_drive){0};
     }
 }

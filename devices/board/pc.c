@@ -1,8 +1,7 @@
 /* Wires the PC's chips together; implements nothing.
  *
  * Layout and wiring are those of QEMU's "pc" (i440FX + PIIX3 with the PIIX4's power management),
- * so that firmware and guests find what they know.  Left out: USB, floppy, DMA controllers,
- * parallel ports, SMBus.
+ * so that firmware and guests find what they know.  Left out: USB, parallel ports, SMBus.
  */
 #include "devices/board/pc.h"
 
@@ -209,6 +208,8 @@ static void make_isa(struct pc *pc, const struct pc_config *config)
                              .reset = reset};
     i8042_init(&pc->i8042, m->bus, &m->clock, &kbd);
     machine_add_device(m, &i8042_class, &pc->i8042, "i8042");
+    i8237_init(&pc->dma, m->bus);
+    machine_add_device(m, &i8237_class, &pc->dma, "dma");
     port92_init(&pc->port92, m->bus, &a20, &reset);
     machine_add_device(m, &port92_class, &pc->port92, "port92");
     for (unsigned i = 0; i < PC_SERIALS; i++) {
@@ -393,6 +394,7 @@ bool pc_init(struct pc *pc, const struct pc_config *config, char **error)
     struct machine_config machine = config->machine;
     memset(pc, 0, sizeof *pc);
     memcpy(pc->drive, config->drive, sizeof pc->drive);
+    memcpy(pc->floppy, config->floppy, sizeof pc->floppy);
     machine.count.hash_machine = hash_machine;
     machine.count.ended = trace_ended;
     machine.count.opaque = pc;

@@ -19,6 +19,7 @@
 #include "devices/hpet.h"
 #include "devices/i440fx.h"
 #include "devices/i8042.h"
+#include "devices/i8237.h"
 #include "devices/i8254.h"
 #include "devices/isa_debug_exit.h"
 #include "devices/mc146818.h"
@@ -30,6 +31,7 @@
 #include "devices/piix4_pm.h"
 #include "devices/port61.h"
 #include "devices/port92.h"
+#include "devices/storage/i82077.h"
 #include "devices/storage/piix3_ide.h"
 #include "devices/video/vga.h"
 
@@ -40,10 +42,16 @@
 #define PC_FIRMWARE_MAX (16u << 20)
 #define PC_DEVICES 16u
 #define PC_IDE_DRIVES 4u /* primary master and slave, secondary master and slave */
+#define PC_FLOPPIES 2u
 
 struct pc_drive {
     enum ata_kind kind;
     struct block *block; /* NULL: a CD-ROM drive without a disc */
+};
+
+struct pc_floppy {
+    bool used;           /* there is a drive; its kind follows from the disk in it */
+    struct block *block; /* NULL: empty */
 };
 
 struct pc_config {
@@ -57,6 +65,7 @@ struct pc_config {
     bool serial_console;                /* the firmware's messages go to COM1 too */
     const char *kernel, *initrd, *cmdline; /* NULL: none */
     struct pc_drive drive[PC_IDE_DRIVES];
+    struct pc_floppy floppy[PC_FLOPPIES];
     const char *boot_order; /* of letters a, c, d, n; NULL: disk, floppy, CD-ROM */
     bool boot_menu;
     bool vga;            /* there is a display adapter */
@@ -92,6 +101,9 @@ struct pc {
     struct piix3_ide ide;
     struct block_pool *pool;
     struct pc_drive drive[PC_IDE_DRIVES]; /* the images are owned */
+    struct i8237 dma;
+    struct i82077 fdc;
+    struct pc_floppy floppy[PC_FLOPPIES]; /* the images are owned */
     void *added[PC_DEVICES]; /* states of -device chips; owned */
     unsigned added_count;
 };
@@ -111,8 +123,8 @@ void pc_device_help(print_fn print, void *opaque);
  * needed for -kernel. */
 bool pc_firmware_is_seabios(const char *path);
 
-/* Puts the image at `path` into the CD-ROM drive `name` (pc_drive_name), NULL: takes the disc out.
- * Against software's lock only by force.  Machine frozen; false with *error. */
+/* Puts the image at `path` into the drive `name` (pc_drive_name; "floppy0"), NULL: takes the disc
+ * out.  Against software's lock only by force.  Machine frozen; false with *error. */
 bool pc_change_disc(struct pc *pc, const char *name, const char *path, bool force, char **error);
 /* "ide1-cd0" */
 const char *pc_drive_name(const struct pc *pc, unsigned drive);

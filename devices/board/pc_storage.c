@@ -8,7 +8,15 @@
 #include "base/log.h"
 #include "devices/board/pc.h"
 
-enum { DEVFN_PIIX3_IDE = 1 << 3 | 1, IRQ_IDE0 = 14, IRQ_IDE1 = 15, DISK_THREADS = 2 };
+enum {
+    DEVFN_PIIX3_IDE = 1 << 3 | 1,
+    IRQ_FLOPPY = 6,
+    IRQ_IDE0 = 14,
+    IRQ_IDE1 = 15,
+    DISK_THREADS = 2,
+    CMOS_FLOPPIES = 0x10,
+    CMOS_EQUIPMENT = 0x14,
+};
 
 static void lock(void *opaque)
 {
@@ -34,6 +42,18 @@ static void fill_cmos_disk(struct pc *pc, unsigned disk, const struct block *b)
     mc146818_set_cmos(&pc->rtc, (u8)(0x19 + disk), 47);
 }
 
+/* Drive kinds, the first in the high nibble; equipment: bit 0 any, bits 7:6 how many less one. */
+static void fill_cmos_floppies(struct pc *pc)
+{
+    unsigned drives = pc->floppy[1].used ? 2 : pc->floppy[0].used;
+    u8 equipment = mc146818_get_cmos(&pc->rtc, CMOS_EQUIPMENT);
+    if (drives)
+        equipment |= (u8)(1 | (drives - 1) << 6);
+    mc146818_set_cmos(&pc->rtc, CMOS_EQUIPMENT, equipment);
+    mc146818_set_cmos(&pc->rtc, CMOS_FLOPPIES,
+                      (u8)(pc->fdc.drive[0].kind << 4 | pc->fdc.drive[1].kind));
+}
+
 static void fill_cmos(struct pc *pc)
 {
     u8 types = 0;
@@ -44,6 +64,27 @@ static void fill_cmos(struct pc *pc)
         fill_cmos_disk(pc, i, pc->drive[i].block);
     }
     mc146818_set_cmos(&pc->rtc, 0x12, types);
+    fill_cmos_floppies(pc);
+}
+
+/* The drive is the one that the disk was made for; an empty one takes all of 3.5 inches. */
+static bool make_floppies(struct pc *pc, char **error)
+{
+    struct machine *m = &pc->machine;
+    struct pin irq = pc_irq_pin(&pc->irq, IRQ_ISA, IRQ_FLOPPY);
+    i82077_init(&pc->fdc, m->bus, &m->clock, pc->pool, &irq, &pc->dma);
+    machine_add_device(m, &i82077_class, &pc->fdc, "fdc");
+    for (unsigned i = 0; i < PC_FLOPPIES; i++) {
+        struct block *b = pc->floppy[i].block;
+        const struct floppy_media *media = b ? floppy_media(block_size(b)) : NULL;
+        if (!pc->floppy[i].used)
+            continue;
+        if (!i82077_attach(&pc->fdc, i, media ? media->drive : FLOPPY_2880K, b)) {
+            *error = error_text("'%s' is too large for a floppy disk", block_path(b));
+            return false;
+        }
+    }
+    return true;
 }
 
 bool pc_make_storage(struct pc *pc, const struct pc_config *config, char **error)
@@ -67,6 +108,8 @@ bool pc_make_storage(struct pc *pc, const struct pc_config *config, char **error
     for (unsigned i = 0; i < PC_IDE_DRIVES; i++)
         if (pc->drive[i].kind != ATA_NONE)
             ata_attach(&pc->ide.channel[i / 2], i % 2, pc->drive[i].kind, pc->drive[i].block, i);
+    if (!make_floppies(pc, error))
+        return false;
     fill_cmos(pc);
     return true;
 }
@@ -78,6 +121,10 @@ void pc_free_storage(struct pc *pc)
     for (unsigned i = 0; i < PC_IDE_DRIVES; i++) {
         block_close(pc->drive[i].block);
         pc->drive[i].block = NULL;
+    }
+    for (unsigned i = 0; i < PC_FLOPPIES; i++) {
+        block_close(pc->floppy[i].block);
+        pc->floppy[i].block = NULL;
     }
 }
 
@@ -92,9 +139,40 @@ const char *pc_drive_name(const struct pc *pc, unsigned drive)
     return pc->drive[drive].kind == ATA_CDROM ? cd_names[drive] : drive_names[drive];
 }
 
+static const char *const floppy_names[PC_FLOPPIES] = {"floppy0", "floppy1"};
+
+/* The machine is frozen; what a drive is at may still be under way. */
+static void drain(struct pc *pc)
+{
+    bus_unlock(pc->machine.bus);
+    block_pool_drain(pc->pool);
+    bus_lock(pc->machine.bus);
+}
+
+/* A disk that cannot be written goes in write-protected. */
+static bool change_floppy(struct pc *pc, unsigned n, const char *path, char **error)
+{
+    struct block *fresh = NULL;
+    struct block_options o = {.path = path, .auto_read_only = true};
+    if (path && !(fresh = block_open(&o, error)))
+        return false;
+    drain(pc);
+    if (!i82077_change(&pc->fdc, n, fresh)) {
+        *error = error_text("'%s' is too large for a floppy disk", path);
+        block_close(fresh);
+        return false;
+    }
+    block_close(pc->floppy[n].block);
+    pc->floppy[n].block = fresh;
+    return true;
+}
+
 bool pc_change_disc(struct pc *pc, const char *name, const char *path, bool force, char **error)
 {
     unsigned i = 0;
+    for (unsigned n = 0; n < PC_FLOPPIES; n++)
+        if (pc->floppy[n].used && !strcmp(name, floppy_names[n]))
+            return change_floppy(pc, n, path, error);
     while (i < PC_IDE_DRIVES &&
            (pc->drive[i].kind == ATA_NONE || strcmp(pc_drive_name(pc, i), name) != 0))
         i++;
@@ -108,10 +186,7 @@ bool pc_change_disc(struct pc *pc, const char *name, const char *path, bool forc
     struct block_options o = {.path = path, .read_only = true};
     if (path && !(fresh = block_open(&o, error)))
         return false;
-    /* The machine is frozen; what the drive is at may still be under way. */
-    bus_unlock(pc->machine.bus);
-    block_pool_drain(pc->pool);
-    bus_lock(pc->machine.bus);
+    drain(pc);
     if (!ata_change_disc(&pc->ide.channel[i / 2], i % 2, fresh, force)) {
         *error =
             error_text("the guest has locked '%s'; it has been asked to let go (-f: force)", name);
@@ -123,17 +198,32 @@ bool pc_change_disc(struct pc *pc, const char *name, const char *path, bool forc
     return true;
 }
 
+static void print_disc(const struct block *b, print_fn print, void *opaque)
+{
+    u64 kib = block_size(b) >> 10;
+    print(opaque, "%s (%s%s), %llu %s\n", block_path(b), block_format(b),
+          block_read_only(b) ? ", read-only" : "",
+          (unsigned long long)(kib < 10240 ? kib : kib >> 10), kib < 10240 ? "KiB" : "MiB");
+}
+
 void pc_print_drives(struct pc *pc, print_fn print, void *opaque)
 {
+    for (unsigned i = 0; i < PC_FLOPPIES; i++) {
+        if (!pc->floppy[i].used)
+            continue;
+        print(opaque, "%s (%s): ", floppy_names[i], floppy_drive_name(pc->fdc.drive[i].kind));
+        if (pc->floppy[i].block)
+            print_disc(pc->floppy[i].block, print, opaque);
+        else
+            print(opaque, "[not inserted]\n");
+    }
     for (unsigned i = 0; i < PC_IDE_DRIVES; i++) {
         const struct pc_drive *d = &pc->drive[i];
         if (d->kind == ATA_NONE)
             continue;
         print(opaque, "%s: ", pc_drive_name(pc, i));
         if (d->block)
-            print(opaque, "%s (%s%s), %llu MiB\n", block_path(d->block), block_format(d->block),
-                  block_read_only(d->block) ? ", read-only" : "",
-                  (unsigned long long)(block_size(d->block) >> 20));
+            print_disc(d->block, print, opaque);
         else
             print(opaque, "[not inserted]\n");
     }

@@ -6,6 +6,7 @@
 #include "devices/fw_cfg.h"
 #include "devices/i440fx.h"
 #include "devices/i8042.h"
+#include "devices/i8237.h"
 #include "devices/isa_debug_exit.h"
 #include "devices/ns16550.h"
 #include "devices/pc_testdev.h"
@@ -15,6 +16,7 @@
 #include "devices/piix4_pm.h"
 #include "devices/port92.h"
 #include "devices/portf0.h"
+#include "devices/storage/i82077.h"
 #include "tests/device/io_fixture.h"
 
 struct rig {
@@ -23,10 +25,13 @@ struct rig {
     struct wires wires;
     struct pci_bus pci;
     u8 *ram;
+    struct i8237 fdc_dma; /* behind the floppy controller */
     u64 trace; /* hash of what the callbacks were told */
     union {
         struct ns16550 uart;
         struct i8042 kbc;
+        struct i8237 dma;
+        struct i82077 fdc;
         struct port92 port92;
         struct portf0 portf0;
         struct debugcon debugcon;
@@ -90,6 +95,51 @@ static void kbc_input(struct rig *r, u32 random)
     else
         i8042_mouse(&r->u.kbc, (s8)(random >> 8), (s8)(random >> 16), (s8)(random >> 24) / 32,
                     random >> 1 & 31);
+}
+
+/* A device behind each DMA channel, which lets go after a few cycles. */
+static u16 dma_cycle(void *opaque, u16 data, bool tc)
+{
+    struct rig *r = opaque;
+    r->trace = (r->trace * 31 + data) * 2 + tc;
+    if (r->trace % 5 == 0)
+        for (unsigned n = 0; n < I8237_CHANNELS; n++)
+            i8237_set_dreq(&r->u.dma, n, false);
+    return (u16)r->trace;
+}
+
+static void make_dma(struct rig *r)
+{
+    i8237_init(&r->u.dma, r->bus);
+    for (unsigned n = 0; n < I8237_CHANNELS; n++)
+        i8237_connect(&r->u.dma, n, &(struct i8237_client){dma_cycle, r});
+}
+
+static void dma_input(struct rig *r, u32 random)
+{
+    if (!(random & 0xf00)) { /* seldom cascaded by chance */
+        out8(r->bus, 0xd6, 0xc0);
+        out8(r->bus, 0xd4, 0);
+    }
+    i8237_set_dreq(&r->u.dma, random & 7, random & 0x18);
+}
+
+/* Drives without disks: requests are not part of the state. */
+static void make_fdc(struct rig *r)
+{
+    struct pin irq = wire(&r->wires, 6);
+    i8237_init(&r->fdc_dma, r->bus);
+    i82077_init(&r->u.fdc, r->bus, &r->clock, NULL, &irq, &r->fdc_dma);
+    i82077_attach(&r->u.fdc, 0, FLOPPY_1440K, NULL);
+    i82077_attach(&r->u.fdc, 1, FLOPPY_1200K, NULL);
+}
+
+static void fdc_input(struct rig *r, u32 random)
+{
+    static const u8 bytes[] = {0x0f, 0x00, 0x20};
+    out8(r->bus, 0x3f2, random & 1 ? 0x1c : random & 0x3f);
+    for (unsigned i = 0; (random & 0xf00) == 0 && i < sizeof bytes; i++)
+        out8(r->bus, 0x3f5, bytes[i]);
 }
 
 static void make_port92(struct rig *r)
@@ -221,6 +271,13 @@ static const struct chip chips[] = {
      {{0x60, 1}, {0x64, 1}},
      .hints = {0xd4, 0xf3, 0xc8, 0x64, 0x50, 0xf4, 0x60, 0x41, 0x43, 0xf0, 0xed, 0xae, 0xa8, 0xd2,
                0xd3, 0xf2, 0xd4, 0xe9}},
+    {&i8237_class, make_dma, dma_input, {{0x00, 16}, {0xc0, 32}, {0x80, 16}}},
+    {&i82077_class,
+     make_fdc,
+     fdc_input,
+     {{0x3f2, 4}, {0x3f4, 2}, {0x3f7, 1}},
+     .hints = {0x46, 0x45, 0x4a, 0x4d, 0x0f, 0x07, 0x08, 0x03, 0x0e, 0x13, 0x12, 0x94, 0x01, 0x02,
+               0x04}},
     {&port92_class, make_port92, NULL, {{0x92, 1}}},
     {&portf0_class, make_portf0, portf0_input, {{0xf0, 2}}},
     {&debugcon_class, make_debugcon, NULL, {{0xe9, 1}}},
@@ -360,6 +417,8 @@ static void copy_state(const struct chip *chip, struct rig *from, struct rig *to
     to->clock.stopped = from->clock.stopped;
     if (chip->class == &i440fx_class) /* the others do not write there */
         memcpy(to->ram + 0x80000, from->ram + 0x80000, 0x100000);
+    if (chip->class == &i8237_class)
+        memcpy(to->ram, from->ram, RAM_SIZE);
     if (chip->on_pci) {
         u8 *bus = save(&pci_bus_class, &from->pci, &n);
         fields_load(pci_bus_class.fields, &to->pci, bus);
@@ -423,6 +482,11 @@ START_TEST(reset_is_complete)
             drive(chip, x, &seed);
         if (chip->class == &i8042_class)
             i8042_mouse(&x->u.kbc, 0, 0, 0, 0); /* fingers off: buttons are not the chip's */
+        for (unsigned i = 0; chip->class == &i8237_class && i < I8237_CHANNELS; i++)
+            i8237_set_dreq(&x->u.dma, i, false);
+        if (chip->class == &i8237_class)
+            memcpy(y->ram, x->ram, RAM_SIZE);
+        x->trace = y->trace = 0;
         y->clock.stopped = x->clock.stopped;
         chip->class->reset(&x->u);
         chip->class->reset(&y->u);

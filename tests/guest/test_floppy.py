@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Floppies: a boot sector that uses INT 13h on disks of each format.
+
+    test_floppy.py BOOTSECTOR FIRMWARE [--only WORD]
+
+Our firmware on both engines and under QEMU, SeaBIOS in our machine; what was written and formatted
+is looked for in the image afterwards.
+"""
+import argparse
+import pathlib
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+
+from common import DRAGOMAN, SEABIOS
+
+LIMIT = 120
+# KiB: drive in CMOS, cylinders, sectors
+FORMATS = {360: (1, 40, 9), 720: (3, 80, 9), 1200: (2, 80, 15), 1440: (4, 80, 18), 2880: (5, 80, 36)}
+QEMU = shutil.which("qemu-system-x86_64")
+
+
+def checksum(image):
+    total = 0
+    for (dword,) in struct.iter_unpack("<I", image):
+        total = (total << 1 | total >> 31) & 0xffffffff
+        total = (total + dword) & 0xffffffff
+    return total
+
+
+def make_image(path, boot, kib):
+    image = bytearray(random.Random(kib).randbytes(kib << 10))
+    image[:512] = boot
+    path.write_bytes(image)
+    return image
+
+
+def check(name, got, wanted):
+    if got != wanted:
+        sys.exit(f"{name}: got {got}, wanted {wanted}")
+
+
+def run(name, start, drive_option):
+    done = subprocess.run([*start, *drive_option, "-boot", "a", "-display", "none", "-serial", "none",
+                           "-monitor", "none", "-debugcon", "stdio", "-device",
+                           "isa-debug-exit,iobase=0xf4,iosize=4"],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT)
+    lines = [l for l in done.stdout.splitlines() if len(l) == 8 and not l.strip("0123456789abcdef")]
+    check(f"{name}: status", done.returncode, 33)
+    return lines
+
+
+def boot(name, start, tmp, sector, kib, qemu=False, own_bios=True):
+    path = tmp / "floppy.img"
+    image = make_image(path, sector, kib)
+    kind, cylinders, sectors = FORMATS[kib]
+    if qemu and kib == 720:
+        kind = 4  # QEMU's drive for that is one of 1.44 MB
+    option = ["-drive", f"if=floppy,format=raw,file={path}"] if qemu else ["-fda", path]
+    name = f"{name}, {kib}K"
+    lines = run(name, start, option)
+    wanted = [f"{kind:04x}{cylinders - 1:02x}{sectors:02x}", f"{checksum(image):08x}",
+              *["00000000"] * 4]
+    if not own_bios:  # SeaBIOS says that any disk has been changed
+        wanted.pop()
+    check(name, lines[:len(wanted)], wanted)
+    check(f"{name}: no second drive", lines[6] != "00000000", True)
+    side = sectors * 512
+    after = path.read_bytes()
+    check(f"{name}: what was not written", after[:-2 * side] == image[:-2 * side], True)
+    if not qemu:  # whose controller formats with zeros
+        check(f"{name}: formatted", after[-2 * side:-side] == b"\xf6" * side, True)
+    check(f"{name}: written", after[-side:] == bytes(b ^ 0xff for b in image[-side:]), True)
+    print("good:", name, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sector")
+    parser.add_argument("firmware")
+    parser.add_argument("--only", default="")
+    args = parser.parse_args()
+    sector = pathlib.Path(args.sector).read_bytes()
+    rows = [("dbt", [DRAGOMAN, "-accel", "dbt"], kib, {}) for kib in FORMATS]
+    rows.append(("interp", [DRAGOMAN, "-accel", "interp"], 1440, {}))
+    if pathlib.Path(SEABIOS).exists():
+        rows.append(("seabios", [DRAGOMAN, "-bios", SEABIOS], 1440, {"own_bios": False}))
+    if QEMU:
+        rows += [("qemu", [QEMU, "-accel", "tcg", "-M", "pc", "-nic", "none", "-bios", args.firmware],
+                  kib, {"qemu": True}) for kib in (720, 1440, 2880)]
+    with tempfile.TemporaryDirectory() as tmp:
+        for name, start, kib, how in rows:
+            if args.only in name:
+                boot(name, start, pathlib.Path(tmp), sector, kib, **how)
+
+
+if __name__ == "__main__":
+    main()
