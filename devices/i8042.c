@@ -296,7 +296,7 @@ void i8042_init(struct i8042 *s, struct bus *b, struct clock *clock,
     memset(s, 0, sizeof *s);
     s->pins = *pins;
     timer_init(&s->byte_timer, clock, byte_due, s);
-    ps2_keyboard_init(&s->keyboard, &(struct pin){device_ready, s, 0});
+    ps2_keyboard_init(&s->keyboard, clock, &(struct pin){device_ready, s, 0});
     ps2_mouse_init(&s->mouse, &(struct pin){device_ready, s, 1});
     i8042_reset(s);
     bus_map_ports(b, "i8042-data", PORT_DATA, 1, &data_ops, s);

@@ -2,9 +2,11 @@
 #ifndef DRAGOMAN_DEVICES_PS2_H
 #define DRAGOMAN_DEVICES_PS2_H
 
+#include "base/clock.h"
 #include "devices/device.h"
 
 #define PS2_QUEUE 64 /* bytes; a power of two */
+#define PS2_SET3_CODES 0x90
 
 struct ps2_queue {
     u8 data[PS2_QUEUE];
@@ -23,9 +25,12 @@ struct ps2_port {
 struct ps2_keyboard {
     struct ps2_port port;
     u8 scanning; /* sends key events */
-    u8 set;      /* scan code set 1 or 2 */
+    u8 set;      /* scan code set 1 to 3 */
     u8 leds;
-    u8 rate;
+    u8 rate;     /* typematic: delay and period, as F3h gives them */
+    u8 types[PS2_SET3_CODES]; /* of each key of set 3, PS2_KEY_ */
+    u8 held;     /* the key that repeats, 0: none */
+    struct timer repeat;
     void (*leds_changed)(void *opaque, u8 leds); /* bit 0 scroll, 1 num, 2 caps; may be NULL */
     void *opaque;
 };
@@ -48,7 +53,8 @@ struct ps2_mouse {
         FIELD(type, m.command)
 #define PS2_KEYBOARD_FIELDS(type, m)                                                     \
     PS2_PORT_FIELDS(type, m.port), FIELD(type, m.scanning), FIELD(type, m.set),            \
-        FIELD(type, m.leds), FIELD(type, m.rate)
+        FIELD(type, m.leds), FIELD(type, m.rate), FIELD_ARRAY(type, m.types),               \
+        FIELD(type, m.held), FIELD_TIMER(type, m.repeat)
 #define PS2_MOUSE_FIELDS(type, m)                                                        \
     PS2_PORT_FIELDS(type, m.port), FIELD(type, m.streaming), FIELD(type, m.remote),        \
         FIELD(type, m.wrap), FIELD(type, m.scaling), FIELD(type, m.resolution),            \
@@ -59,7 +65,10 @@ struct ps2_mouse {
  * 0xB7, Pause 0xC6. */
 enum { PS2_KEY_PRINT = 0xb7, PS2_KEY_PAUSE = 0xc6 };
 
-void ps2_keyboard_init(struct ps2_keyboard *k, const struct pin *ready);
+/* What a key of set 3 does besides its make code. */
+enum { PS2_KEY_REPEATS = 1, PS2_KEY_BREAKS = 2 };
+
+void ps2_keyboard_init(struct ps2_keyboard *k, struct clock *clock, const struct pin *ready);
 void ps2_keyboard_reset(struct ps2_keyboard *k);
 void ps2_keyboard_loaded(struct ps2_keyboard *k);
 void ps2_keyboard_write(struct ps2_keyboard *k, u8 byte);

@@ -1,5 +1,9 @@
-/* Keyboard controller, keyboard and mouse, on a stepped clock. */
+/* Keyboard controller, keyboard and mouse, on a stepped clock.
+ *
+ *     test_i8042 [SECONDS]    with a number: random register writes for that long instead
+ */
 #include "devices/i8042.h"
+#include "tests/device/hostile.h"
 #include "tests/device/io_fixture.h"
 
 enum { WIRE_A20 = 20, WIRE_RESET = 21 };
@@ -220,6 +224,137 @@ START_TEST(scan_codes)
 }
 END_TEST
 
+/* A command and its parameter. */
+static void keyboard_set(struct kbd_test *t, u8 c, u8 value)
+{
+    data(t, c);
+    ck_assert_int_eq(next(t), 0xfa);
+    data(t, value);
+    ck_assert_int_eq(next(t), 0xfa);
+}
+
+static void press(struct kbd_test *t, u8 key)
+{
+    i8042_key(&t->kbc, key, true);
+    i8042_key(&t->kbc, key, false);
+}
+
+START_TEST(set_3)
+{
+    struct kbd_test t;
+    setup(&t);
+    command(&t, 0x60);
+    data(&t, 0x01);
+    keyboard_set(&t, 0xf0, 3);
+    data(&t, 0xf0);
+    expect(&t, 0xfa);
+    data(&t, 0);
+    expect(&t, 0xfa, 0x03);
+    press(&t, 0x1e); /* A: repeats, no break code */
+    expect(&t, 0x1c);
+    press(&t, 0x2a); /* left shift */
+    expect(&t, 0x12, 0xf0, 0x12);
+    press(&t, 0x3b); /* F1 */
+    press(&t, 0xc8); /* up: no prefix */
+    press(&t, PS2_KEY_PAUSE);
+    press(&t, PS2_KEY_PRINT);
+    press(&t, 0x9d); /* right Ctrl */
+    press(&t, 0x4a); /* keypad - */
+    expect(&t, 0x07, 0x63, 0x62, 0x57, 0x58, 0x84);
+    data(&t, 0xf8); /* all make and break */
+    expect(&t, 0xfa);
+    press(&t, 0x1e);
+    expect(&t, 0x1c, 0xf0, 0x1c);
+    data(&t, 0xfd); /* A and S only make */
+    expect(&t, 0xfa);
+    data(&t, 0x1c);
+    expect(&t, 0xfa);
+    data(&t, 0x1b);
+    expect(&t, 0xfa);
+    data(&t, 0xb0);
+    expect(&t, 0xfe); /* no such key */
+    data(&t, 0xf4);
+    expect(&t, 0xfa);
+    press(&t, 0x1e);
+    press(&t, 0x1f);
+    press(&t, 0x20);
+    expect(&t, 0x1c, 0x1b, 0x23, 0xf0, 0x23);
+    data(&t, 0xf6); /* back to the defaults, which are in set 2 */
+    expect(&t, 0xfa);
+    keyboard_set(&t, 0xf0, 3);
+    press(&t, 0x2a);
+    press(&t, 0x1e);
+    expect(&t, 0x12, 0xf0, 0x12, 0x1c);
+    teardown(&t);
+}
+END_TEST
+
+/* How many bytes `code` come within so many ms. */
+static unsigned count(struct kbd_test *t, u8 code, unsigned ms)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < ms; i++) {
+        clock_step(&t->clock, 1000000);
+        if (!(in8(t->bus, 0x64) & 1))
+            continue;
+        ck_assert_uint_eq(in8(t->bus, 0x60), code);
+        n++;
+    }
+    return n;
+}
+
+START_TEST(typematic)
+{
+    struct kbd_test t;
+    setup(&t);
+    i8042_key(&t.kbc, 0x1e, true);
+    ck_assert_uint_eq(count(&t, 0x1e, 499), 1); /* 500 ms, then 10.9 a second */
+    ck_assert_uint_eq(count(&t, 0x1e, 1000), 11);
+    i8042_key(&t.kbc, 0x1e, true); /* the host's own repetition */
+    ck_assert_uint_eq(count(&t, 0x1e, 1000), 11);
+    i8042_key(&t.kbc, 0x1f, true); /* the last key that went down repeats */
+    ck_assert_uint_eq(count(&t, 0x1f, 1000), 7);
+    i8042_key(&t.kbc, 0x1e, false);
+    ck_assert_int_eq(next(&t), 0x9e);
+    ck_assert_uint_eq(count(&t, 0x1f, 1000), 11);
+    i8042_key(&t.kbc, 0x1f, false);
+    ck_assert_int_eq(next(&t), 0x9f);
+    ck_assert_uint_eq(count(&t, 0x1f, 1000), 0);
+    keyboard_set(&t, 0xf3, 0x00); /* 250 ms, 30 a second */
+    i8042_key(&t.kbc, 0x1e, true);
+    ck_assert_uint_eq(count(&t, 0x1e, 249), 1);
+    ck_assert_uint_eq(count(&t, 0x1e, 1000), 30);
+    i8042_key(&t.kbc, 0x1e, false);
+    ck_assert_int_eq(next(&t), 0x9e);
+    keyboard_set(&t, 0xf3, 0x7f); /* 1 s, 2 a second */
+    i8042_key(&t.kbc, 0x1e, true);
+    ck_assert_uint_eq(count(&t, 0x1e, 999), 1);
+    ck_assert_uint_eq(count(&t, 0x1e, 4000), 8);
+    /* Not while nobody reads: one byte waits, one is in the buffer. */
+    keyboard_set(&t, 0xf3, 0x00);
+    clock_step(&t.clock, 5 * NS_PER_SEC);
+    i8042_key(&t.kbc, 0x1e, false);
+    expect(&t, 0x1e, 0x1e, 0x9e);
+    /* Print Screen without its shift; Pause never. */
+    i8042_key(&t.kbc, PS2_KEY_PRINT, true);
+    expect(&t, 0xe0, 0x2a, 0xe0, 0x37);
+    for (unsigned i = 0; i < 3; i++) {
+        clock_step(&t.clock, NS_PER_SEC / 4);
+        ck_assert_int_eq(next(&t), 0xe0);
+        ck_assert_int_eq(next(&t), 0x37);
+    }
+    i8042_key(&t.kbc, PS2_KEY_PRINT, false);
+    clock_step(&t.clock, 1000000);
+    data(&t, 0xf4); /* clears the buffer */
+    while (next(&t) >= 0)
+        ;
+    i8042_key(&t.kbc, PS2_KEY_PAUSE, true);
+    expect(&t, 0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5);
+    ck_assert_uint_eq(count(&t, 0, 2000), 0);
+    teardown(&t);
+}
+END_TEST
+
 START_TEST(interrupts_and_pacing)
 {
     struct kbd_test t;
@@ -261,7 +396,8 @@ START_TEST(full_buffer)
     command(&t, 0x60);
     data(&t, 0x01);
     for (unsigned i = 0; i < 1000; i++)
-        i8042_key(&t.kbc, 0x1e, true);
+        i8042_key(&t.kbc, i & 1 ? 0x1e : 0x1f, true);
+    i8042_key(&t.kbc, 0x1e, false);
     while ((byte = next(&t)) >= 0) {
         last = byte;
         n++;
@@ -271,7 +407,8 @@ START_TEST(full_buffer)
     /* Replies pass keys that wait. */
     i8042_key(&t.kbc, 0x1e, true);
     data(&t, 0xee);
-    expect(&t, 0xee, 0x1c);
+    i8042_key(&t.kbc, 0x1e, false);
+    expect(&t, 0xee, 0x1c, 0xf0, 0x1c);
     /* Thousands of unread answers change nothing. */
     for (unsigned i = 0; i < 5000; i++) {
         data(&t, 0xf2);
@@ -348,13 +485,62 @@ START_TEST(mouse_protocol)
 }
 END_TEST
 
+/* Scaling 2:1 bends what is reported, not what is asked for; Explorer has five buttons. */
+START_TEST(mouse_modes)
+{
+    static const s8 moves[] = {1, 2, 3, 4, 5, 6, -2, -7}, scaled[] = {1, 1, 3, 6, 9, 12, -1, -14};
+    static const u8 knock[] = {200, 200, 80};
+    struct kbd_test t;
+    setup(&t);
+    mouse(&t, 0xe7);
+    expect(&t, 0x1fa);
+    mouse(&t, 0xf4);
+    expect(&t, 0x1fa);
+    for (unsigned i = 0; i < sizeof moves; i++) {
+        i8042_mouse(&t.kbc, moves[i], 0, 0, 0);
+        ck_assert_int_eq(next(&t), moves[i] < 0 ? 0x118 : 0x108);
+        ck_assert_int_eq(next(&t), 0x100 | (u8)scaled[i]);
+        ck_assert_int_eq(next(&t), 0x100);
+    }
+    i8042_mouse(&t.kbc, 200, 0, 0, 0);
+    expect(&t, 0x108, 0x1fe, 0x100, 0x108, 0x192, 0x100);
+    mouse(&t, 0xe9);
+    expect(&t, 0x1fa, 0x130, 0x102, 0x164);
+    mouse(&t, 0xf0);
+    expect(&t, 0x1fa);
+    i8042_mouse(&t.kbc, 5, 0, 0, 0);
+    mouse(&t, 0xeb);
+    expect(&t, 0x1fa, 0x108, 0x105, 0x100);
+    mouse(&t, 0xe8);
+    expect(&t, 0x1fa);
+    mouse(&t, 3);
+    expect(&t, 0x1fa);
+    mouse(&t, 0xe6);
+    expect(&t, 0x1fa);
+    mouse(&t, 0xe9);
+    expect(&t, 0x1fa, 0x160, 0x103, 0x164);
+    for (unsigned i = 0; i < 3; i++) {
+        mouse(&t, 0xf3);
+        expect(&t, 0x1fa);
+        mouse(&t, knock[i]);
+        expect(&t, 0x1fa);
+    }
+    mouse(&t, 0xf2);
+    expect(&t, 0x1fa, 0x104);
+    i8042_mouse(&t.kbc, 0, 0, -2, 0x18); /* the wheel and both side buttons */
+    mouse(&t, 0xeb);
+    expect(&t, 0x1fa, 0x108, 0x100, 0x100, 0x13e);
+    teardown(&t);
+}
+END_TEST
+
 START_TEST(hostile)
 {
     struct kbd_test t;
+    time_t end = time(NULL) + hostile_seconds;
     setup(&t);
-    srand(3);
-    for (unsigned i = 0; i < 200000; i++) {
-        unsigned r = (unsigned)rand();
+    for (unsigned i = 0; i < 200000 || time(NULL) < end; i++) {
+        unsigned r = hostile_random();
         u16 port = r & 1 ? 0x60 : 0x64;
         if (r & 6)
             out8(t.bus, port, r >> 8 & 0xff);
@@ -373,5 +559,10 @@ START_TEST(hostile)
 }
 END_TEST
 
-RUN_TESTS("i8042", controller_commands, output_port, keyboard_commands, scan_codes,
-          interrupts_and_pacing, full_buffer, mouse_protocol, hostile)
+int main(int argc, char **argv)
+{
+    const TTest *const tests[] = {
+        controller_commands, output_port, keyboard_commands, scan_codes,  set_3,  typematic,
+        interrupts_and_pacing, full_buffer, mouse_protocol,  mouse_modes, hostile};
+    return hostile_main("i8042", tests, ARRAY_SIZE(tests), argc, argv);
+}
