@@ -15,7 +15,6 @@
 #include "translator/x64/x64_engine.h"
 
 #define MAX_SPAN 1024 /* bytes from the first to the last of a group */
-#define ENTRY_OFF(field) ((s32)offsetof(struct tlb_entry, field))
 
 /* Splits an address into the value that it is a constant distance from, and the distance. */
 static ir_ref split(const struct x64_sel *s, ir_ref r, s64 *disp)
@@ -105,37 +104,14 @@ struct x64_rm x64_page_slot(const struct x64_sel *s, const struct x64_page *p)
     return x64_m(X_RSP, CPU_OFF(page_addend) + 8 * (s32)(p - s->pages));
 }
 
-/* A register that the stub's operands do not need. */
-static unsigned other_register(const struct x64_stub *stub)
-{
-    for (unsigned r = X_RAX; r <= X_R15; r++)
-        if (r != X_RSP && r != X_RBP && r != stub->areg && r != stub->addend)
-            return r;
-    return X_NONE;
-}
-
 void x64_emit_own_probe(struct x64_sel *s, struct x64_stub *stub)
 {
     struct x64_buf *b = &s->buf;
-    unsigned t = stub->addend, index = other_register(stub);
+    unsigned t = stub->addend, w = (unsigned)__builtin_ctz(stub->size);
     if (stub->first)
         x64_store_imm(b, W64, stub->slot, 0);
-    x64_store(b, W64, RM_CPU(slow_value[1]), index);
     x64_lea(b, W64, t, x64_m(stub->areg, stub->disp));
-    x64_mov(b, W32, index, t);
-    x64_shift_imm(b, SH_SHR, W32, x64_r(index), PAGE_SHIFT - 5);
-    x64_alu(b, ALU_AND, W32, index, RM_CPU(mmu.tlb_mask));
-    if (stub->size > 1)
-        x64_lea(b, W64, t, x64_m(t, stub->size - 1));
-    x64_alu_imm(b, ALU_AND, W64, x64_r(t), -(s32)PAGE_SIZE);
-    x64_alu(b, ALU_CMP, W64, t,
-            x64_mx(X_RBP, index, 1, stub->write ? ENTRY_OFF(write) : ENTRY_OFF(read)));
-    u8 *miss = x64_jcc_later(b, CC_NE);
-    x64_load(b, W64, t, x64_mx(X_RBP, index, 1, ENTRY_OFF(addend)));
-    x64_load(b, W64, index, RM_CPU(slow_value[1]));
-    x64_jmp(b, (u64)(uintptr_t)stub->again + (u64)b->exec_delta);
-    x64_bind(b, miss);
-    x64_load(b, W64, index, RM_CPU(slow_value[1]));
-    x64_lea(b, W64, t, x64_m(stub->areg, stub->disp));
+    x64_call(b, s->thunks->probe[t][stub->write][w]);
+    x64_jcc(b, CC_E, (u64)(uintptr_t)stub->again + (u64)b->exec_delta);
     stub->areg = (u8)t;
 }

@@ -83,6 +83,9 @@ struct x64_thunks {
     /* [0], [1], [2]: that keep no, XMM, YMM registers (x64_sel.vec) */
     u64 load[3][6], store[3][6]; /* by width */
     u64 x87_load[3], x87_save[3]; /* the guest's x87 into the host's, and back */
+    /* TLB probe for w bytes at the address in scratch register r: ZF and the page's addend in r, or
+     * no ZF and r as it was.  [r][write][w] */
+    u64 probe[3][2][6];
     u64 alone;      /* the instruction again, alone in its block */
     u64 seg[3];     /* segment slow_addr checked as exit_id says (segment, size, store) */
     u64 host[2][3]; /* host address for slow_value[0] bytes at slow_addr, to slow_value[0];

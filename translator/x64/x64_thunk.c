@@ -8,6 +8,7 @@
 #include "translator/x64/x64_sel.h"
 
 #define ENTRIES_OFF ((s32)offsetof(struct tlb_context, entries))
+#define ENTRY_OFF(field) ((s32)offsetof(struct tlb_entry, field))
 
 static const u8 callee_saved[] = {X_RBX, X_RBP, X_R12, X_R13, X_R14, X_R15};
 
@@ -131,6 +132,35 @@ static u64 make_slow(struct x64_buf *b, void (*fn)(struct cpu *, u64), u64 arg, 
     return at;
 }
 
+/* The inline probe of x64_mem.c, out of line. */
+static u64 make_probe(struct x64_buf *b, unsigned r, bool write, unsigned w)
+{
+    unsigned index = r == X_RAX ? X_RCX : X_RAX;
+    struct x64_rm address = x64_m(X_RSP, 8 + CPU_OFF(slow_addr));
+    struct x64_rm saved = x64_m(X_RSP, 8 + CPU_OFF(slow_value[1]));
+    x64_align(b, 16, 0);
+    u64 at = x64_here(b);
+    x64_store(b, W64, saved, index);
+    x64_store(b, W64, address, r);
+    x64_mov(b, W32, index, r);
+    x64_shift_imm(b, SH_SHR, W32, x64_r(index), PAGE_SHIFT - 5);
+    x64_alu(b, ALU_AND, W32, index, x64_m(X_RSP, 8 + CPU_OFF(mmu.tlb_mask)));
+    if (w > W8)
+        x64_lea(b, W64, r, x64_m(r, (s32)W_BYTES(w) - 1));
+    x64_alu_imm(b, ALU_AND, W64, x64_r(r), -(s32)PAGE_SIZE);
+    x64_alu(b, ALU_CMP, W64, r,
+            x64_mx(X_RBP, index, 1, write ? ENTRY_OFF(write) : ENTRY_OFF(read)));
+    u8 *miss = x64_jcc_later(b, CC_NE);
+    x64_load(b, W64, r, x64_mx(X_RBP, index, 1, ENTRY_OFF(addend)));
+    x64_load(b, W64, index, saved);
+    x64_ret(b);
+    x64_bind(b, miss);
+    x64_load(b, W64, r, address);
+    x64_load(b, W64, index, saved);
+    x64_ret(b);
+    return at;
+}
+
 static void load_args(struct x64_buf *b)
 {
     static const u8 regs[] = {X_RSI, X_RDX, X_RCX, X_R8};
@@ -227,6 +257,10 @@ void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, bool avx)
         t->eval[v] = make_slow(b, x64_slow_eval, 0, v, avx);
         t->fetch_flags[v] = make_slow(b, x64_fetch_flags, 0, v, avx);
     }
+    for (unsigned w = W8; w <= W256; w++)
+        for (unsigned r = X_RAX; r <= X_RDX; r++)
+            for (unsigned write = 0; write < 2; write++)
+                t->probe[r][write][w] = make_probe(b, r, write, w);
     t->alone = make_slow(b, x64_slow_alone, 0, 0, avx);
     t->call = make_call(b, false, false, avx);
     t->call_flags = make_call(b, true, false, avx);
