@@ -266,6 +266,7 @@ enum mmu_status mmu_fetch_page(struct mmu *m, enum mmu_kind kind, u64 la,
     tlb_note_fetch(m, kind, p.la);
     page->phys = p.entry.phys & PAGE_MASK;
     page->host = part_host(&p);
+    page->global = p.entry.phys & TLB_GLOBAL;
     return MMU_OK;
 }
 

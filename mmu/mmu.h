@@ -33,8 +33,7 @@ struct tlb_entry {
 #define TLB_IO 2u /* not RAM: addend is meaningless, read and write are invalid */
 
 /* The translator's inline cache from guest PC to host code; it lives with the TLB because it must
- * be emptied whenever a mapping changes.  An entry may be put in only after mmu_fetch_page of its
- * page in the same context: that is how a flush knows that there is something to empty. */
+ * be emptied whenever a mapping changes.  Only mmu_put_jump writes entries. */
 struct jump_entry {
     u64 tag;  /* see translator/block.h */
     u64 code;
@@ -149,6 +148,9 @@ void mmu_flush_page(struct mmu *m, u64 la);       /* INVLPG */
 void mmu_flush_pcid(struct mmu *m, unsigned pcid); /* non-global of one PCID */
 /* Empties the jump caches of all contexts (a block went away, or a mode changed). */
 void mmu_flush_jumps(struct mmu *m);
+/* By the owner: puts an entry into the current context's jump cache, for code on a page that
+ * mmu_fetch_page has just given (and said whether it is global). */
+void mmu_put_jump(struct mmu *m, unsigned index, u64 tag, u64 code, bool global);
 /* Every vCPU on this bus.  Those owned by other threads lose their TLB entries at once and are
  * kicked to flush again (their jump caches are written without a lock); see tlb.c. */
 void bus_flush_tlbs(struct bus *b);
@@ -191,6 +193,7 @@ enum mmu_status mmu_host(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len
 struct mmu_code_page {
     u64 phys; /* guest-physical page address, with the BUS_SMM bits */
     const u8 *host;
+    bool global;
 };
 enum mmu_status mmu_fetch_page(struct mmu *m, enum mmu_kind kind, u64 la,
                                struct mmu_code_page *page);

@@ -56,12 +56,6 @@ static void clear_entries(struct tlb_context *c, u32 from, u32 to)
     memset(&c->entries[from], 0xff, (to - from) * sizeof c->entries[0]);
 }
 
-static void empty_jumps(struct tlb_context *c)
-{
-    for (unsigned i = 0; i < JUMP_ENTRIES; i++)
-        set_tag(&c->jumps[i].tag, jump_empty(i));
-}
-
 static void make_ready(struct mmu_private *v, unsigned index)
 {
     struct tlb_state *s = &v->states[index];
@@ -69,7 +63,7 @@ static void make_ready(struct mmu_private *v, unsigned index)
         return;
     lock_tlb(v);
     clear_entries(&v->contexts[index], 0, TLB_MIN_ENTRIES);
-    empty_jumps(&v->contexts[index]);
+    jumps_init(&v->contexts[index]);
     s->entries = TLB_MIN_ENTRIES;
     s->ready = true;
     unlock_tlb(v);
@@ -111,6 +105,12 @@ static void move_bit(u64 *map, u32 from, u32 to)
     }
 }
 
+/* The gibibyte of an address as one of 64 bits. */
+static u64 large_bit(u64 la)
+{
+    return BIT64((la >> 30) * 0x9e3779b97f4a7c15ull >> 58);
+}
+
 /* Doubles a context; each entry stays or moves up by the old size. */
 static void grow(struct mmu *m, unsigned index)
 {
@@ -147,16 +147,6 @@ static bool flush_map(struct tlb_context *c, u64 *map, u32 entries)
             drop_entry(&c->entries[w * 64 + (u32)__builtin_ctzll(bits)]);
     }
     return any;
-}
-
-/* Another thread's flush leaves the flags: the owner, who may be putting a jump in, comes again. */
-static void flush_jumps(struct tlb_context *c, struct tlb_state *s, bool own)
-{
-    if (!s->jumps_used)
-        return;
-    empty_jumps(c);
-    if (own)
-        s->jumps_used = s->fetch_lost = false;
 }
 
 static bool map_empty(const u64 *map, u32 entries)
@@ -202,7 +192,7 @@ static void flush_context(struct mmu *m, unsigned index, bool keep_global, bool 
         flush_map(c, s->global, s->entries);
     if (s->large && (!keep_global || map_empty(s->global, s->entries)))
         s->large = 0;
-    flush_jumps(c, s, own);
+    jumps_flush(c, s, keep_global, own);
     if (own)
         consider_shrinking(m, index);
 }
@@ -267,10 +257,8 @@ void mmu_flush_jumps(struct mmu *m)
     lock_tlb(v);
     for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
         struct tlb_state *s = &v->states[i];
-        bool current = m->context == &v->contexts[i];
-        /* The translator may be between its fetch and its new jump entry. */
         if (s->ready)
-            flush_jumps(&v->contexts[i], s, own && !current);
+            jumps_flush(&v->contexts[i], s, false, own);
     }
     unlock_tlb(v);
     if (!own)
@@ -306,16 +294,6 @@ static bool drop_large(struct tlb_context *c, struct tlb_state *s, u64 la)
     return fetched;
 }
 
-/* Drops the jump entries of one page; tags have the mode in their top 16 bits. */
-static void drop_jumps(struct tlb_context *c, const struct tlb_state *s, u64 la)
-{
-    if (!s->jumps_used)
-        return;
-    for (unsigned i = 0; i < JUMP_ENTRIES; i++)
-        if (!((c->jumps[i].tag ^ la) << 16 >> (16 + PAGE_SHIFT)))
-            set_tag(&c->jumps[i].tag, jump_empty(i));
-}
-
 void mmu_flush_page(struct mmu *m, u64 la)
 {
     struct mmu_private *v = m->priv;
@@ -331,11 +309,11 @@ void mmu_flush_page(struct mmu *m, u64 la)
         bool fetched = s->fetch_lost;
         if (tlb_entry_is(&c->entries[n], la & PAGE_MASK))
             fetched |= drop_in_page(c, s, n, la, PAGE_SHIFT);
-        bool large = s->large >> (la >> 30 & 63) & 1 && drop_large(c, s, la);
+        bool large = s->large & large_bit(la) && drop_large(c, s, la);
         if (large || (fetched && !m->jumps_by_address))
-            flush_jumps(c, s, true);
+            jumps_flush(c, s, false, true);
         else if (fetched)
-            drop_jumps(c, s, la);
+            jumps_drop_page(c, s, la);
     }
     unlock_tlb(v);
 }
@@ -464,7 +442,7 @@ static void fill(struct mmu *m, unsigned index, u64 page, struct tlb_entry *e)
     s->global[i / 64] &= ~bit;
     *(e->phys & TLB_GLOBAL ? &s->global[i / 64] : &s->local[i / 64]) |= bit;
     if (e->phys >> TLB_SIZE_SHIFT & 3)
-        s->large |= BIT64(page >> 30 & 63);
+        s->large |= large_bit(page);
     c->entries[i] = *e;
     s->fills++;
     v->counters.fills++;
@@ -587,13 +565,13 @@ void tlb_allow_write(struct mmu *m, enum mmu_kind kind, u64 la)
 void tlb_note_fetch(struct mmu *m, enum mmu_kind kind, u64 la)
 {
     struct tlb_entry *e = tlb_slot(m, kind, la);
-    struct tlb_state *s = &m->priv->states[tlb_index(m, kind)];
+    if (likely(tlb_entry_is(e, la & PAGE_MASK) && e->phys & TLB_FETCHED))
+        return;
     lock_tlb(m->priv);
-    s->jumps_used = true;
     if (tlb_entry_is(e, la & PAGE_MASK))
         e->phys |= TLB_FETCHED;
     else
-        s->fetch_lost = true;
+        m->priv->states[tlb_index(m, kind)].fetch_lost = true;
     unlock_tlb(m->priv);
 }
 

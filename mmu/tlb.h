@@ -19,18 +19,19 @@
 
 #define TLB_CONTEXTS (MMU_ASIDS * MMU_KINDS)
 #define TLB_WORDS (TLB_MAX_ENTRIES / 64)
+#define JUMP_WORDS (JUMP_ENTRIES / 64)
 
 /* What the slow path keeps about a context. */
 struct tlb_state {
     bool ready;      /* its memory has been initialised */
-    bool jumps_used; /* the jump cache may have entries */
     bool fetch_lost; /* an entry that was fetched from was evicted: its jumps are unaccounted */
     u32 entries;     /* in use, a power of two */
     u32 fills, conflicts; /* since the last flush or resize */
     u32 low_use;     /* flushes in a row that found it nearly empty */
-    u64 large;       /* bit (la >> 30) % 64: a page above 4 KiB was put in there */
+    u64 large;       /* large_bit of the pages above 4 KiB that were put in */
     u64 local[TLB_WORDS];  /* which entries are valid and not global */
     u64 global[TLB_WORDS]; /* and global */
+    u64 jumps[2][JUMP_WORDS]; /* entries of the jump cache in use; [1]: for global pages */
 };
 
 struct asid_slot {
@@ -73,6 +74,15 @@ enum mmu_status tlb_translate(struct mmu *m, enum mmu_kind kind, u64 la, enum mm
 
 /* Gives the entry of la its write tag back if its page has no code any more. */
 void tlb_allow_write(struct mmu *m, enum mmu_kind kind, u64 la);
+
+/* ---- jumps.c ---- */
+
+/* Makes a new context's jump cache empty. */
+void jumps_init(struct tlb_context *c);
+/* Empties it, but for jumps to global pages if these stay.  `own`: called by the owner. */
+void jumps_flush(struct tlb_context *c, struct tlb_state *s, bool keep_global, bool own);
+/* Drops the entries of one page by their tags; see mmu.jumps_by_address. */
+void jumps_drop_page(struct tlb_context *c, struct tlb_state *s, u64 la);
 
 /* Notes that code is fetched from the page of la, so that its jump targets are accounted for. */
 void tlb_note_fetch(struct mmu *m, enum mmu_kind kind, u64 la);

@@ -85,14 +85,15 @@ static void __attribute__((noreturn)) dbt_unwind(struct cpu *cpu)
 
 static void dbt_alone(struct cpu *cpu)
 {
-    struct x64_block *b =
-        cpu->host_ret ? x64_block_at(vcpu_of(cpu)->engine, cpu->host_ret) : NULL;
+    struct x64_block *b = cpu->host_ret ? x64_block_at(vcpu_of(cpu)->engine, cpu->host_ret) : NULL;
     if (b && b->b.guest_insns > 1)
         x64_retry_alone(cpu);
 }
 
-static const struct engine_hooks hooks = {.sync = dbt_sync, .unwind = dbt_unwind,
-                                          .redo = x64_retry_alone, .alone = dbt_alone,
+static const struct engine_hooks hooks = {.sync = dbt_sync,
+                                          .unwind = dbt_unwind,
+                                          .redo = x64_retry_alone,
+                                          .alone = dbt_alone,
                                           .vec_op = ir_vec_checked};
 
 void x64_retry_alone(struct cpu *cpu)
@@ -140,7 +141,7 @@ static bool select_block(struct x64_vcpu *v, struct x64_block *b)
 static bool translate_fitting(struct x64_vcpu *v, struct x64_block *b)
 {
     struct x64_engine *e = v->engine;
-    for (unsigned max = BLOCK_MAX_INSNS; ; max = v->ir.guest_insns / 2) {
+    for (unsigned max = BLOCK_MAX_INSNS;; max = v->ir.guest_insns / 2) {
         if (!front_translate(v->cpu, &v->ir, &b->b, max, &e->front, e->verify))
             return false;
         if (select_block(v, b))
@@ -190,36 +191,63 @@ struct x64_block *x64_translate(struct x64_vcpu *v)
 
 /* ---- the run loop ---- */
 
+/* The block at cpu->rip if it is translated and may be executed; the page that it is on. */
+static struct x64_block *known_block(struct x64_vcpu *v, struct mmu_code_page *page)
+{
+    struct cpu *cpu = v->cpu;
+    u64 rip = cpu->rip, cs_base = front_cs_base(cpu), la = cs_base + rip;
+    if (!(cpu->hflags & HF_LONG))
+        la = (u32)la;
+    if (mmu_fetch_page(&cpu->mmu, cpu->mmu.kind, la, page) != MMU_OK)
+        return NULL;
+    struct block *b = block_find(v->engine->cache, page->phys | (la & (PAGE_SIZE - 1)), rip,
+                                 cs_base, cpu->hflags);
+    return b && front_usable(cpu, b, la) ? container_of(b, struct x64_block, b) : NULL;
+}
+
+/* Whether blocks of the present mode may be in the jump cache. */
+static bool jumps_serve(const struct cpu *cpu)
+{
+    return cpu->hflags & HF_CSFLAT && !(cpu->hflags & (HF_ONE | HF_TF));
+}
+
+static void put_jump(struct cpu *cpu, const struct x64_block *b, const struct mmu_code_page *page)
+{
+    if (b->b.valid && b->b.phys2 == ~0ull)
+        mmu_put_jump(&cpu->mmu, jump_index(cpu->rip), jump_tag(cpu->rip, cpu->hflags), b->code,
+                     page->global);
+}
+
 static struct x64_block *find_block(struct x64_vcpu *v)
 {
     struct cpu *cpu = v->cpu;
-    u64 rip = cpu->rip, cs_base = front_cs_base(cpu);
-    bool cached = cpu->hflags & HF_CSFLAT && !(cpu->hflags & (HF_ONE | HF_TF));
-    struct jump_entry *je = &cpu->mmu.context->jumps[jump_index(rip)];
-    u64 tag = jump_tag(rip, cpu->hflags);
-    if (cached && je->tag == tag) {
+    struct jump_entry *je = &cpu->mmu.context->jumps[jump_index(cpu->rip)];
+    bool cached = jumps_serve(cpu);
+    if (cached && je->tag == jump_tag(cpu->rip, cpu->hflags)) {
         struct x64_block *b;
         memcpy(&b, (const void *)(uintptr_t)(je->code - 8), sizeof b);
         if (b->b.valid && b->code == je->code) /* else its record serves another block now */
             return b;
     }
-    u64 la = cs_base + rip;
-    if (!(cpu->hflags & HF_LONG))
-        la = (u32)la;
-    struct mmu_code_page page;
-    struct block *found = NULL;
-    if (mmu_fetch_page(&cpu->mmu, cpu->mmu.kind, la, &page) == MMU_OK)
-        found = block_find(v->engine->cache, page.phys | (la & (PAGE_SIZE - 1)), rip, cs_base,
-                           cpu->hflags);
-    if (found && !front_usable(cpu, found, la))
-        found = NULL;
-    struct x64_block *b = found ? container_of(found, struct x64_block, b) : x64_translate(v);
-    if (b && cached && b->b.valid && b->b.phys2 == ~0ull) {
-        je = &cpu->mmu.context->jumps[jump_index(rip)];
-        je->code = b->code;
-        je->tag = tag;
-    }
+    struct mmu_code_page page = {0};
+    struct x64_block *b = known_block(v, &page);
+    if (!b)
+        b = x64_translate(v);
+    if (b && cached)
+        put_jump(cpu, b, &page);
     return b;
+}
+
+u64 x64_resolve(struct cpu *cpu)
+{
+    struct x64_vcpu *v = vcpu_of(cpu);
+    struct mmu_code_page page;
+    struct x64_block *b = jumps_serve(cpu) && !cpu->debug ? known_block(v, &page) : NULL;
+    if (!b || !b->b.valid)
+        return v->engine->thunks.leave;
+    put_jump(cpu, b, &page);
+    v->engine->counters.resolved++;
+    return b->code;
 }
 
 /* The block to execute next, one that the budget covers in counted mode; NULL when the fetch
@@ -373,7 +401,7 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     if (options->perf_map)
         e->perf_map = open_perf_map();
     struct x64_buf buf = {e->code.rw, e->code.rw + (64 << 10), (s64)(e->code.rx - e->code.rw)};
-    x64_make_thunks(&buf, &e->thunks, e->avx);
+    x64_make_thunks(&buf, &e->thunks, e->avx, e->off);
     e->used = e->thunk_end = (u64)(buf.p - e->code.rw);
     return e;
 }
@@ -426,13 +454,14 @@ static void dbt_detach(struct cpu *cpu)
     X(rmw_fused, "stores that share the check of their load")                                      \
     X(x87_inline, "x87 instructions on the host's x87")                                            \
     X(x87_loads, "moves of the x87's state to the host")                                           \
-    X(ymm_ops, "vectors of 256 bits in one host instruction")                                     \
+    X(ymm_ops, "vectors of 256 bits in one host instruction")                                      \
     X(pages_shared, "accesses that share the check of a neighbour")                                \
     X(spills, "values spilled")                                                                    \
     X(shiftx, "shifts and rotates that leave the host's flags alone (BMI2)")                       \
     X(vec_calls, "vector ops left to C, for want of a host instruction")                           \
     X(chains, "exits chained to their successor")                                                  \
     X(unchains, "exits unchained")                                                                 \
+    X(resolved, "misses of a jump cache that stayed out of the run loop")                          \
     X(exits, "returns to the run loop")                                                            \
     X(retired, "blocks retired")                                                                   \
     X(slow_loads, "loads that left emitted code")                                                  \

@@ -231,7 +231,7 @@ static struct tblock *find_block(struct vcpu *v)
     u64 la = front_cs_base(cpu) + cpu->rip;
     if (!(cpu->hflags & HF_LONG))
         la = (u32)la;
-    struct mmu_code_page page;
+    struct mmu_code_page page = {0};
     if (mmu_fetch_page(&cpu->mmu, cpu->mmu.kind, la, &page) == MMU_OK) {
         struct block *b = block_find(v->engine->cache, page.phys | (la & ~PAGE_MASK), cpu->rip,
                                      front_cs_base(cpu), cpu->hflags);
@@ -240,9 +240,7 @@ static struct tblock *find_block(struct vcpu *v)
     if (!t)
         t = translate(v);
     if (t && t->b.valid && t->b.phys2 == ~0ull) {
-        struct jump_entry *j = &cpu->mmu.context->jumps[jump_index(cpu->rip)];
-        j->code = (u64)(uintptr_t)t;
-        __atomic_store_n(&j->tag, t->serial, __ATOMIC_RELAXED);
+        mmu_put_jump(&cpu->mmu, jump_index(cpu->rip), t->serial, (u64)(uintptr_t)t, page.global);
     }
     return t;
 }

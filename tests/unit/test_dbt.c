@@ -35,6 +35,7 @@ CODE64(frame64,
        "mov $3, %ebx\n push %rbx\n push %rcx\n push %rsp\n pop %rax\n pop %rcx\n pop %rbx\n"
        "hlt\n")
 CODE64(spill64, "mov $0x20000, %edi\n pushfq\n pop %rbx\n pushfq\n pop (%rdi)\n hlt\n")
+CODE64(spaces64, "mov $5, %ecx\n 1: mov %cr3, %rax\n mov %rax, %cr3\n dec %ecx\n jnz 1b\n hlt\n")
 CODE64(x87_64, "fninit\n fldpi\n fld1\n faddp\n hlt\n")
 CODE64(avx64, "mov $7, %eax\n xor %edx, %edx\n xor %ecx, %ecx\n mov %cr4, %rbx\n"
               "or $0x40000, %ebx\n mov %rbx, %cr4\n xsetbv\n vpaddd %ymm0, %ymm1, %ymm2\n hlt\n")
@@ -56,6 +57,7 @@ static const struct {
     FIRES("shiftx", shiftx64, true),      FIRES("rmw_fused", arith64, true),
     FIRES("pages_shared", frame64, true),
     FIRES("ymm_ops", avx64, true),        FIRES("spills", spill64, true),
+    FIRES("resolved", spaces64, true),
     FIRES("chains", arith64, true),       FIRES("unchains", unchain64, true),
     FIRES("retired", unchain64, true),    FIRES("drops", unchain64, true),
     FIRES("code_writes", unchain64, true), FIRES("slow_loads", slow64, true),

@@ -309,7 +309,7 @@ START_TEST(jump_caches_empty_with_their_mappings)
     for (unsigned i = 0; i < 4; i++) {
         ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, 0x5000, &page), MMU_OK);
         load8(0x6000);
-        *j = (struct jump_entry){.tag = 0x5005, .code = 1};
+        mmu_put_jump(&m, 5, 0x5005, 1, false);
         switch (i) {
         case 0: mmu_flush_jumps(&m); break;
         case 1: mmu_flush_all(&m); break;
@@ -322,19 +322,45 @@ START_TEST(jump_caches_empty_with_their_mappings)
         }
         ck_assert_uint_eq(j->tag, ~0ull);
         if (i == 0) { /* put in after the flush, by a translator that fetched before it */
-            *j = (struct jump_entry){.tag = 0x5005, .code = 1};
+            mmu_put_jump(&m, 5, 0x5005, 1, false);
             mmu_flush_jumps(&m);
             ck_assert_uint_eq(j->tag, ~0ull);
         }
     }
     /* Evicted from the TLB, the page still has jumps: they must go all the same. */
     ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, 0x5000, &page), MMU_OK);
-    *j = (struct jump_entry){.tag = 0x5005, .code = 1};
+    mmu_put_jump(&m, 5, 0x5005, 1, false);
     map4k(0x5000 + TLB_MIN_ENTRIES * 0x1000, DATA, W);
     load8(0x5000 + TLB_MIN_ENTRIES * 0x1000);
     ck_assert_ptr_null(inline_probe(0x5000));
     mmu_flush_page(&m, 0x5000);
     ck_assert_uint_eq(j->tag, ~0ull);
+}
+END_TEST
+
+START_TEST(jumps_to_global_pages_stay)
+{
+    struct mmu_code_page page;
+    use_mode(&modes[L4_4K]);
+    map4k(0x5000, DATA, W | G);
+    pg.pge = true;
+    set_paging();
+    struct jump_entry *j = &m.context->jumps[5];
+    ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, 0x5000, &page), MMU_OK);
+    ck_assert(page.global);
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, 0x5000, &page), MMU_OK);
+        mmu_put_jump(&m, 5, 0x5005, 1, false);
+        mmu_put_jump(&m, 5, 0x5005, 1, page.global); /* takes over from the one that was not */
+        mmu_load_cr3(&m, pg.cr3, false);
+        ck_assert_uint_eq(j->tag, 0x5005);
+        switch (i) {
+        case 0: mmu_flush_all(&m); break;
+        case 1: mmu_flush_page(&m, 0x5000); break;
+        case 2: mmu_flush_jumps(&m); break;
+        }
+        ck_assert_uint_eq(j->tag, ~0ull);
+    }
 }
 END_TEST
 
@@ -703,7 +729,7 @@ START_TEST(the_owner_repeats_what_another_flushed)
     ck_assert(kicked);
     ck_assert_ptr_null(inline_probe(DATA));
     /* Fetched before that flush, put in after it. */
-    m.context->jumps[3] = (struct jump_entry){.tag = DATA + 3, .code = 1};
+    mmu_put_jump(&m, 3, DATA + 3, 1, false);
     mmu_run_pending(&m);
     ck_assert_uint_eq(m.context->jumps[3].tag, ~0ull);
     u64 flushes = mmu_counters(&m)->flushes;
@@ -901,6 +927,7 @@ int main(void)
     tcase_add_test(t, invlpg_reaches_global_entries_of_other_slots);
     tcase_add_test(t, the_table_grows_with_use_and_shrinks);
     tcase_add_test(t, jump_caches_empty_with_their_mappings);
+    tcase_add_test(t, jumps_to_global_pages_stay);
     tcase_add_test(t, fetch_rights_are_checked_on_a_hit);
     tcase_add_test(t, io_goes_to_the_region);
     tcase_add_test(t, rom_stores_vanish);

@@ -91,6 +91,9 @@ void *x64_arena_alloc(struct x64_engine *e, u64 bytes);
  * block_hooks.free). */
 struct x64_block *x64_new_block(struct x64_engine *e);
 void x64_free_block(void *opaque, struct block *block);
+/* Called by emitted code when a jump cache has missed, with cpu->rip set: the code to go on with,
+ * which is that of the block there if one is translated and may go into the jump cache. */
+u64 x64_resolve(struct cpu *cpu);
 /* Makes the block's code findable by x64_block_at.  Under `lock`. */
 void x64_index_add(struct x64_engine *e, struct x64_block *b);
 /* The block whose code holds this executable address, or NULL; only for code that runs. */

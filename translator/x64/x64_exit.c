@@ -308,6 +308,25 @@ static void emit_slow(struct x64_sel *s, struct x64_stub *stub)
     x64_jmp(b, (u64)(uintptr_t)stub->back + (u64)b->exec_delta);
 }
 
+/* Out of the block, to where the jump cache knew no block, or to the run loop. */
+static void emit_way_out(struct x64_sel *s, struct x64_stub *stub)
+{
+    struct x64_buf *b = &s->buf;
+    struct x64_exit *e = stub->exit;
+    bool resolve = s->chain && !e->field;
+    e->stub = x64_here(b);
+    if (stub->areg != X_NONE) {
+        x64_store(b, W64, RM_CPU(rip), stub->areg);
+    } else if (resolve && (s64)e->rip == (s32)e->rip) {
+        x64_store_imm(b, W64, RM_CPU(rip), (s32)e->rip);
+    } else if (resolve) {
+        x64_mov_imm(b, X_RAX, e->rip);
+        x64_store(b, W64, RM_CPU(rip), X_RAX);
+    }
+    x64_store_imm(b, W32, RM_CPU(exit_id), (s32)stub->word);
+    x64_jmp(b, resolve ? s->thunks->resolve : s->thunks->leave);
+}
+
 void x64_emit_stubs(struct x64_sel *s)
 {
     for (unsigned i = 0; i < s->stub_count; i++) {
@@ -321,11 +340,7 @@ void x64_emit_stubs(struct x64_sel *s)
             emit_slow(s, stub);
             continue;
         }
-        stub->exit->stub = x64_here(&s->buf);
-        if (stub->areg != X_NONE)
-            x64_store(&s->buf, W64, RM_CPU(rip), stub->areg);
-        x64_store_imm(&s->buf, W32, RM_CPU(exit_id), (s32)stub->word);
-        x64_jmp(&s->buf, s->thunks->leave);
+        emit_way_out(s, stub);
     }
 }
 

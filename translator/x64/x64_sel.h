@@ -80,6 +80,7 @@ struct x64_thunks {
     u64 enter;      /* void enter(struct cpu *, u64 code) */
     u64 leave;      /* jumped to with cpu.exit_id set */
     u64 lookup;     /* likewise: on to the block at cpu.rip if the jump cache has it */
+    u64 resolve;    /* likewise, after a miss of the jump cache: if there is such a block */
     /* [0], [1], [2]: that keep no, XMM, YMM registers (x64_sel.vec) */
     u64 load[3][6], store[3][6]; /* by width */
     u64 x87_load[3], x87_save[3]; /* the guest's x87 into the host's, and back */
@@ -106,7 +107,8 @@ struct x64_counters {
     u64 coalesced, twins, recipes, flag_saves, flag_loads, addr_folds, rmw_fused, pages_shared,
         spills;
     u64 x87_inline, x87_loads;
-    u64 chains, unchains, exits, retired, slow_loads, slow_stores, flushes, retries, unfit;
+    u64 chains, unchains, resolved, exits, retired, slow_loads, slow_stores, flushes, retries;
+    u64 unfit;
     u64 vec_calls, shiftx, ymm_ops;
 };
 
@@ -370,6 +372,7 @@ void x64_emit_own_probe(struct x64_sel *s, struct x64_stub *stub);
 bool x64_select(struct x64_sel *s);
 
 /* ---- C sides of the thunks (x64_slow.c) ---- */
+u64 x64_resolve(struct cpu *cpu); /* x64_engine.h */
 void x64_slow_load(struct cpu *cpu, u64 w);
 void x64_slow_store(struct cpu *cpu, u64 w);
 void x64_slow_seg(struct cpu *cpu, u64 unused);
@@ -393,7 +396,7 @@ void x64_mxcsr_to_cpu(struct cpu *cpu);
 void x64_retry_alone(struct cpu *cpu) __attribute__((noreturn));
 
 /* ---- thunks (x64_thunk.c) ---- */
-/* avx: the upper halves of vector registers must be clear whenever C code runs. */
-void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, bool avx);
+/* avx: the upper halves of vector registers must be clear whenever C code runs; off: techniques. */
+void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, bool avx, u64 off);
 
 #endif

@@ -203,10 +203,28 @@ static u64 make_call(struct x64_buf *b, bool flags, bool vec, bool avx)
     return at;
 }
 
+/* The jump cache has missed, and cpu.rip is set: x64_resolve knows where to go on. */
+static u64 make_resolve(struct x64_buf *b, u64 leave, bool avx)
+{
+    x64_align(b, 16, 0);
+    u64 at = x64_here(b);
+    x64_alu_imm(b, ALU_CMP, W32, RM_CPU(requests), 0);
+    x64_jcc(b, CC_NE, leave);
+    move_homes(b, true, 0);
+    if (avx)
+        x64_vzeroupper(b);
+    x64_mov(b, W64, X_RDI, X_RSP);
+    call_abs(b, (const void *)x64_resolve);
+    move_homes(b, false, 0);
+    load_context(b, 0);
+    x64_jmp_rm(b, x64_r(X_RAX));
+    return at;
+}
+
 /* After a helper has set rip and maybe the mode: the jump cache once more, without the run loop.
  * Whatever the run loop must see (requests, a pending exception, HLT, one instruction at a time, a
  * CS that is not flat) leaves. */
-static u64 make_lookup(struct x64_buf *b, u64 leave)
+static u64 make_lookup(struct x64_buf *b, u64 leave, u64 resolve)
 {
     x64_align(b, 16, 0);
     u64 at = x64_here(b);
@@ -232,16 +250,17 @@ static u64 make_lookup(struct x64_buf *b, u64 leave)
     x64_alu_imm(b, ALU_AND, W32, x64_r(X_RDX), JUMP_ENTRIES - 1);
     x64_shift_imm(b, SH_SHL, W32, x64_r(X_RDX), 4);
     x64_alu_store(b, ALU_CMP, W64, x64_mx(X_RBP, X_RDX, 1, JUMPS_OFF), X_RAX);
-    x64_jcc(b, CC_NE, leave);
+    x64_jcc(b, CC_NE, resolve);
     x64_jmp_rm(b, x64_mx(X_RBP, X_RDX, 1, JUMPS_OFF + 8));
     return at;
 }
 
-void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, bool avx)
+void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, bool avx, u64 off)
 {
     t->enter = make_enter(b);
     t->leave = make_leave(b, avx);
-    t->lookup = make_lookup(b, t->leave);
+    t->resolve = technique_on(off, T_resolve) ? make_resolve(b, t->leave, avx) : t->leave;
+    t->lookup = make_lookup(b, t->leave, t->resolve);
     for (unsigned v = 0; v < 3; v++) {
         for (unsigned w = W8; w <= W256; w++) {
             t->load[v][w] = make_slow(b, x64_slow_load, w, v, avx);
