@@ -6,6 +6,7 @@
  * (x64_link.c), showing code (x64_inspect.c), any emission (x64_select.c and its neighbours).
  */
 #include <cpuid.h>
+#include <sanitizer/common_interface_defs.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -262,6 +263,29 @@ static struct x64_block *next_block(struct x64_vcpu *v)
     return find_block(v);
 }
 
+/* To and from the stack on which emitted code calls C.  Both calls are made on the thread's own, as
+ * nothing in between looks at the stack. */
+static void to_private_stack(struct x64_vcpu *v)
+{
+    struct x64_stack *s = &v->stack;
+    if (!CONFIG_ASAN)
+        return;
+    s->is_private = true;
+    __sanitizer_start_switch_fiber(&s->fake_thread, (char *)v->cpu - JIT_STACK_BYTES,
+                                   JIT_STACK_BYTES);
+    __sanitizer_finish_switch_fiber(s->fake_private, &s->bottom, &s->size);
+}
+
+static void to_thread_stack(struct x64_vcpu *v)
+{
+    struct x64_stack *s = &v->stack;
+    if (!CONFIG_ASAN || !s->is_private)
+        return;
+    s->is_private = false;
+    __sanitizer_start_switch_fiber(&s->fake_private, s->bottom, s->size);
+    __sanitizer_finish_switch_fiber(s->fake_thread, NULL, NULL);
+}
+
 /* Executes b; returns the exit it took. */
 static struct x64_exit *execute(struct x64_vcpu *v, struct x64_block *b)
 {
@@ -270,7 +294,9 @@ static struct x64_exit *execute(struct x64_vcpu *v, struct x64_block *b)
         (void (*)(struct cpu *, u64))(uintptr_t)v->engine->thunks.enter;
     log_event(exec, "exec %u %#llx hflags %#x\n", cpu->index, (unsigned long long)b->b.rip,
               b->b.hflags);
+    to_private_stack(v);
     enter(cpu, b->code);
+    to_thread_stack(v);
     cpu->host_ret = 0;
     x64_x87_save(cpu, 0);
     cpu->mxcsr |= cpu->guest_mxcsr_host & 0x3f;
@@ -289,6 +315,7 @@ static void dbt_run(struct cpu *cpu)
     cpu->host_mxcsr = _mm_getcsr() & ~0x3fu;
     block_cpu_online(e->cache, cpu->index);
     if (_setjmp(v->unwind)) { /* an exception, or an instruction to be done alone */
+        to_thread_stack(v);
         x64_x87_save(cpu, 0);
         cpu->mxcsr |= _mm_getcsr() & 0x3f;
         _mm_setcsr(cpu->host_mxcsr);

@@ -245,14 +245,8 @@ static struct usage usage_now(void)
                           count_lines("/proc/self/maps")};
 }
 
-/* The address sanitizer has a heap of its own, and looks for leaks itself. */
-#ifdef __SANITIZE_ADDRESS__
-enum { SANITIZED = true };
-#else
-enum { SANITIZED = false };
-#endif
-
-/* True when the process has grown since the second machine. */
+/* True when the process has grown since the second machine.  The address sanitizer has a heap of its
+ * own, and looks for leaks itself. */
 static bool leaks(u64 machines)
 {
     static struct usage first;
@@ -260,7 +254,7 @@ static bool leaks(u64 machines)
     struct usage now = usage_now();
     if (machines == 2)
         first = now;
-    if (SANITIZED || machines <= 2 || (now.heap <= first.heap + HEAP_SLACK && now.files <= first.files &&
+    if (CONFIG_ASAN || machines <= 2 || (now.heap <= first.heap + HEAP_SLACK && now.files <= first.files &&
                           now.maps <= first.maps + MAP_SLACK))
         return false;
     fprintf(report, "hostile: %llu machines later there are %zu bytes, %u files, %u mappings, at "

@@ -60,12 +60,22 @@ struct x64_engine {
     u32 levels; /* of vector instructions, as in struct x64_sel */
 };
 
+/* For the address sanitizer, which has to know what stack a thread is on: the thread's own, as long
+ * as the vCPU's private one is in use. */
+struct x64_stack {
+    bool is_private;
+    void *fake_thread, *fake_private; /* what the sanitizer keeps for each */
+    const void *bottom;
+    size_t size;
+};
+
 struct x64_vcpu {
     struct x64_engine *engine;
     struct cpu *cpu;
     jmp_buf unwind;
     _Atomic bool in_code;    /* set under `lock` only */
     bool stepping;
+    struct x64_stack stack;
     struct ir ir;
     struct x64_sel sel;
 };
