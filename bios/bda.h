@@ -9,6 +9,7 @@ enum {
     BDA_EQUIPMENT = 0x410,   /* u16 */
     BDA_MEMORY = 0x413,      /* u16: KiB below 640K */
     BDA_SHIFT = 0x417,       /* u8 x 2: keyboard state */
+    BDA_SHIFT2 = 0x418,      /* its second byte */
     BDA_KEYPAD = 0x419,      /* u8: code being typed with Alt */
     BDA_KEY_HEAD = 0x41a,    /* u16: offsets from 400h */
     BDA_KEY_TAIL = 0x41c,
@@ -22,9 +23,11 @@ enum {
     BDA_CRTC = 0x463,        /* u16 */
     BDA_TICKS = 0x46c,       /* u32 since midnight */
     BDA_MIDNIGHT = 0x470,    /* u8 */
-    BDA_BREAK = 0x471,
+    BDA_BREAK = 0x471,       /* u8: bit 7: Ctrl-Break */
+    BDA_RESET_FLAG = 0x472,  /* u16: 1234h for a warm reset */
     BDA_DISK_STATUS = 0x474, /* u8 */
     BDA_DISKS = 0x475,       /* u8 */
+    BDA_LPT_TIMEOUT = 0x478, /* u8 x 4 */
     BDA_COM_TIMEOUT = 0x47c, /* u8 x 4 */
     BDA_KEY_START = 0x480,   /* u16: offsets of the ring from 400h */
     BDA_KEY_END = 0x482,
@@ -32,12 +35,16 @@ enum {
     BDA_FONT_HEIGHT = 0x485, /* u16 */
     BDA_KEY_FLAGS3 = 0x496,  /* u8: E0 seen, right Alt and Ctrl, 101 keys */
     BDA_KEY_FLAGS2 = 0x497,  /* u8: LEDs */
+    BDA_WAIT_FLAG = 0x498,   /* far pointer: whose bit 7 a wait sets at its end */
+    BDA_WAIT_LEFT = 0x49c,   /* u32: microseconds */
+    BDA_WAITING = 0x4a0,     /* u8: bit 0: somebody waits */
 
     EQUIPMENT_FLOPPY = 0x01,
     EQUIPMENT_FPU = 0x02,
     EQUIPMENT_MOUSE = 0x04,
     EQUIPMENT_VIDEO_80 = 0x20,
     EQUIPMENT_COM_SHIFT = 9,
+    EQUIPMENT_LPT_SHIFT = 14,
 };
 
 #endif

@@ -1,6 +1,7 @@
 /* INT 14h: the serial ports in the BIOS data area.
  *
- * IBM PC AT Technical Reference, BIOS listing, RS232_IO.  AH 0 to 3; left out: 4 and 5 (PS/2).
+ * IBM PC AT Technical Reference, BIOS listing, RS232_IO.  AH = 04h and 05h: PS/2 and PC BIOS Interface
+ * Technical Reference.
  */
 #include "bios/service.h"
 
@@ -28,6 +29,21 @@ static void initialise(u16 port, u8 how)
     outb(port + UART_DATA, (u8)divisor);
     outb(port + UART_IER, (u8)(divisor >> 8));
     outb(port + UART_LCR, how & 0x1f);
+    outb(port + UART_IER, 0);
+}
+
+/* 04h: CL the rate, CH the length less 5, BL stop bits, BH parity (none, odd, even, 1, 0), AL break. */
+static void initialise_extended(u16 port, frame_ptr f)
+{
+    static const u8 parities[] = {0x00, 0x08, 0x18, 0x28, 0x38};
+    u16 divisor = f->cl < 8 ? divisors[f->cl] : 6;
+    u8 line = (u8)((f->ch & 3) | (f->bl & 1) << 2 | (f->al & 1) << 6);
+    if (f->bh < sizeof parities)
+        line |= parities[f->bh];
+    outb(port + UART_LCR, LCR_DLAB);
+    outb(port + UART_DATA, (u8)divisor);
+    outb(port + UART_IER, (u8)(divisor >> 8));
+    outb(port + UART_LCR, line);
     outb(port + UART_IER, 0);
 }
 
@@ -72,6 +88,13 @@ void service_14(frame_ptr f)
         f->al = inb(port + UART_DATA);
         return;
     case 3: break;
+    case 4: initialise_extended(port, f); break;
+    case 5: /* modem control */
+        if (f->al == 0)
+            f->bl = inb(port + UART_MCR);
+        else if (f->al == 1)
+            outb(port + UART_MCR, f->bl);
+        break;
     default: return;
     }
     f->ah = inb(port + UART_LSR);

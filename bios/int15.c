@@ -1,8 +1,8 @@
 /* INT 15h: memory map, A20, block move, waiting, system data.
  *
  * ACPI 6.3, section 15.1 (E820h); IBM PS/2 and PC BIOS Interface Technical Reference; Ralf Brown's
- * list for E801h, E881h and 24xxh.  Left out: APM, EISA, PS/2 pointing device, event wait (83h),
- * switch to protected mode (89h).
+ * list for E801h, E881h and 24xxh.  AH = C2h is in int15_mouse.c, 83h in int1a.c.  Left out: EISA,
+ * joystick (84h), switch to protected mode (89h), devices opened and closed (80h to 82h).
  */
 #include "bios/service.h"
 
@@ -108,8 +108,10 @@ void service_15(frame_ptr f)
     switch (f->ah) {
     case 0x24: a20(f); return;
     case 0x4f: set_carry(f, true); return; /* keyboard intercept: the key counts */
+    case 0x83: event_wait(f); return;
+    case 0x85: done(f); return; /* System Request: for who wants it */
     case 0x86:
-        delay_us((u32)f->cx << 16 | f->dx);
+        wait_open((u32)f->cx << 16 | f->dx);
         done(f);
         return;
     case 0x87: block_move(f); return;
@@ -125,6 +127,7 @@ void service_15(frame_ptr f)
         f->es = bda16(BDA_EBDA);
         set_carry(f, false);
         return;
+    case 0xc2: pointer_service(f); return;
     case 0xe8: break;
     default: fail(f, NOT_SUPPORTED); return;
     }

@@ -1,7 +1,8 @@
 /* INT 08h, 70h and 1Ah: ticks, real-time clock; and the way to PCI BIOS.
  *
  * IBM PC AT Technical Reference, BIOS listing, TIME_OF_DAY and TIMER_INT; MC146818A data sheet.
- * Left out: alarms (1Ah AH = 06h, 07h).
+ * INT 15h AH = 83h waits by the clock's periodic interrupt, PS/2 and PC BIOS Interface Technical
+ * Reference.
  */
 #include "bios/service.h"
 
@@ -11,6 +12,10 @@ enum {
     RTC_B_SET = 0x80,
     RTC_B_DST = 0x01,
     RTC_B_24H = 0x02,
+    RTC_B_ALARM = 0x20,
+    RTC_B_PERIODIC = 0x40,
+    PERIOD_US = 976, /* 1024 Hz, as POST sets it */
+    BUSY = 0x83,
     BDA_MOTOR = 0x43f,
     BDA_MOTOR_TICKS = 0x440,
 };
@@ -36,12 +41,60 @@ void service_08(frame_ptr f)
     irq_end(0);
 }
 
-/* INT 70h, IRQ 8: reading register C takes the request back. */
+/* ---- interrupts of the real-time clock ---- */
+
+static void rtc_interrupts(u8 on, u8 off)
+{
+    cmos_write(RTC_B, (u8)((cmos_read(RTC_B) & ~off) | on));
+    if (on)
+        outb(0xa1, inb(0xa1) & ~1);
+}
+
+static void wait_passes(void)
+{
+    u32 left = bda32(BDA_WAIT_LEFT);
+    bda32_set(BDA_WAIT_LEFT, left > PERIOD_US ? left - PERIOD_US : 0);
+    if (left > PERIOD_US)
+        return;
+    rtc_interrupts(0, RTC_B_PERIODIC);
+    bda8_set(BDA_WAITING, 0);
+    u32 flag = bda32(BDA_WAIT_FLAG);
+    far_segment((u16)(flag >> 16));
+    FAR(u8, (u16)flag) |= 0x80;
+}
+
+/* INT 70h, IRQ 8: reading register C takes the requests back, whose bits are those that enable them
+ * in B. */
 void service_70(frame_ptr f)
 {
-    cmos_read(RTC_C);
+    u8 causes = cmos_read(RTC_C) & cmos_read(RTC_B);
+    if (causes & RTC_B_PERIODIC && bda8(BDA_WAITING) & 1)
+        wait_passes();
+    if (causes & RTC_B_ALARM)
+        call_int(0x4a);
     irq_end(8);
 }
+
+/* INT 15h AH = 83h: bit 7 of the byte at ES:BX is set in CX:DX microseconds. */
+void event_wait(frame_ptr f)
+{
+    if (f->al > 1 || (f->al == 0 && bda8(BDA_WAITING) & 1)) {
+        fail(f, BUSY);
+        return;
+    }
+    if (f->al == 1) {
+        rtc_interrupts(0, RTC_B_PERIODIC);
+        bda8_set(BDA_WAITING, 0);
+    } else {
+        bda32_set(BDA_WAIT_FLAG, (u32)f->es << 16 | f->bx);
+        bda32_set(BDA_WAIT_LEFT, (u32)f->cx << 16 | f->dx);
+        bda8_set(BDA_WAITING, 1);
+        rtc_interrupts(RTC_B_PERIODIC, 0);
+    }
+    done(f);
+}
+
+/* ---- INT 1Ah ---- */
 
 /* Between updates; false if the clock stands. */
 static bool rtc_ready(void)
@@ -95,6 +148,14 @@ static void set_date(frame_ptr f)
     rtc_hold(false);
 }
 
+static void set_alarm(frame_ptr f)
+{
+    cmos_write(RTC_HOURS + 1, f->ch);
+    cmos_write(RTC_MINUTES + 1, f->cl);
+    cmos_write(RTC_SECONDS + 1, f->dh);
+    rtc_interrupts(RTC_B_ALARM, RTC_B_SET);
+}
+
 void service_1a(frame_ptr f)
 {
     switch (f->ah) {
@@ -116,6 +177,15 @@ void service_1a(frame_ptr f)
     case 0x03:
     case 0x04:
     case 0x05: break;
+    case 0x06:
+        if (!(cmos_read(RTC_B) & RTC_B_ALARM))
+            break;
+        set_carry(f, true); /* one is set already */
+        return;
+    case 0x07:
+        rtc_interrupts(0, RTC_B_ALARM);
+        done(f);
+        return;
     case 0xb1: pci_service(f); return;
     default: set_carry(f, true); return;
     }
@@ -128,6 +198,7 @@ void service_1a(frame_ptr f)
     case 0x03: set_time(f); break;
     case 0x04: read_date(f); break;
     case 0x05: set_date(f); break;
+    case 0x06: set_alarm(f); break;
     }
     done(f);
 }

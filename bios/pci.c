@@ -340,6 +340,7 @@ static void piix4_pm_init(u16 bdf)
     pci_write(bdf, 0x90, SMB_BASE | 1);
     cfg_write8(bdf, 0xd2, 0x09);
     pci.pm = true;
+    SERVICE_DATA(shared)->pm_timer = PM_BASE + 8;
 }
 
 static void chip_init(u16 bdf)

@@ -2,17 +2,10 @@
  * and the consoles.
  */
 #include "bios/bda.h"
+#include "bios/chips.h"
 #include "bios/post.h"
 
 enum {
-    PIC_MASTER = 0x20,
-    PIC_SLAVE = 0xa0,
-    PIT_COUNTER0 = 0x40,
-    PIT_CONTROL = 0x43,
-    KBC_DATA = 0x60,
-    KBC_COMMAND = 0x64,
-    KBC_OUTPUT_FULL = 0x01,
-    KBC_INPUT_FULL = 0x02,
     UART_IER = 1,
     UART_LCR = 3,
     UART_MCR = 4,
@@ -66,22 +59,6 @@ void platform_vectors(void)
 
 /* ---- chips ---- */
 
-/* 8259A data sheet, initialisation: vectors 08h and 70h, slave on IRQ 2, 8086 mode.  Open: timer,
- * keyboard, cascade. */
-static void pic_init(void)
-{
-    outb(PIC_MASTER, 0x11);
-    outb(PIC_SLAVE, 0x11);
-    outb(PIC_MASTER + 1, 0x08);
-    outb(PIC_SLAVE + 1, 0x70);
-    outb(PIC_MASTER + 1, 0x04);
-    outb(PIC_SLAVE + 1, 0x02);
-    outb(PIC_MASTER + 1, 0x01);
-    outb(PIC_SLAVE + 1, 0x01);
-    outb(PIC_MASTER + 1, 0xf8);
-    outb(PIC_SLAVE + 1, 0xff);
-}
-
 static u8 bcd(u8 v)
 {
     return (u8)((v >> 4) * 10 + (v & 15));
@@ -101,10 +78,7 @@ static void clock_init(void)
         seconds = 0;
     /* 1193182 / 65536 = 18 + 13534 / 65536 */
     MEMORY(u32, BDA_TICKS) = seconds * 18 + seconds / 16 * 13534 / 4096;
-    /* Counter 0: mode 2, 65536. */
-    outb(PIT_CONTROL, 0x34);
-    outb(PIT_COUNTER0, 0);
-    outb(PIT_COUNTER0, 0);
+    pit_init();
 }
 
 static bool kbc_wait(u8 bit, bool set)
@@ -121,19 +95,22 @@ static void kbc_write(u16 port, u8 v)
         outb(port, v);
 }
 
-/* 8042: self test, then translation, IRQ 1, keyboard on. */
+/* 8042: self test, a pointing device's interface, then translation, IRQ 1, keyboard on. */
 static void keyboard_init(void)
 {
     if (inb(KBC_COMMAND) == 0xff)
         return;
     for (u32 i = 0; i < 64 && inb(KBC_COMMAND) & KBC_OUTPUT_FULL; i++)
         inb(KBC_DATA);
-    kbc_write(KBC_COMMAND, 0xaa);
+    kbc_write(KBC_COMMAND, KBC_SELF_TEST);
     if (!kbc_wait(KBC_OUTPUT_FULL, true) || inb(KBC_DATA) != 0x55)
         return;
-    kbc_write(KBC_COMMAND, 0xae);
-    kbc_write(KBC_COMMAND, 0x60);
-    kbc_write(KBC_DATA, 0x65); /* translate, mouse off, system flag, IRQ 1 */
+    kbc_write(KBC_COMMAND, KBC_AUX_TEST);
+    if (kbc_wait(KBC_OUTPUT_FULL, true) && inb(KBC_DATA) == 0x00)
+        MEMORY(u16, BDA_EQUIPMENT) |= EQUIPMENT_MOUSE;
+    kbc_write(KBC_COMMAND, KBC_KEYBOARD_ON);
+    kbc_write(KBC_COMMAND, KBC_SET_MODE);
+    kbc_write(KBC_DATA, KBC_MODE);
     kbc_write(KBC_DATA, 0xf4); /* keyboard: scan */
     if (kbc_wait(KBC_OUTPUT_FULL, true))
         inb(KBC_DATA);
@@ -158,6 +135,22 @@ static void uart_init(void)
     MEMORY(u16, BDA_EQUIPMENT) |= (u16)(count << EQUIPMENT_COM_SHIFT);
 }
 
+/* A parallel port's data register holds what is written. */
+static void lpt_init(void)
+{
+    static const u16 ports[] = {0x3bc, 0x378, 0x278};
+    u16 slot = BDA_LPT, count = 0;
+    for (u32 i = 0; i < ARRAY_SIZE(ports); i++) {
+        outb(ports[i], 0xaa);
+        if (inb(ports[i]) != 0xaa)
+            continue;
+        MEMORY(u16, slot) = ports[i];
+        slot += 2;
+        MEMORY(u8, BDA_LPT_TIMEOUT + count++) = 20;
+    }
+    MEMORY(u16, BDA_EQUIPMENT) |= (u16)(count << EQUIPMENT_LPT_SHIFT);
+}
+
 u8 platform_uarts(void)
 {
     return uarts_found;
@@ -170,6 +163,7 @@ void platform_chips(void)
     clock_init();
     keyboard_init();
     uart_init();
+    lpt_init();
 }
 
 /* ---- consoles ---- */

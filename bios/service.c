@@ -1,11 +1,10 @@
 /* Support for the services, the data they share with POST, and what answers stray interrupts. */
+#include "bios/chips.h"
 #include "bios/service.h"
 
 struct shared shared = {0};
 /* Stack pointer that the next service from a foreign stack starts with (services.S). */
 u16 service_stack = STACK_TOP;
-
-enum { PIC_MASTER = 0x20, PIC_SLAVE = 0xa0, PIC_EOI = 0x20, PIC_READ_ISR = 0x0b };
 
 void *memcpy16(void *to, const void *from, u32 n)
 {
@@ -34,16 +33,41 @@ u8 from_bcd(u8 v)
     return (u8)((v >> 4) * 10 + (v & 15));
 }
 
-/* Port 61h bit 4 changes with each refresh request, every 15.085 us. */
+/* Microseconds that have passed between two calls, at least: ACPI's timer has 24 bits and counts at
+ * 3.579545 MHz; else port 61h bit 4 changes with each refresh request, every 15.085 us. */
+static u32 passed_us(u32 *last)
+{
+    u32 now = shared.pm_timer ? inl(shared.pm_timer) & 0xffffff : inb(0x61) & 0x10;
+    if (!shared.pm_timer) {
+        bool changed = now != *last;
+        *last = now;
+        return changed ? 15 : 0;
+    }
+    /* 1 / 3.579545 is 71.5 / 256; what is less than one is counted the next time. */
+    u32 us = ((now - *last) & 0xffffff) * 143 / 512;
+    if (us)
+        *last = now;
+    return us;
+}
+
+static void delay(u32 us, bool open)
+{
+    u32 last = shared.pm_timer ? inl(shared.pm_timer) & 0xffffff : inb(0x61) & 0x10;
+    for (u32 gone; us; us = us > gone ? us - gone : 0) {
+        gone = passed_us(&last);
+        if (open)
+            __asm__ volatile("sti; nop; cli" : : : "memory");
+    }
+}
+
 void delay_us(u32 us)
 {
-    u8 last = inb(0x61) & 0x10;
-    for (u32 left = us / 15 + 1; left;) {
-        u8 now = inb(0x61) & 0x10;
-        if (now != last)
-            left--;
-        last = now;
-    }
+    delay(us, false);
+}
+
+void wait_open(u32 us)
+{
+    delay(us, true);
 }
 
 void irq_end(u8 irq)
@@ -76,13 +100,6 @@ void service_irq_high(frame_ptr f)
     outb(PIC_MASTER, PIC_EOI);
 }
 
-/* INT 74h, IRQ 12: no pointing-device interface (INT 15h AH = C2h) is offered; drop the byte. */
-void service_74(frame_ptr f)
-{
-    inb(0x60);
-    irq_end(12);
-}
-
 /* INT 05h, print screen: there is no printer; byte 50:0 says that it failed. */
 void service_05(frame_ptr f)
 {
@@ -99,12 +116,6 @@ void service_11(frame_ptr f)
 void service_12(frame_ptr f)
 {
     f->ax = bda16(BDA_MEMORY);
-}
-
-/* INT 17h: no printer is there: time-out. */
-void service_17(frame_ptr f)
-{
-    f->ah = 0x01;
 }
 
 /* INT 18h: nothing has booted. */

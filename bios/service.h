@@ -122,6 +122,10 @@ void *memset16(void *to, int c, u32 n);
 /* ---- in assembly ---- */
 
 void call_int(u8 vector);
+/* AX through a software interrupt with AX = *ax; whether carry came back set, having been set. */
+bool call_int_ax(u8 vector, u16 *ax);
+/* The handler of the pointing device, with four words on the stack. */
+void call_pointer(u32 handler, u32 words01, u32 words23);
 void wait_interrupt(void);
 void pm_copy(u32 to, u32 from, u32 bytes);
 extern const u8 config_table[], floppy_table[], floppy_tables[]; /* offsets in CODE_SEG */
@@ -137,9 +141,27 @@ u8 to_bcd(u8 v);
 u8 from_bcd(u8 v);
 /* Waits, without interrupts, for about the given time. */
 void delay_us(u32 us);
-/* INT 1Ah AH = B1h. */
+/* The same, and lets interrupts in. */
+void wait_open(u32 us);
+/* Parts of INT 15h (AH = C2h, 83h, 53h) and of INT 1Ah (B1h). */
+void pointer_service(frame_ptr f);
+void event_wait(frame_ptr f);
 void pci_service(frame_ptr f);
 /* End of interrupt for IRQ 0 to 15. */
 void irq_end(u8 irq);
+
+/* ---- kbc.c ---- */
+
+/* Between these two the keyboard, or the auxiliary device, can be asked things. */
+void kbc_begin(bool aux);
+void kbc_end(void);
+/* Sends a byte; whether the device has acknowledged it.  Then its further answers, one a call. */
+bool kbc_ask(bool aux, u8 byte);
+bool kbc_answer(u8 *v);
+/* A keyboard command with its argument, from beginning to end. */
+bool kbc_tell(u8 command, u8 argument);
+/* Whether the auxiliary device may send and interrupt, from the next kbc_end on. */
+void kbc_pointer(bool on);
+_Noreturn void reset_machine(void);
 
 #endif

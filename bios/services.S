@@ -131,6 +131,64 @@ call_int:
         popal
         retl
 
+/* bool call_int_ax(u8 vector, u16 *ax): EAX, EDX. */
+        .globl  call_int_ax
+call_int_ax:
+        pushl   %ebx
+        pushl   %edx
+        movzbl  %al, %ebx
+        shll    $2, %ebx
+        movw    (%edx), %dx
+        pushw   %ds
+        pushw   %es
+        pushw   %fs
+        pushw   %gs
+        xorw    %ax, %ax
+        movw    %ax, %fs
+        movw    %dx, %ax
+        stc
+        pushfw
+        lcallw  *%fs:(%bx)
+        cli
+        cld
+        popw    %gs
+        popw    %fs
+        popw    %es
+        popw    %ds
+        popl    %edx
+        movw    %ax, (%edx)
+        setc    %al
+        popl    %ebx
+        retl
+
+/* void call_pointer(u32 handler, u32 words01, u32 words23): EAX, EDX, ECX; the pointing device's
+ * handler returns far and leaves its arguments. */
+        .globl  call_pointer
+call_pointer:
+        pushal
+        pushw   %ds
+        pushw   %es
+        pushw   %fs
+        pushw   %gs
+        pushl   %eax
+        movw    %sp, %bp
+        pushw   %dx
+        shrl    $16, %edx
+        pushw   %dx
+        pushw   %cx
+        shrl    $16, %ecx
+        pushw   %cx
+        lcallw  *(%bp)
+        cli
+        cld
+        addw    $12, %sp
+        popw    %gs
+        popw    %fs
+        popw    %es
+        popw    %ds
+        popal
+        retl
+
 /* void wait_interrupt(void): called by 16-bit C.  STI takes effect after HLT has begun. */
         .globl  wait_interrupt
 wait_interrupt:
@@ -184,12 +242,13 @@ vector_call_rom:
 
 /* INT 15h AH = C0h points here (PS/2 BIOS reference): model FC, submodel 0, revision 1; features:
  * second 8259 (40h), RTC (20h), keyboard intercept through INT 15h AH = 4Fh (10h), EBDA (04h);
- * second byte: INT 16h AH = 09h absent. */
+ * second byte: INT 16h AH = 09h
+ * (40h). */
         .globl  config_table
 config_table:
         .word   8
         .byte   0xfc, 0, 1
-        .byte   0x74, 0, 0, 0, 0
+        .byte   0x74, 0x40, 0, 0, 0
 
 /* Diskette parameters (INT 1Eh; IBM PC AT Technical Reference, "Diskette base table") of 360 KB,
  * 720 KB, 1.2, 1.44 and 2.88 MB. */

@@ -48,6 +48,7 @@ struct emulation {
 struct shared {
     u32 e820_count;
     struct e820_entry e820[E820_MAX];
+    u16 pm_timer;    /* port of ACPI's timer; 0: none */
     u16 debug_port;  /* where each character of INT 10h goes too; 0: nowhere */
     u16 serial_port; /* a UART that shows what the console shows; 0: none */
     u8 video;        /* a display adapter's ROM has taken INT 10h; its handler is INT 6Dh */

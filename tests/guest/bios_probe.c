@@ -333,6 +333,57 @@ static void others(void)
     call("14-status", 0x14, blank(0x0300));
 }
 
+/* ---- a vector of ours for a while ---- */
+
+/* Counts calls.  AH = 4Fh with the scan code to be swallowed returns without carry, and what is not
+ * ours goes on to the old handler. */
+__asm__(".code16\n"
+        "hook_entry:\n"
+        "pushw %ds\n"
+        "pushw %cs\n"
+        "popw %ds\n"
+        "incl hook_count\n"
+        "cmpb $0x15, hook_vector\n"
+        "jne 1f\n"
+        "cmpb $0x4f, %ah\n"
+        "jne 2f\n"
+        "cmpb swallow, %al\n"
+        "jne 2f\n"
+        "popw %ds\n"
+        "clc\n"
+        "lretw $2\n"
+        "2: popw %ds\n"
+        "ljmpw *%cs:hook_old\n"
+        "1: popw %ds\n"
+        "iretw\n"
+        ".code16gcc\n");
+
+static volatile u32 hook_count __attribute__((used));
+static u32 hook_old __attribute__((used));
+static u8 hook_vector __attribute__((used)), swallow __attribute__((used));
+extern const u8 hook_entry[];
+
+static void hook(u8 vector)
+{
+    hook_count = 0;
+    hook_vector = vector;
+    far_segment(0);
+    hook_old = FAR(u32, vector * 4);
+    FAR(u32, vector * 4) = (u32)own_segment() << 16 | (u16)(u32)hook_entry;
+}
+
+static void unhook(const char *name)
+{
+    far_segment(0);
+    FAR(u32, hook_vector * 4) = hook_old;
+    if (!name)
+        return;
+    text("hook-");
+    text(name);
+    hex(hook_count);
+    end();
+}
+
 /* ---- keyboard ---- */
 
 /* The 8042 takes a byte as if it came from the keyboard (command D2h). */
@@ -381,7 +432,178 @@ static void keyboard(void)
     keys("16-stuffed", (const u8 *)"", 0x10);
 }
 
+static void more_keys(void)
+{
+    static const u8 numbers[] = {0x38, 0x4d, 0xcd, 0x4c, 0xcc, 0xb8, 0x38, 0x0f, 0x8f, 0xb8, 0};
+    static const u8 grey_control[] = {0x1d, 0xe0, 0x48, 0xe0, 0xc8, 0x9d, 0x2a, 0x0f, 0x8f, 0xaa, 0};
+    static const u8 right[] = {0xe0, 0x1d, 0xe0, 0x38, 0x3a, 0};
+    static const u8 right_up[] = {0xba, 0x3a, 0xba, 0xe0, 0x9d, 0xe0, 0xb8, 0};
+    static const u8 stop[] = {0x1e, 0x9e, 0x1d, 0xe0, 0x46, 0xe0, 0xc6, 0x9d, 0};
+    static const u8 print[] = {0xe0, 0x2a, 0xe0, 0x37, 0xe0, 0xb7, 0xe0, 0xaa, 0};
+    static const u8 dropped[] = {0x10, 0x90, 0x11, 0x91, 0};
+    keys("16-numbers", numbers, 0x00);
+    keys("16-grey-control", grey_control, 0x10);
+    keys("16-nothing", right, 0x10);
+    call("16-shifts", 0x16, blank(0x1200));
+    keys("16-nothing", right_up, 0x10);
+    call("16-shifts-up", 0x16, blank(0x1200));
+    hook(0x1b);
+    keys("16-break", stop, 0x00);
+    unhook("1b");
+    hook(0x05);
+    keys("16-nothing", print, 0x00);
+    unhook("05");
+    swallow = 0x10;
+    hook(0x15);
+    keys("16-intercepted", dropped, 0x00);
+    unhook(0);
+    swallow = 0;
+    far_segment(0);
+    text("break-flag");
+    hex(FAR(u8, 0x471));
+    end();
+    call("16-able", 0x16, blank(0x0900));
+    call("16-id", 0x16, blank(0x0a00));
+    struct regs r = {.eax = 0x0305, .ebx = 0x0100};
+    call(0, 0x16, r);
+}
+
+/* ---- pointing device ---- */
+
+/* Its handler is called with four words behind the return address. */
+__asm__(".code16\n"
+        "pointer_handler:\n"
+        "pushw %bp\n"
+        "movw %sp, %bp\n"
+        "pushw %ds\n"
+        "pushw %ax\n"
+        "movw %cs, %ax\n"
+        "movw %ax, %ds\n"
+        "movw 12(%bp), %ax\n"
+        "movw %ax, pointer_words\n"
+        "movw 10(%bp), %ax\n"
+        "movw %ax, pointer_words + 2\n"
+        "movw 8(%bp), %ax\n"
+        "movw %ax, pointer_words + 4\n"
+        "incw pointer_calls\n"
+        "popw %ax\n"
+        "popw %ds\n"
+        "popw %bp\n"
+        "lretw\n"
+        ".code16gcc\n");
+
+static volatile u16 pointer_words[3] __attribute__((used)), pointer_calls __attribute__((used));
+extern const u8 pointer_handler[];
+
+/* A byte as if it came from the pointing device. */
+static void move(u8 v)
+{
+    while (inb(0x64) & 3)
+        continue;
+    outb(0x64, 0xd3);
+    while (inb(0x64) & 2)
+        continue;
+    outb(0x60, v);
+    for (u32 i = 0; i < 1000000 && inb(0x64) & 1; i++)
+        __asm__ volatile("sti; nop; nop; cli");
+}
+
+static void pointer_call(const char *name, u8 function, u8 bh)
+{
+    struct regs r = {.eax = 0xc200u | function, .ebx = (u32)bh << 8};
+    call(name, 0x15, r);
+}
+
+static void pointer(void)
+{
+    pointer_call("c2-early", 0, 1);
+    pointer_call("c2-init", 5, 3);
+    pointer_call("c2-type", 4, 0);
+    struct regs r = {.eax = 0xc207, .ebx = (u32)pointer_handler, .es = own_segment()};
+    call("c2-handler", 0x15, r);
+    pointer_call("c2-rate", 2, 5);
+    pointer_call("c2-resolution", 3, 2);
+    pointer_call("c2-scaling", 6, 2);
+    pointer_call("c2-enable", 0, 1);
+    pointer_call("c2-status", 6, 0);
+    pointer_call("c2-bad-rate", 2, 9);
+    pointer_call("c2-bad", 0x77, 0);
+    static const u8 bytes[] = {0x29, 0x05, 0xfb, 0x08, 0x11, 0x22};
+    for (unsigned i = 0; i < sizeof bytes; i++)
+        move(bytes[i]);
+    text("c2-packet");
+    hex(pointer_calls);
+    for (unsigned i = 0; i < 3; i++)
+        hex(pointer_words[i]);
+    end();
+    pointer_call("c2-disable", 0, 0);
+}
+
 /* ---- time ---- */
+
+/* Waits for a bit of a byte, with interrupts, for some two seconds at most. */
+static int wait_bit(volatile u8 *p, u8 bit)
+{
+    u32 ticks = 0, last = 0;
+    while (!(*p & bit) && ticks < 40) {
+        __asm__ volatile("sti; hlt; cli");
+        far_segment(0);
+        ticks += FAR(u32, 0x46c) != last;
+        last = FAR(u32, 0x46c);
+    }
+    return (*p & bit) != 0;
+}
+
+static void waits(void)
+{
+    static volatile u8 flag;
+    struct regs r = {.eax = 0x8300, .ecx = 0, .edx = 20000, .ebx = (u32)&flag,
+                     .es = own_segment()};
+    call("83", 0x15, r);
+    call("83-busy", 0x15, r);
+    text("83-done");
+    hex((u32)wait_bit(&flag, 0x80));
+    end();
+    flag = 0;
+    r.ecx = 0x0f00;
+    call(0, 0x15, r);
+    call("83-cancel", 0x15, blank(0x8301));
+    far_segment(0);
+    text("83-flag");
+    hex(FAR(u8, 0x4a0) & 1);
+    end();
+    struct regs w = {.eax = 0x8600, .edx = 60000};
+    u32 before = FAR(u32, 0x46c);
+    for (int i = 0; i < 4; i++)
+        call(0, 0x15, w);
+    far_segment(0);
+    text("86");
+    hex(FAR(u32, 0x46c) - before);
+    end();
+}
+
+static u8 bcd_next(u8 v)
+{
+    v++;
+    return (u8)((v & 15) > 9 ? (v & 0xf0) + 16 : v) % 0x60;
+}
+
+static void alarm(void)
+{
+    hook(0x4a);
+    struct regs t = call(0, 0x1a, blank(0x0200));
+    u8 second = bcd_next((u8)(t.edx >> 8));
+    t.eax = 0x0600;
+    t.ecx = 0xffff; /* any hour and minute */
+    t.edx = (u32)second << 8;
+    call("1a-alarm", 0x1a, t);
+    call("1a-alarm-again", 0x1a, t);
+    text("1a-rang");
+    hex((u32)wait_bit((volatile u8 *)&hook_count, 1));
+    end();
+    call("1a-alarm-off", 0x1a, blank(0x0700));
+    unhook(0);
+}
 
 /* On the third tick, INT 1Ch puts a key into the buffer, from a stack of its own, while INT 16h
  * waits for one. */
@@ -479,7 +701,11 @@ void probe(const struct entry *e)
     block_move();
     others();
     keyboard();
+    more_keys();
+    pointer();
     time();
+    waits();
+    alarm();
     pci();
     shadow();
     text("END\r\n");

@@ -140,6 +140,28 @@ EXPECTED = {
     "13-41": (1, {EBX: 0x55aa}),
     "13-02": (1, {}),
     "16-stuff": (0, {EAX: 0x500}),
+    "16-shifts": (0, {EAX: 0x4c4c}),
+    "16-shifts-up": (0, {EAX: 0}),
+    "16-able": (0, {EAX: 0x930}),
+    "16-id": (0, {EBX: 0x41ab}),
+    "c2-early": (1, {EAX: 0x500}),
+    "c2-init": (0, {EAX: 5, EBX: 0x00aa}),
+    "c2-type": (0, {EAX: 4, EBX: 0}),
+    "c2-handler": (0, {EAX: 7}),
+    "c2-rate": (0, {EAX: 2}),
+    "c2-resolution": (0, {EAX: 3}),
+    "c2-scaling": (0, {EAX: 6}),
+    "c2-enable": (0, {EAX: 0}),
+    "c2-status": (0, {EBX: 0x30, ECX: 2, EDX: 100}),
+    "c2-bad-rate": (1, {EAX: 0x202}),
+    "c2-bad": (1, {EAX: 0x177}),
+    "c2-disable": (0, {EAX: 0}),
+    "83": (0, {}),
+    "83-busy": (1, {}),
+    "83-cancel": (0, {}),
+    "1a-alarm": (0, {}),
+    "1a-alarm-again": (1, {}),
+    "1a-alarm-off": (0, {}),
     "pci-find": (0, {EBX: 0x0008}),
     "pci-id": (0, {ECX: 0x70008086}),
     "pci-class": (0, {EBX: 0}),
@@ -163,6 +185,16 @@ LINES = {
     "16-grey-old": [0x4800, 0x3b00, 0x4800, 0x4838],
     "16-stuffed": [0x1234],
     "tick": [0x5678, 639, 3],
+    "16-grey-control": [0x8de0, 0x0f00],
+    "16-break": [0],
+    "hook-1b": [1],
+    "hook-05": [1],
+    "16-intercepted": [0x1177],
+    "break-flag": [0x80],
+    "c2-packet": [2, 0x08, 0x11, 0x22],
+    "83-done": [1],
+    "83-flag": [0],
+    "1a-rang": [1],
 }
 
 
@@ -199,6 +231,8 @@ def services(machine, size=128):
     check(f"{name}: interrupts are off", entry[7] & 0x200, 0)
     check_clock(name, answers)
     if machine.own:
+        check(f"{name}: a number typed with Alt", answers.get("16-numbers"), [[0x41, 0xa500]])
+        check_that(f"{name}: 240 ms pass", answers["86"][0][0] >= 4, answers["86"])
         check(f"{name}: shadow RAM is read-only", answers.get("shadow"), [[0, 0, 0]])
         check(f"{name}: other registers are 0", entry[8], 0)
         check_that(f"{name}: banner", debug.startswith(BANNER) and f" {size} MiB" in debug, debug)

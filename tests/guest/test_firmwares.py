@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Each half alone: the project's firmware in QEMU, SeaBIOS with its VGA BIOS in our machine.
+
+    test_firmwares.py BIOS [--only WORD] [--long]
+
+The images are those of test_disk.py: what boots there has to boot here too, come to its prompt, do
+what it is asked and power off with status 0.
+"""
+import argparse
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+from common import DRAGOMAN, SEABIOS, TOP
+from linux_guest import LIMIT, MARK, TYPED_MARK
+from test_disk import debian, grub_iso, isolinux_iso
+from test_terminal import Terminal
+
+QEMU = shutil.which("qemu-system-x86_64")
+
+
+def command(who, bios):
+    """The start of a command line: "ours" is BIOS in QEMU, "seabios" is SeaBIOS in our machine."""
+    if who == "ours":
+        return QEMU, ["-accel", "tcg", "-nodefaults", "-bios", bios]
+    return DRAGOMAN, ["-bios", SEABIOS]
+
+
+def console(who, bios, *options):
+    program, front = command(who, bios)
+    serial = ["-serial", "mon:stdio", "-display", "none"] if who == "ours" else ["-nographic"]
+    return Terminal(*front, *serial, *options, program=program)
+
+
+def boot_iso(who, bios, iso):
+    t = console(who, bios, "-m", "512", "-no-reboot", "-cdrom", iso)
+    try:
+        t.expect("BOOTED", LIMIT)
+        t.expect("# ", LIMIT)
+        t.send(f"echo $((6 * 7)) $(cat /proc/iomem | grep -c RAM); echo {TYPED_MARK}\r")
+        t.expect(TYPED_MARK, LIMIT)
+        assert "42 " in t.expect(MARK, LIMIT)
+        t.send("poweroff -f\r")
+        status = t.wait(LIMIT)
+        assert status == 0, f"status {status} after poweroff -f"
+    finally:
+        t.close_quietly()
+
+
+def boot_debian(who, bios, image):
+    drive = ["-drive", f"file={image},format=raw,if=ide", "-snapshot"]
+    t = console(who, bios, "-m", "512", "-vga", "std", *drive)
+    try:
+        t.expect("login:", 4 * LIMIT)
+        t.send("root\r")
+        t.expect("assword:", LIMIT)
+        t.send("dragoman\r")
+        t.expect("# ", LIMIT)
+        t.send("echo $((6 * 7)) $(findmnt -no SOURCE /)\r")
+        t.expect("42 /dev/sda1", LIMIT)
+        t.send("systemctl poweroff\r")
+        status = t.wait(LIMIT)
+        assert status == 0, f"status {status} after poweroff"
+    finally:
+        t.close_quietly()
+
+
+def screen(who, bios, iso):
+    """GRUB's menu on the display adapter, found in its text memory through the monitor."""
+    program, front = command(who, bios)
+    prompt = "(qemu) " if who == "ours" else "(dragoman) "
+    t = Terminal(*front, "-display", "none", "-monitor", "stdio", "-vga", "std", "-m", "256",
+                 "-cdrom", iso, program=program)
+    try:
+        t.expect(prompt)
+        end, text = time.monotonic() + LIMIT, ""
+        while "GNU GRUB" not in text or "*Debian kernel" not in text:
+            assert time.monotonic() < end, f"no menu on the screen: {text!r}"
+            time.sleep(0.5)
+            t.send("xp/2000xh 0xb8000\r")
+            t.expect("\n")
+            dump = t.expect(prompt, LIMIT)
+            words = [w for line in dump.splitlines() for w in line.partition(":")[2].split()]
+            text = "".join(chr(int(w, 16) & 0x7f) for w in words)
+        t.send("quit\r")
+        assert t.wait(LIMIT) == 0
+    finally:
+        t.close_quietly()
+
+
+def rows(args, tmp):
+    """(name, function of nothing)."""
+    made = {}
+
+    def image(make):
+        if make not in made:
+            folder = tmp / make.__name__
+            folder.mkdir()
+            made[make] = make(folder)
+        return made[make]
+
+    for who in ("ours", "seabios"):
+        name = {"ours": "our firmware in QEMU", "seabios": "SeaBIOS here"}[who]
+        if who == "ours" and not QEMU:
+            continue
+        yield f"{name}: isolinux ISO", lambda w=who: boot_iso(w, args.bios, image(isolinux_iso))
+        yield f"{name}: grub menu on the screen", lambda w=who: screen(w, args.bios,
+                                                                       image(menu_iso))
+        if args.long:
+            yield f"{name}: grub ISO", lambda w=who: boot_iso(w, args.bios, image(grub_iso))
+            yield f"{name}: debian", lambda w=who: boot_debian(w, args.bios,
+                                                               debian(tmp, "amd64", "raw"))
+
+
+def menu_iso(tmp):
+    return grub_iso(tmp, timeout=60)
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("bios", nargs="?", default=str(TOP / "build/bios/bios.bin"))
+    ap.add_argument("--only", default="", help="rows whose name has this")
+    ap.add_argument("--long", action="store_true")
+    args = ap.parse_args()
+    failures = 0
+    with tempfile.TemporaryDirectory() as tmp:
+        for name, row in rows(args, pathlib.Path(tmp)):
+            if args.only not in name:
+                continue
+            start = time.monotonic()
+            try:
+                row()
+                result = "ok"
+            except (AssertionError, OSError, subprocess.SubprocessError) as error:
+                failures += 1
+                result = f"FAILED: {error}"
+            print(f"{name}: {result} ({time.monotonic() - start:.1f} s)", flush=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
