@@ -1,7 +1,7 @@
 /* INT 14h: the serial ports in the BIOS data area.
  *
- * IBM PC AT Technical Reference, BIOS listing, RS232_IO.  AH = 04h and 05h: PS/2 and PC BIOS Interface
- * Technical Reference.
+ * IBM PC AT Technical Reference, BIOS listing, RS232_IO.  AH = 04h and 05h: PS/2 and PC BIOS
+ * Interface Technical Reference.
  */
 #include "bios/service.h"
 
@@ -32,7 +32,8 @@ static void initialise(u16 port, u8 how)
     outb(port + UART_IER, 0);
 }
 
-/* 04h: CL the rate, CH the length less 5, BL stop bits, BH parity (none, odd, even, 1, 0), AL break. */
+/* 04h: CL the rate, CH the length less 5, BL stop bits, BH parity (none, odd, even, 1, 0), AL
+ * break. */
 static void initialise_extended(u16 port, frame_ptr f)
 {
     static const u8 parities[] = {0x00, 0x08, 0x18, 0x28, 0x38};

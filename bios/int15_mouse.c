@@ -1,8 +1,8 @@
 /* INT 15h AH = C2h and INT 74h: the pointing device.
  *
- * IBM PS/2 and PC BIOS Interface Technical Reference, INT 15h (AH) = C2h, and its list of the extended
- * BIOS data area: 22h the handler, 26h how many bytes of a packet have come, 27h the packet's size
- * less one and whether there is a handler, 28h the packet.
+ * IBM PS/2 and PC BIOS Interface Technical Reference, INT 15h (AH) = C2h, and its list of the
+ * extended BIOS data area: 22h the handler, 26h how many bytes of a packet have come, 27h the
+ * packet's size less one and whether there is a handler, 28h the packet.
  */
 #include "bios/chips.h"
 #include "bios/service.h"
@@ -36,7 +36,8 @@ static void use_ebda(void)
     far_segment(bda16(BDA_EBDA));
 }
 
-/* Sends up to two bytes (the second one if it is not FFh) and reads `count` more than their ACKs. */
+/* Sends up to two bytes (the second one if it is not FFh) and reads `count` more than their
+ * ACKs. */
 static bool ask(u8 command, u8 argument, u8 *answers, u8 count)
 {
     kbc_begin(true);

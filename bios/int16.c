@@ -1,7 +1,8 @@
 /* INT 09h and 16h: the keyboard, US layout, scan code set 1 as the 8042 translates it.
  *
- * IBM PC AT Technical Reference, BIOS listing, KEYBOARD_IO and KB_INT; 101-key functions from the
- * PS/2 BIOS Interface Technical Reference, also for the marks that INT 15h AH = 4Fh, 85h and 91h make.
+ * IBM PC AT Technical Reference, BIOS listing, KEYBOARD_IO and KB_INT; 101-key functions from
+ * the PS/2 BIOS Interface Technical Reference, also for the marks that INT 15h AH = 4Fh, 85h
+ * and 91h make.
  */
 #include "bios/chips.h"
 #include "bios/service.h"

@@ -186,7 +186,7 @@ void service_1a(frame_ptr f)
         rtc_interrupts(0, RTC_B_ALARM);
         done(f);
         return;
-    case 0xb1: pci_service(f); return;
+    case 0xb1: pci_service(f, &shared); return;
     default: set_carry(f, true); return;
     }
     if (!rtc_ready()) {

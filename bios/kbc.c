@@ -1,8 +1,8 @@
 /* The 8042 and what is at its two ports, as the services talk to them.
  *
- * IBM PS/2 Hardware Interface Technical Reference, "Keyboard and auxiliary device controller".  While
- * a device is asked something the other one's clock is held and no interrupt is raised, so that the
- * next byte is the answer.
+ * IBM PS/2 Hardware Interface Technical Reference, "Keyboard and auxiliary device controller".
+ * While a device is asked something the other one's clock is held and no interrupt is raised,
+ * so that the next byte is the answer.
  */
 #include "bios/chips.h"
 #include "bios/service.h"

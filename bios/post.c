@@ -49,6 +49,7 @@ _Noreturn void post_main(void)
     cpus_init();
     acpi_init();
     smbios_init();
+    legacy_tables_init();
     announce();
     roms_others();
     platform_lock_shadow();

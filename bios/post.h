@@ -183,6 +183,7 @@ struct aml;
 void dsdt_build(struct aml *a);
 bool hpet_present(void);
 void smbios_init(void);
+void legacy_tables_init(void);
 
 /* ---- drives.c ---- */
 

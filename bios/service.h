@@ -75,6 +75,11 @@ static inline void far_segment(u16 seg)
     __asm__ volatile("movw %0, %%fs" : : "r"(seg) : "memory");
 }
 
+/* Compiled as 32-bit code for callers in protected mode. */
+#ifndef PROTECTED
+#define PROTECTED 0
+#endif
+
 #define FAR(type, offset) (*(volatile type __seg_fs *)(u32)(offset))
 
 /* BIOS data area, by linear address (bda.h). */
@@ -146,7 +151,9 @@ void wait_open(u32 us);
 /* Parts of INT 15h (AH = C2h, 83h, 53h) and of INT 1Ah (B1h). */
 void pointer_service(frame_ptr f);
 void event_wait(frame_ptr f);
-void pci_service(frame_ptr f);
+void apm_service(frame_ptr f);
+/* `s` is `shared`, for who is compiled to run elsewhere too. */
+void pci_service(frame_ptr f, const struct shared *s);
 /* End of interrupt for IRQ 0 to 15. */
 void irq_end(u8 irq);
 

@@ -61,6 +61,12 @@ struct shared {
     struct disk disk[DISKS_MAX];
     struct emulation emulation;
     u8 pci;          /* configuration mechanism 1 works */
+    u32 routing;     /* linear address of the PCI interrupt routing table; 0: none */
+    u16 routing_slots;
+    u16 pnp;         /* the Plug and Play installation check structure's offset in CODE_SEG */
+    u8 apm_connected; /* 1 to real mode, 2 to 16-bit and 3 to 32-bit protected mode */
+    u8 apm_off;
+    u16 apm_version;
 };
 
 /* An offset in the services' data segment; POST adds its base. */
