@@ -2,9 +2,11 @@
 """Makes the display adapter's fonts: fonts.py FOLDER OUTPUT
 
 Takes the VGA fonts of Debian's package console-setup-linux (PSF version 1, with Unicode tables;
-each has a part of the characters), puts their glyphs in the order of code page 437 and writes them as assembly: vga_font_8, vga_font_14 and
-vga_font_16, 256 glyphs each, in the firmware's 16-bit code segment.
+each has a part of the characters), puts their glyphs in the order of code page 437 and writes them
+as assembly: vga_font_8, vga_font_14 and vga_font_16, 256 glyphs each, in the firmware's 16-bit code
+segment.
 """
+import collections
 import gzip
 import pathlib
 import sys
@@ -52,20 +54,31 @@ def code_page():
         bytes(range(128, 256)).decode("cp437")
 
 
+def font(folder, size):
+    """The 256 glyphs of that height, each as bytes, in the order of the code page.  Some fonts draw
+    characters alike that differ, as double lines like single ones, so that each character comes
+    from where the fewest look like it, and of those from the font with the most shapes."""
+    wanted, sources = code_page(), []
+    for path in sorted(folder.glob(f"*-VGA{size}.psf.gz")):
+        height, glyphs = read_psf(path)
+        if height == size:
+            alike = collections.Counter(glyphs[c] for c in wanted if c in glyphs)
+            sources.append((-len(alike), path.name, glyphs, alike))
+    found = {"►": arrowhead(size, True), "◄": arrowhead(size, False), "\0": bytes(size)}
+    for c in wanted:
+        candidates = [s for s in sorted(sources, key=lambda s: s[:2]) if c in s[2]]
+        if candidates:
+            _, _, glyphs, _ = min(candidates, key=lambda s, c=c: s[3][s[2][c]])
+            found[c] = glyphs[c]
+    return [found[c] if c in found else found[ALIKE[c]] for c in wanted]
+
+
 def main():
     folder, output = map(pathlib.Path, sys.argv[1:])
     text = ["/* Made by fonts.py. */", '        .section .entry.text16, "ax"']
     for size in (8, 14, 16):
-        found = {"►": arrowhead(size, True), "◄": arrowhead(size, False)}
-        for path in sorted(folder.glob(f"*-VGA{size}.psf.gz"), reverse=True):
-            height, glyphs = read_psf(path)
-            if height == size:
-                found.update(glyphs)
         text += [f"        .globl  vga_font_{size}", f"vga_font_{size}:"]
-        for c in code_page():
-            while c not in found and c in ALIKE:
-                c = ALIKE[c]
-            glyph = bytes(size) if c == "\0" else found[c]
+        for glyph in font(folder, size):
             text.append("        .byte   " + ", ".join(str(b) for b in glyph))
     text.append('        .section .note.GNU-stack, "", @progbits')
     output.write_text("\n".join(text) + "\n")

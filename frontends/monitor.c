@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "devices/board/pc.h"
 #include "devices/host/chardev.h"
+#include "frontends/typist.h"
 
 #define LINE_MAX_BYTES 256
 #define HISTORY 16
@@ -22,6 +23,7 @@ struct monitor {
     struct pc *pc;
     struct chardev *chardev;
     unsigned cpu;
+    struct typist typist;
 
     char line[LINE_MAX_BYTES];
     unsigned length;
@@ -95,7 +97,7 @@ static void execute(void *opaque)
 {
     struct monitor *mon = opaque;
     struct machine *m = &mon->pc->machine;
-    struct monitor_context context = {mon->pc, mon->cpu, monitor_print, mon};
+    struct monitor_context context = {mon->pc, mon->cpu, &mon->typist, monitor_print, mon};
     machine_freeze(m);
     monitor_command(&context, mon->line);
     mon->cpu = context.cpu;
@@ -255,6 +257,7 @@ struct monitor *monitor_create(struct pc *pc, struct chardev *c, bool shared)
     mon->pc = pc;
     mon->chardev = c;
     mon->shared = shared;
+    typist_init(&mon->typist, pc);
     struct chardev_frontend fe = {can_receive, receive, event, room, mon};
     chardev_attach(c, &fe);
     return mon;
@@ -265,6 +268,7 @@ void monitor_free(struct monitor *mon)
     if (!mon)
         return;
     chardev_attach(mon->chardev, NULL);
+    typist_stop(&mon->typist);
     free(mon->out);
     free(mon);
 }

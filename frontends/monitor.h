@@ -8,6 +8,7 @@
 struct chardev;
 struct pc;
 struct monitor;
+struct typist;
 
 /* Puts a monitor on `c` (a stream of the machine, or of a multiplexer of it), which must outlive
  * it.  `shared`: it is multiplexed, and the monitor is silent until it gets the keyboard.  NULL:
@@ -20,6 +21,7 @@ void monitor_free(struct monitor *mon);
 struct monitor_context {
     struct pc *pc;
     unsigned cpu; /* selected */
+    struct typist *typist;
     print_fn print;
     void *opaque;
 };

@@ -11,6 +11,7 @@
 #include "frontends/keys.h"
 #include "frontends/monitor.h"
 #include "frontends/screenshot.h"
+#include "frontends/typist.h"
 
 typedef void command_fn(struct monitor_context *c, const char *args);
 
@@ -374,12 +375,15 @@ static void cmd_sendkey(struct monitor_context *c, const char *args)
     u8 codes[KEYS_MAX];
     const char *bad = "";
     unsigned bad_len = 0, n = keys_parse(args, codes, &bad, &bad_len);
+    const char *hold = skip_blanks(args + strcspn(args, " "));
+    char *end = NULL;
+    unsigned long ms = *hold ? strtoul(hold, &end, 10) : 100;
     if (!n)
         c->print(c->opaque, "sendkey: '%.*s' is no key\n", (int)bad_len, bad);
-    for (unsigned i = 0; i < n; i++)
-        i8042_key(&c->pc->i8042, codes[i], true);
-    while (n--)
-        i8042_key(&c->pc->i8042, codes[n], false);
+    else if ((end && *end) || ms < 1 || ms > 10000)
+        c->print(c->opaque, "sendkey: keys are held for 1 to 10000 milliseconds\n");
+    else if (!typist_press(c->typist, codes, n, (u16)ms))
+        c->print(c->opaque, "sendkey: too many keys wait\n");
 }
 
 static void cmd_mouse_move(struct monitor_context *c, const char *args)

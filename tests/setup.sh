@@ -6,7 +6,7 @@ set -eu
 
 build="gcc libc6-dev meson ninja-build pkg-config binutils libcapstone-dev zlib1g-dev libpng-dev libsdl2-dev libncurses-dev check console-setup-linux busybox-static cpio gzip"
 disks="mmdebstrap grub-common grub-pc-bin xorriso mtools isolinux syslinux-common fdisk e2fsprogs \
-    memtest86+ ipxe"
+    memtest86+ ipxe debian-installer-12-netboot-amd64"
 # gcc-multilib by itself excludes compilers for other processors.
 test="$disks python3 qemu-system-x86 qemu-utils seabios gcc-12-multilib openssl libgcrypt20
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
