@@ -14,7 +14,7 @@ struct bus {
     pthread_mutex_t lock;
     struct ram_arena ram;
     _Atomic u64 *marks;     /* per RAM page: one bit per 64-byte granule with code */
-    _Atomic u8 *tagged;     /* per RAM page: some TLB may have a write tag for it */
+    _Atomic u8 *tagged;     /* per RAM page: TAGGED_, where TLBs may have a write tag for it */
     struct space memory, ports;
     u64 next_order;
     _Atomic u64 a20_mask;

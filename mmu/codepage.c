@@ -49,8 +49,9 @@ void code_mark(struct bus *b, u64 gpa, unsigned len)
             u64 page = ram_arena_page(&b->ram, host);
             u64 bits = granules((unsigned)(gpa & ~PAGE_MASK), n);
             u64 old = atomic_fetch_or(&b->marks[page], bits);
-            if (!old && atomic_exchange(&b->tagged[page], 0))
-                tlb_drop_write_tags(b, host - (gpa & ~PAGE_MASK));
+            u8 tagged = old ? TAGGED_NOWHERE : atomic_exchange(&b->tagged[page], TAGGED_NOWHERE);
+            if (tagged != TAGGED_NOWHERE)
+                tlb_drop_write_tags(b, host - (gpa & ~PAGE_MASK), tagged);
         }
         gpa += n;
         len -= n;

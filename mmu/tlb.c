@@ -349,8 +349,17 @@ void mmu_run_pending(struct mmu *m)
         mmu_flush_all(m);
 }
 
-void tlb_drop_write_tags(struct bus *b, const u8 *host)
+static void drop_write_tag(struct tlb_entry *e, const u8 *host)
 {
+    if (e->write != TLB_INVALID && e->write + e->addend == (u64)(uintptr_t)host)
+        set_tag(&e->write, TLB_INVALID);
+}
+
+void tlb_drop_write_tags(struct bus *b, const u8 *host, u8 tagged)
+{
+    bool one = tagged & TAGGED_AT;
+    u32 first = one ? (tagged & TAGGED_INDEX) / 64 : 0, step = one ? (TAGGED_INDEX + 1) / 64 : 1;
+    u64 mask = one ? BIT64(tagged & 63) : ~0ull;
     unsigned count = atomic_load(&b->mmu_count);
     for (unsigned n = 0; n < count; n++) {
         struct mmu *m = atomic_load(&b->mmus[n]);
@@ -360,14 +369,10 @@ void tlb_drop_write_tags(struct bus *b, const u8 *host)
         lock_tlb(v);
         for (unsigned x = 0; x < TLB_CONTEXTS; x++) {
             struct tlb_state *s = &v->states[x];
-            for (u32 w = 0; s->ready && w < s->entries / 64; w++) {
-                for (u64 bits = s->local[w] | s->global[w]; bits; bits &= bits - 1) {
-                    struct tlb_entry *e =
-                        &v->contexts[x].entries[w * 64 + (u32)__builtin_ctzll(bits)];
-                    if (e->write != TLB_INVALID && e->write + e->addend == (u64)(uintptr_t)host)
-                        set_tag(&e->write, TLB_INVALID);
-                }
-            }
+            for (u32 w = first; s->ready && w < s->entries / 64; w += step)
+                for (u64 bits = (s->local[w] | s->global[w]) & mask; bits; bits &= bits - 1)
+                    drop_write_tag(
+                        &v->contexts[x].entries[w * 64 + (u32)__builtin_ctzll(bits)], host);
         }
         unlock_tlb(v);
     }
@@ -384,13 +389,16 @@ struct tlb_entry *tlb_slot(struct mmu *m, enum mmu_kind kind, u64 la)
     return &m->priv->contexts[index].entries[la >> PAGE_SHIFT & (s->entries - 1)];
 }
 
-/* Whether emitted code may store to this RAM page.  Lock held: a mark that is set later finds
- * `tagged`, and takes the lock to drop the tag again. */
-static bool write_tag_allowed(struct bus *b, const u8 *host)
+/* Whether emitted code may store to this RAM page at linear address la.  Lock held: a mark that is
+ * set later finds `tagged`, and takes the lock to drop the tag again. */
+static bool write_tag_allowed(struct bus *b, const u8 *host, u64 la)
 {
     _Atomic u8 *tagged = &b->tagged[ram_arena_page(&b->ram, host)];
-    if (!atomic_load(tagged))
-        atomic_store(tagged, 1);
+    u8 here = TAGGED_AT | (la >> PAGE_SHIFT & TAGGED_INDEX), old = atomic_load(tagged);
+    while (old != here && old != TAGGED_SEVERAL &&
+           !atomic_compare_exchange_weak(tagged, &old,
+                                         old == TAGGED_NOWHERE ? here : TAGGED_SEVERAL))
+        ;
     return !code_marks(b, host);
 }
 
@@ -527,7 +535,7 @@ static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_
     }
     lock_tlb(v);
     bool ram_store = !(out->phys & (TLB_IO | TLB_ROM)) && (out->phys & TLB_CAN_WRITE);
-    if (ram_store && write_tag_allowed(m->bus, (u8 *)(uintptr_t)(page + out->addend)))
+    if (ram_store && write_tag_allowed(m->bus, (u8 *)(uintptr_t)(page + out->addend), page))
         out->write = page;
     /* Without a read tag only the fetch was allowed (SMAP): it has no place in the table. */
     if (one_view && ((out->phys & TLB_IO) ? r.read : out->read == page) &&
@@ -557,7 +565,7 @@ void tlb_allow_write(struct mmu *m, enum mmu_kind kind, u64 la)
     lock_tlb(m->priv);
     if (e->read == (la & PAGE_MASK) && (e->phys & TLB_CAN_WRITE) &&
         !(e->phys & (TLB_IO | TLB_ROM)) &&
-        write_tag_allowed(m->bus, (u8 *)(uintptr_t)(e->read + e->addend)))
+        write_tag_allowed(m->bus, (u8 *)(uintptr_t)(e->read + e->addend), e->read))
         set_tag(&e->write, e->read);
     unlock_tlb(m->priv);
 }

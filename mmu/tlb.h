@@ -87,8 +87,15 @@ void jumps_drop_page(struct tlb_context *c, struct tlb_state *s, u64 la);
 /* Notes that code is fetched from the page of la, so that its jump targets are accounted for. */
 void tlb_note_fetch(struct mmu *m, enum mmu_kind kind, u64 la);
 
-/* Takes the write tags for the RAM page at `host` from every TLB on the bus. */
-void tlb_drop_write_tags(struct bus *b, const u8 *host);
+/* What bus.tagged says of a page: nobody may store to it unseen, or who does has it at one linear
+ * address, of which it keeps the low bits of the page number (a slot's index has at least as many),
+ * or at several. */
+enum { TAGGED_NOWHERE = 0, TAGGED_SEVERAL = 1, TAGGED_AT = 0x80, TAGGED_INDEX = 0x7f };
+static_assert(TLB_MIN_ENTRIES > TAGGED_INDEX, "a slot's index has fewer bits");
+
+/* Takes the write tags for the RAM page at `host` from every TLB on the bus; tagged: what
+ * bus.tagged said of the page. */
+void tlb_drop_write_tags(struct bus *b, const u8 *host, u8 tagged);
 
 /* Entries may be dropped by another thread at any time, so their fields are read once each. */
 static inline u64 tlb_field(const u64 *field)
