@@ -10,6 +10,8 @@ struct piix4_pm_block {
     void (*enable)(void *opaque, bool enabled); /* PMIOSE */
     void (*set_apmc_smi)(void *opaque, bool enabled); /* DEVACTB.APMC_EN */
     void *opaque;
+    void (*place_smbus)(void *smbus, u16 base, u8 config); /* SMBBA, 16-aligned; SMBHSTCFG */
+    void *smbus;
 };
 
 struct piix4_pm {

@@ -1,7 +1,7 @@
 /* Wires the PC's chips together; implements nothing.
  *
  * Layout and wiring are those of QEMU's "pc" (i440FX + PIIX3 with the PIIX4's power management),
- * so that firmware and guests find what they know.  Left out: USB, parallel ports, SMBus.
+ * so that firmware and guests find what they know.  Left out: USB, parallel ports.
  */
 #include "devices/board/pc.h"
 
@@ -123,8 +123,8 @@ static void make_pci(struct pc *pc)
     u8 *rom[I440FX_SEGMENTS];
     struct pci_wiring wiring = {.map_irq = piix3_map_irq, .msi = send_msi, .opaque = pc};
     struct piix3_pins pins = {.reset = {reset_pin, pc, 0}, .init = {reset_pin, pc, 0}};
-    struct piix4_pm_block block = {acpi_pm_set_base, acpi_pm_enable, acpi_pm_set_apmc_smi,
-                                   &pc->acpi_pm};
+    struct piix4_pm_block block = {acpi_pm_set_base, acpi_pm_enable,    acpi_pm_set_apmc_smi,
+                                   &pc->acpi_pm,     piix4_smbus_place, &pc->smbus};
     struct acpi_pm_config pm = {.sci = pc_irq_pin(&pc->irq, IRQ_SCI, IRQ_ACPI),
                                 .smi = pc_irq_smi_pin(&pc->irq),
                                 .power_off = power_off,
@@ -143,6 +143,10 @@ static void make_pci(struct pc *pc)
     machine_add_device(m, &piix3_class, &pc->piix3, "piix3");
     acpi_pm_init(&pc->acpi_pm, m->bus, &m->clock, &pm);
     machine_add_device(m, &acpi_pm_class, &pc->acpi_pm, "acpi-pm");
+    struct pin smi = pc_irq_smi_pin(&pc->irq),
+               smbus_irq = pc_irq_pin(&pc->irq, IRQ_SMBUS, IRQ_ACPI);
+    piix4_smbus_init(&pc->smbus, m->bus, &m->clock, &smbus_irq, &smi);
+    machine_add_device(m, &piix4_smbus_class, &pc->smbus, "piix4-smbus");
     piix4_pm_init(&pc->piix4_pm, &pc->pci, DEVFN_PIIX4_PM, &block);
     machine_add_device(m, &piix4_pm_class, &pc->piix4_pm, "piix4-pm");
 }
@@ -151,11 +155,11 @@ static bool make_vga(struct pc *pc, const struct pc_config *config, char **error
 {
     u32 size = 0;
     u8 *rom = NULL;
-    if (config->vga_rom && !(rom = boot_read_file("option ROM", config->vga_rom, VGA_ROM_MAX,
-                                                  &size, error)))
+    if (config->vga_rom &&
+        !(rom = boot_read_file("option ROM", config->vga_rom, VGA_ROM_MAX, &size, error)))
         return false;
-    pc->has_vga = vga_init(&pc->vga, &pc->pci, pc->machine.bus, &pc->machine.clock, DEVFN_VGA, rom,
-                           size);
+    pc->has_vga =
+        vga_init(&pc->vga, &pc->pci, pc->machine.bus, &pc->machine.clock, DEVFN_VGA, rom, size);
     free(rom);
     if (pc->has_vga)
         machine_add_device(&pc->machine, &vga_class, &pc->vga, "vga");
@@ -317,8 +321,7 @@ static bool make_fw_cfg(struct pc *pc, const struct pc_config *config, char **er
                 fw_cfg_add_u16(f, FW_CFG_NOGRAPHIC, config->serial_console) &&
                 fw_cfg_add_u16(f, FW_CFG_BOOT_DEVICE, first) &&
                 fw_cfg_add_u16(f, FW_CFG_BOOT_MENU, config->boot_menu) &&
-                fw_cfg_add_u64(f, FW_CFG_NUMA, 0) &&
-                fw_cfg_add_u32(f, FW_CFG_IRQ0_OVERRIDE, 1) &&
+                fw_cfg_add_u64(f, FW_CFG_NUMA, 0) && fw_cfg_add_u32(f, FW_CFG_IRQ0_OVERRIDE, 1) &&
                 fw_cfg_add_file(f, "etc/e820", e820, entries * 20) &&
                 fw_cfg_add_file(f, "etc/system-states", states, sizeof states);
     if (good && config->kernel)

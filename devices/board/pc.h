@@ -29,6 +29,7 @@
 #include "devices/pci_testdev.h"
 #include "devices/piix3.h"
 #include "devices/piix4_pm.h"
+#include "devices/piix4_smbus.h"
 #include "devices/port61.h"
 #include "devices/port92.h"
 #include "devices/storage/i82077.h"
@@ -86,6 +87,7 @@ struct pc {
     struct piix3 piix3;
     struct piix4_pm piix4_pm;
     struct acpi_pm acpi_pm;
+    struct piix4_smbus smbus;
     struct i8254 pit;
     struct port61 port61;
     struct mc146818 rtc;

@@ -19,6 +19,7 @@ enum irq_source {
     IRQ_ISA_SHARED, /* COM3 and COM4 */
     IRQ_PIRQ, /* PCI through the PIIX3's router */
     IRQ_SCI,
+    IRQ_SMBUS,
     IRQ_HPET,
     IRQ_TEST, /* pc-testdev */
     IRQ_SOURCES

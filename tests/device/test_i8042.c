@@ -52,12 +52,12 @@ static int next(struct kbd_test *t)
     return -1;
 }
 
-#define expect(t, ...)                                              \
-    do {                                                            \
-        static const int bytes[] = {__VA_ARGS__};                   \
-        for (unsigned i_ = 0; i_ < ARRAY_SIZE(bytes); i_++)         \
-            ck_assert_int_eq(next(t), bytes[i_]);                   \
-        ck_assert_int_eq(next(t), -1);                              \
+#define expect(t, ...)                                                                             \
+    do {                                                                                           \
+        static const int bytes[] = {__VA_ARGS__};                                                  \
+        for (unsigned i_ = 0; i_ < ARRAY_SIZE(bytes); i_++)                                        \
+            ck_assert_int_eq(next(t), bytes[i_]);                                                  \
+        ck_assert_int_eq(next(t), -1);                                                             \
     } while (0)
 
 START_TEST(controller_commands)
@@ -562,7 +562,7 @@ END_TEST
 int main(int argc, char **argv)
 {
     const TTest *const tests[] = {
-        controller_commands, output_port, keyboard_commands, scan_codes,  set_3,  typematic,
-        interrupts_and_pacing, full_buffer, mouse_protocol,  mouse_modes, hostile};
+        controller_commands,   output_port, keyboard_commands, scan_codes,  set_3,  typematic,
+        interrupts_and_pacing, full_buffer, mouse_protocol,    mouse_modes, hostile};
     return hostile_main("i8042", tests, ARRAY_SIZE(tests), argc, argv);
 }

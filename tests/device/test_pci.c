@@ -4,11 +4,12 @@
 #include "devices/pci_testdev.h"
 #include "devices/piix3.h"
 #include "devices/piix4_pm.h"
+#include "devices/piix4_smbus.h"
 #include "tests/device/io_fixture.h"
 
 #define RAM_SIZE (16u << 20)
 
-enum { WIRE_RESET = 16, WIRE_INIT = 17 };
+enum { WIRE_RESET = 16, WIRE_INIT = 17, WIRE_SMBUS = 18, WIRE_SMI = 19 };
 
 struct pci_test {
     struct bus *bus;
@@ -17,6 +18,8 @@ struct pci_test {
     struct i440fx host;
     struct piix3 isa;
     struct piix4_pm pm;
+    struct piix4_smbus smbus;
+    struct clock clock;
     struct pci_testdev dev;
     u8 *ram, *rom;
     u16 pm_base;
@@ -71,8 +74,12 @@ static void setup(struct pci_test *t)
     pins.reset = wire(&t->wires, WIRE_RESET);
     pins.init = wire(&t->wires, WIRE_INIT);
     piix3_init(&t->isa, &t->pci, 1 << 3, &pins);
-    piix4_pm_init(&t->pm, &t->pci, 1 << 3 | 3,
-                  &(struct piix4_pm_block){got_base, got_enable, got_apmc, t});
+    struct pin irq = wire(&t->wires, WIRE_SMBUS), smi = wire(&t->wires, WIRE_SMI);
+    clock_init(&t->clock, CLOCK_STEPPED);
+    piix4_smbus_init(&t->smbus, t->bus, &t->clock, &irq, &smi);
+    piix4_pm_init(
+        &t->pm, &t->pci, 1 << 3 | 3,
+        &(struct piix4_pm_block){got_base, got_enable, got_apmc, t, piix4_smbus_place, &t->smbus});
     pci_testdev_init(&t->dev, &t->pci, t->bus, 4 << 3, 1ull << 33);
 }
 
@@ -425,12 +432,64 @@ START_TEST(pm_base)
     ck_assert(t.pm_on);
     cfg_write(&t, 11, 0x41, 0xb0, 1);
     ck_assert_uint_eq(t.pm_base, 0xb000);
-    ck_assert_uint_eq(cfg_read(&t, 11, 0xd2, 1), 0); /* no SMBus */
     ck_assert(!t.apmc_smi);
     cfg_write(&t, 11, 0x5b, 0x02, 1); /* DEVACTB.APMC_EN */
     ck_assert(t.apmc_smi);
     piix4_pm_class.reset(&t.pm);
     ck_assert(!t.pm_on && !t.apmc_smi);
+    teardown(&t);
+}
+END_TEST
+
+/* The SMBus controller is where the function puts it; nobody is on the bus. */
+START_TEST(smbus)
+{
+    enum { BASE = 0xb100, BUSY = 1, DEVICE_ERROR = 4, FAILED = 16 };
+    struct pci_test t;
+    setup(&t);
+    cfg_write(&t, 11, 0x90, 0xffffffff, 4);
+    ck_assert_uint_eq(cfg_read(&t, 11, 0x90, 4), 0x0000fff1);
+    cfg_write(&t, 11, 0x90, BASE | 1, 4);
+    ck_assert_uint_eq(in8(t.bus, BASE), 0xff); /* off */
+    cfg_write(&t, 11, 0xd2, 0x09, 1);
+    ck_assert_uint_eq(in8(t.bus, BASE), 0);
+    out8(t.bus, BASE + 4, 0xa1);
+    out8(t.bus, BASE + 3, 0x12);
+    out8(t.bus, BASE + 5, 0x34);
+    ck_assert_uint_eq(in8(t.bus, BASE + 4), 0xa1);
+    out8(t.bus, BASE + 2, 0x49); /* read a byte, with interrupt */
+    ck_assert_uint_eq(in8(t.bus, BASE), BUSY);
+    ck_assert_uint_eq(in8(t.bus, BASE + 2), 0x09);
+    clock_step(&t.clock, 600000);
+    ck_assert_uint_eq(in8(t.bus, BASE), BUSY);
+    ck_assert(!t.wires.level[WIRE_SMBUS]);
+    clock_step(&t.clock, 100000);
+    ck_assert_uint_eq(in8(t.bus, BASE), DEVICE_ERROR);
+    ck_assert(t.wires.level[WIRE_SMBUS]);
+    ck_assert_uint_eq(in8(t.bus, BASE + 5), 0x34);
+    out8(t.bus, BASE, DEVICE_ERROR);
+    ck_assert_uint_eq(in8(t.bus, BASE), 0);
+    ck_assert(!t.wires.level[WIRE_SMBUS]);
+    out8(t.bus, BASE + 2, 0x48);
+    out8(t.bus, BASE + 2, 0x02); /* kill */
+    ck_assert_uint_eq(in8(t.bus, BASE), FAILED);
+    clock_step(&t.clock, NS_PER_SEC);
+    ck_assert_uint_eq(in8(t.bus, BASE), FAILED);
+    /* The other route. */
+    out8(t.bus, BASE, 0x1e);
+    cfg_write(&t, 11, 0xd2, 0x01, 1);
+    out8(t.bus, BASE + 2, 0x41);
+    clock_step(&t.clock, NS_PER_SEC);
+    ck_assert_uint_eq(t.wires.rises[WIRE_SMI], 1);
+    ck_assert(!t.wires.level[WIRE_SMBUS]);
+    /* The block's index is set back by reading the control register. */
+    for (unsigned i = 0; i < 32; i++)
+        out8(t.bus, BASE + 7, i);
+    in8(t.bus, BASE + 2);
+    for (unsigned i = 0; i < 32; i++)
+        ck_assert_uint_eq(in8(t.bus, BASE + 7), i);
+    piix4_pm_class.reset(&t.pm);
+    ck_assert_uint_eq(in8(t.bus, BASE), 0xff);
     teardown(&t);
 }
 END_TEST
@@ -455,4 +514,4 @@ START_TEST(hostile)
 END_TEST
 
 RUN_TESTS("pci", mechanism, bars, testdev, intx_and_pirq, msi, pam, smram, reset_control, pm_base,
-          hostile)
+          smbus, hostile)

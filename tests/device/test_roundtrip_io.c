@@ -14,6 +14,7 @@
 #include "devices/pci_testdev.h"
 #include "devices/piix3.h"
 #include "devices/piix4_pm.h"
+#include "devices/piix4_smbus.h"
 #include "devices/port92.h"
 #include "devices/portf0.h"
 #include "devices/storage/i82077.h"
@@ -26,7 +27,7 @@ struct rig {
     struct pci_bus pci;
     u8 *ram;
     struct i8237 fdc_dma; /* behind the floppy controller */
-    u64 trace; /* hash of what the callbacks were told */
+    u64 trace;            /* hash of what the callbacks were told */
     union {
         struct ns16550 uart;
         struct i8042 kbc;
@@ -41,6 +42,7 @@ struct rig {
         struct i440fx i440fx;
         struct piix3 piix3;
         struct piix4_pm pm;
+        struct piix4_smbus smbus;
         struct pci_testdev pci_testdev;
     } u;
 };
@@ -231,10 +233,23 @@ static void pm_apmc(void *opaque, bool on)
     wire_set(&((struct rig *)opaque)->wires, 3, on);
 }
 
+static void pm_smbus(void *opaque, u16 base, u8 config)
+{
+    wire_set(&((struct rig *)opaque)->wires, 4, base & 0x10);
+    wire_set(&((struct rig *)opaque)->wires, 5, config & 1);
+}
+
 static void make_pm(struct rig *r)
 {
     piix4_pm_init(&r->u.pm, &r->pci, 8,
-                  &(struct piix4_pm_block){pm_set_base, pm_enable, pm_apmc, r});
+                  &(struct piix4_pm_block){pm_set_base, pm_enable, pm_apmc, r, pm_smbus, r});
+}
+
+static void make_smbus(struct rig *r)
+{
+    struct pin irq = wire(&r->wires, 9), smi = wire(&r->wires, 10);
+    piix4_smbus_init(&r->u.smbus, r->bus, &r->clock, &irq, &smi);
+    piix4_smbus_place(&r->u.smbus, 0xb100, 0x09);
 }
 
 static void make_pci_testdev(struct rig *r)
@@ -287,6 +302,7 @@ static const struct chip chips[] = {
     {&i440fx_class, make_i440fx, NULL, {{0xcf8, 8}}, 0x80000, true},
     {&piix3_class, make_piix3, piix3_input, {{0xcf8, 8}}, 0, true},
     {&piix4_pm_class, make_pm, NULL, {{0xcf8, 8}}, 0, true},
+    {&piix4_smbus_class, make_smbus, NULL, {{0xb100, 16}}, .hints = {0x41, 0x49, 0x1e, 0x04}},
     {&pci_testdev_class,
      make_pci_testdev,
      pci_testdev_input,

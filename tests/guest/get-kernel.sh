@@ -2,6 +2,7 @@
 # Fetches a Debian kernel and packs a busybox initramfs, once, into a cache outside the sources.
 #
 #   tests/guest/get-kernel.sh cloud|full|686|686-pae     prints the path of the kernel
+#   tests/guest/get-kernel.sh full-floppy                prints the path of "full"'s floppy driver
 #   tests/guest/get-kernel.sh initrd|initrd-i386         prints the path of the initramfs
 #
 # "cloud" is Debian 12's linux-image-6.1*-cloud-amd64 (or the newest cloud kernel of another
@@ -79,6 +80,16 @@ fetch() {
     dpkg-deb -x "$work"/*.deb "$work/tree"
 }
 
+# The driver belongs to the kernel that it came with.
+keep_floppy() {
+    module=$(find "$work/tree" -name 'floppy.ko*')
+    case $module in
+    '') ;;
+    *.xz) xz -dc "$module" >"$cache/floppy-$1.ko" ;;
+    *) cp "$module" "$cache/floppy-$1.ko" ;;
+    esac
+}
+
 kernel() {
     kind=$1
     shift
@@ -90,6 +101,7 @@ kernel() {
     cp "$work"/tree/boot/vmlinuz-* "$cache/vmlinuz-$kind.$$"
     mv "$cache/vmlinuz-$kind.$$" "$cache/vmlinuz-$kind"
     basename "$(ls "$work"/tree/boot/vmlinuz-*)" >"$cache/vmlinuz-$kind.name"
+    keep_floppy "$kind"
     echo "$cache/vmlinuz-$kind"
 }
 
@@ -128,6 +140,12 @@ cloud)
     kernel cloud '^linux-image-6\.1\.[0-9.-]+-cloud-amd64-unsigned$' \
         '^linux-image-[0-9][0-9a-z.+~-]*-cloud-amd64-unsigned$'
     ;;
+full-floppy)
+    # A cache from before has the kernel alone.
+    [ -e "$cache/floppy-full.ko" ] || rm -f "$cache/vmlinuz-full"
+    "$0" full >/dev/null
+    echo "$cache/floppy-full.ko"
+    ;;
 full) kernel full '^linux-image-6\.12\.[0-9.]+[+a-z0-9~.]*-amd64-unsigned$' ;;
 686 | 686-pae)
     i386
@@ -143,7 +161,7 @@ initrd-i386)
     initrd "$busybox"
     ;;
 *)
-    echo "usage: get-kernel.sh cloud|full|686|686-pae|initrd|initrd-i386" >&2
+    echo "usage: get-kernel.sh cloud|full|full-floppy|686|686-pae|initrd|initrd-i386" >&2
     exit 2
     ;;
 esac

@@ -29,6 +29,21 @@ def get(what):
     return got.stdout.strip()
 
 
+def initrd_with(tmp, files):
+    """The initramfs with more files, {name: bytes}, in its root: another archive behind it."""
+    image = bytearray(pathlib.Path(get("initrd")).read_bytes())
+    image += bytes(-len(image) % 512)
+    for inode, (name, data) in enumerate({**files, "TRAILER!!!": b""}.items(), 1000):
+        fields = [inode, 0o100644, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
+        image += b"070701" + "".join(f"{f:08x}" for f in fields).encode() + name.encode() + b"\0"
+        image += bytes(-len(image) % 4)
+        image += data
+        image += bytes(-len(image) % 4)
+    path = tmp / "initrd-more"
+    path.write_bytes(image)
+    return path
+
+
 def initrd_for(kernel):
     """The initramfs with programs that the kernel (its name or path) can run."""
     return get("initrd-i386" if is_32_bit(kernel) else "initrd")

@@ -4,9 +4,10 @@
     test_floppy.py BOOTSECTOR FIRMWARE [--only WORD]
 
 Our firmware on both engines and under QEMU, SeaBIOS in our machine; what was written and formatted
-is looked for in the image afterwards.
+is looked for in the image afterwards.  Then Linux's floppy driver.
 """
 import argparse
+import hashlib
 import pathlib
 import random
 import shutil
@@ -16,6 +17,7 @@ import sys
 import tempfile
 
 from common import DRAGOMAN, SEABIOS
+from linux_guest import Guest, get, initrd_with, machine
 
 LIMIT = 120
 # KiB: drive in CMOS, cylinders, sectors
@@ -77,6 +79,27 @@ def boot(name, start, tmp, sector, kib, qemu=False, own_bios=True):
     print("good:", name, flush=True)
 
 
+def linux(tmp):
+    """Linux's own driver reads the disk and writes to it."""
+    path = tmp / "linux.img"
+    before = make_image(path, bytes(512), 1440)
+    initrd = initrd_with(tmp, {"floppy.ko": pathlib.Path(get("full-floppy")).read_bytes()})
+    with Guest("dbt", machine(get("full"), initrd=initrd, extra=["-fda", str(path)])) as guest:
+        guest.ask("insmod /floppy.ko")
+        log = guest.ask("dmesg | tail -n 9")
+        check("Linux finds the drive", "fd0 is 1.44M" in log and "82077" in log, True)
+        guest.ask("dd if=/dev/fd0 bs=18k of=/disk 2>&-")
+        check("Linux reads", guest.ask("md5sum </disk").split()[0], hashlib.md5(before).hexdigest())
+        guest.ask("dd if=/disk bs=512 skip=100 count=300 of=/some 2>&-")
+        guest.ask("dd if=/some bs=512 of=/dev/fd0 seek=2000 2>&-; sync")
+        check("Linux's kernel log", [l for l in guest.ask("dmesg | tail -n 5").splitlines()
+                                     if "error" in l], [])
+        guest.power_off()
+    wanted = before[:2000 * 512] + before[100 * 512:400 * 512] + before[2300 * 512:]
+    check("Linux writes", path.read_bytes() == wanted, True)
+    print("good: linux", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("sector")
@@ -95,6 +118,8 @@ def main():
         for name, start, kib, how in rows:
             if args.only in name:
                 boot(name, start, pathlib.Path(tmp), sector, kib, **how)
+        if args.only in "linux":
+            linux(pathlib.Path(tmp))
 
 
 if __name__ == "__main__":

@@ -152,7 +152,8 @@ def debian_disk(tmp, arch, kind):
 
 def memtest(tmp, bits, how, full):
     """memtest86+ draws its screen and begins; with `full` a pass over 64 MiB ends without error."""
-    options = {"kernel": ["-kernel", f"/boot/memtest86+{bits}.bin"],
+    image = f"/boot/memtest86+{bits}.bin"
+    options = {"kernel": ["-kernel", image], "floppy": ["-fda", image, "-boot", "a", "-snapshot"],
                "cd": ["-cdrom", f"/usr/lib/memtest86+/memtest86+{bits}.iso"]}[how]
     with Screen(tmp, "-m", "64", *options) as s:
         s.memory_shows("Memtest86")
@@ -225,6 +226,7 @@ def rows(args):
     yield "debian amd64 raw", lambda tmp: debian_disk(tmp, "amd64", "raw")
     yield "memtest x64 CD", lambda tmp: memtest(tmp, "x64", "cd", False)
     yield "memtest ia32 kernel", lambda tmp: memtest(tmp, "ia32", "kernel", False)
+    yield "memtest x64 floppy", lambda tmp: memtest(tmp, "x64", "floppy", False)
     yield "ipxe ISO", ipxe
     yield "installer in text mode", lambda tmp: installer(tmp, True)
     if args.long:
