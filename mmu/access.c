@@ -141,6 +141,11 @@ static void write_part(struct mmu *m, const struct part *p, const u8 *buf)
 
 enum mmu_status mmu_load_bytes(struct mmu *m, enum mmu_kind kind, u64 la, void *buf, unsigned len)
 {
+    const u8 *host = tlb_hit(m, kind, tlb_wrap(m, la), len, false);
+    if (likely(host != NULL)) {
+        memcpy(buf, host, len);
+        return MMU_OK;
+    }
     struct part parts[2];
     enum mmu_status status;
     unsigned count = split(m, kind, la, len, MMU_READ, parts, &status);
@@ -154,6 +159,11 @@ enum mmu_status mmu_load_bytes(struct mmu *m, enum mmu_kind kind, u64 la, void *
 enum mmu_status mmu_store_bytes(struct mmu *m, enum mmu_kind kind, u64 la, const void *buf,
                                 unsigned len)
 {
+    u8 *host = tlb_hit(m, kind, tlb_wrap(m, la), len, true);
+    if (likely(host != NULL)) {
+        memcpy(host, buf, len);
+        return MMU_OK;
+    }
     struct part parts[2];
     enum mmu_status status;
     unsigned count = split(m, kind, la, len, MMU_WRITE, parts, &status);
@@ -173,6 +183,11 @@ static bool crosses(u64 la, unsigned size)
 
 enum mmu_status mmu_load(struct mmu *m, enum mmu_kind kind, u64 la, unsigned size, u64 *out)
 {
+    const u8 *host = tlb_hit(m, kind, tlb_wrap(m, la), size, false);
+    if (likely(host != NULL)) {
+        *out = ram_load(host, size);
+        return MMU_OK;
+    }
     if (unlikely(crosses(la, size))) {
         u8 buf[8];
         enum mmu_status status = mmu_load_bytes(m, kind, la, buf, size);
@@ -196,6 +211,11 @@ enum mmu_status mmu_load(struct mmu *m, enum mmu_kind kind, u64 la, unsigned siz
 
 enum mmu_status mmu_store(struct mmu *m, enum mmu_kind kind, u64 la, unsigned size, u64 value)
 {
+    u8 *host = tlb_hit(m, kind, tlb_wrap(m, la), size, true);
+    if (likely(host != NULL)) {
+        ram_store(host, value, size);
+        return MMU_OK;
+    }
     if (unlikely(crosses(la, size))) {
         u8 buf[8];
         store_le(buf, value, size);

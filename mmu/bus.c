@@ -481,7 +481,15 @@ void bus_out(struct bus *b, int who, u16 port, u32 value, unsigned size)
 struct bus_page bus_page(struct bus *b, u64 gpa)
 {
     struct view_range r;
-    gpa = bus_find(b, gpa & bus_a20_mask(b) & PAGE_MASK, &r);
+    u8 *big;
+    u64 access;
+    gpa &= bus_a20_mask(b) & PAGE_MASK;
+    if (likely(!(gpa & BUS_SMM)) && space_find_big(&b->memory, 0, gpa, &big, &access))
+        return (struct bus_page){
+            .read = access & RANGE_READ ? big : NULL,
+            .write = access & RANGE_WRITE ? big : NULL,
+        };
+    gpa = bus_find(b, gpa, &r);
     if (!r.host || gpa < r.start || r.last - gpa < PAGE_SIZE - 1)
         return (struct bus_page){NULL, NULL};
     u8 *host = r.host + (gpa - r.start);

@@ -56,7 +56,7 @@ static void clear_entries(struct tlb_context *c, u32 from, u32 to)
     memset(&c->entries[from], 0xff, (to - from) * sizeof c->entries[0]);
 }
 
-static void make_ready(struct mmu_private *v, unsigned index)
+void tlb_make_ready(struct mmu_private *v, unsigned index)
 {
     struct tlb_state *s = &v->states[index];
     if (s->ready)
@@ -72,7 +72,7 @@ static void make_ready(struct mmu_private *v, unsigned index)
 static void select_context(struct mmu *m)
 {
     unsigned index = tlb_index(m, m->kind);
-    make_ready(m->priv, index);
+    tlb_make_ready(m->priv, index);
     m->context = &m->priv->contexts[index];
     m->tlb_mask = (u64)(m->priv->states[index].entries - 1) * sizeof(struct tlb_entry);
 }
@@ -197,8 +197,15 @@ static void flush_context(struct mmu *m, unsigned index, bool keep_global, bool 
         consider_shrinking(m, index);
 }
 
+/* Makes what walks have cached stale. */
+static void forget_tables(struct mmu_private *v)
+{
+    atomic_fetch_add(&v->generation, 1);
+}
+
 static void flush_slot(struct mmu *m, unsigned slot, bool keep_global)
 {
+    forget_tables(m->priv);
     lock_tlb(m->priv);
     for (unsigned k = 0; k < MMU_KINDS; k++)
         flush_context(m, slot * MMU_KINDS + k, keep_global, true);
@@ -209,7 +216,7 @@ static void flush_slot(struct mmu *m, unsigned slot, bool keep_global)
 static void flush_everything(struct mmu *m, bool own)
 {
     struct mmu_private *v = m->priv;
-    atomic_fetch_add(&v->generation, 1);
+    forget_tables(v);
     lock_tlb(v);
     for (unsigned i = 0; i < TLB_CONTEXTS; i++)
         flush_context(m, i, false, own);
@@ -299,6 +306,7 @@ void mmu_flush_page(struct mmu *m, u64 la)
     struct mmu_private *v = m->priv;
     la = tlb_wrap(m, la);
     v->counters.page_flushes++;
+    forget_tables(v);
     lock_tlb(v);
     for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
         struct tlb_state *s = &v->states[i];
@@ -379,15 +387,6 @@ void tlb_drop_write_tags(struct bus *b, const u8 *host, u8 tagged)
 }
 
 /* ---- filling ---- */
-
-struct tlb_entry *tlb_slot(struct mmu *m, enum mmu_kind kind, u64 la)
-{
-    unsigned index = tlb_index(m, kind);
-    struct tlb_state *s = &m->priv->states[index];
-    if (unlikely(!s->ready))
-        make_ready(m->priv, index);
-    return &m->priv->contexts[index].entries[la >> PAGE_SHIFT & (s->entries - 1)];
-}
 
 /* Whether emitted code may store to this RAM page at linear address la.  Lock held: a mark that is
  * set later finds `tagged`, and takes the lock to drop the tag again. */
@@ -512,7 +511,8 @@ static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_
         return MMU_NONCANONICAL;
     }
     u64 generation = atomic_load(&v->generation);
-    struct walk_request q = {.la = la, .kind = kind, .access = access, .update = true};
+    struct walk_request q = {.la = la, .kind = kind, .access = access, .update = true,
+                             .tables = v->tables, .stamp = generation};
     struct walk_result r;
     v->counters.walks++;
     if (!walk_page(&m->paging, m->pdpte, m->bus, &q, &r)) {
@@ -651,6 +651,7 @@ void mmu_load_cr3(struct mmu *m, u64 cr3, bool noflush)
         select_context(m);
         return;
     }
+    forget_tables(m->priv);
     u32 pcid = (u32)cr3 & 0xfff;
     bool hit;
     unsigned slot = find_slot(m->priv, pcid, &hit);
@@ -702,6 +703,7 @@ bool mmu_init(struct mmu *m, struct bus *bus, int cpu_index)
         return false;
     }
     atomic_flag_clear(&v->lock);
+    atomic_store(&v->generation, 1); /* no table has that of 0 */
     m->priv = v;
     m->bus = bus;
     m->cpu_index = cpu_index;

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "mmu/mmu.h"
+#include "mmu/walk.h"
 
 /* More low bits of tlb_entry.phys.  An entry is either RAM (read tag and addend valid) or TLB_IO;
  * an I/O entry keeps its linear page in addend, which emitted code never looks at then. */
@@ -49,7 +50,8 @@ struct mmu_private {
     u8 kind_map[MMU_KINDS]; /* kinds that have the same rights share a context */
 
     atomic_flag lock;        /* held while entries change; see tlb.c */
-    _Atomic u64 generation;  /* counts flushes: a walk that one overtook is not cached */
+    _Atomic u64 generation;  /* counts invalidations: a walk that one overtook is not cached */
+    struct walk_table tables[WALK_TABLES]; /* those of this generation are good */
     _Atomic bool pending;    /* another thread flushed: do it again here */
     _Atomic bool owned;      /* the three below are valid */
     pthread_t owner;
@@ -64,8 +66,28 @@ static inline unsigned tlb_index(const struct mmu *m, enum mmu_kind kind)
     return m->asid * MMU_KINDS + m->priv->kind_map[kind];
 }
 
+/* Gives a context that is used for the first time its memory. */
+void tlb_make_ready(struct mmu_private *v, unsigned index);
+
 /* The entry that la would be in. */
-struct tlb_entry *tlb_slot(struct mmu *m, enum mmu_kind kind, u64 la);
+static inline struct tlb_entry *tlb_slot(struct mmu *m, enum mmu_kind kind, u64 la)
+{
+    unsigned index = tlb_index(m, kind);
+    struct tlb_state *s = &m->priv->states[index];
+    if (unlikely(!s->ready))
+        tlb_make_ready(m->priv, index);
+    return &m->priv->contexts[index].entries[la >> PAGE_SHIFT & (s->entries - 1)];
+}
+
+/* Where emitted code would find all of [la, la + size) for a load or a store, or NULL. */
+static inline u8 *tlb_hit(struct mmu *m, enum mmu_kind kind, u64 la, unsigned size, bool write)
+{
+    const struct tlb_entry *e = tlb_slot(m, kind, la);
+    u64 tag = __atomic_load_n(write ? &e->write : &e->read, __ATOMIC_RELAXED);
+    if (tag != ((la + size - 1) & PAGE_MASK))
+        return NULL;
+    return (u8 *)(uintptr_t)(la + __atomic_load_n(&e->addend, __ATOMIC_RELAXED));
+}
 
 /* Translates the page of la with the given rights, from the TLB or by a walk that fills it.
  * *out is a copy: it stays valid whatever a hook or device does to the TLB. */

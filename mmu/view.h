@@ -79,6 +79,28 @@ void space_free(struct space *s);
 bool space_grow(struct space *s, unsigned regions);
 /* Builds and publishes the views of the enabled regions.  Machine lock held. */
 void space_update(struct space *s);
+/* Fast path of space_find: true if one of the two longest RAM ranges has the page at addr; then its
+ * host address and access. */
+static inline bool space_find_big(const struct space *s, unsigned set, u64 addr, u8 **host,
+                                  u64 *access)
+{
+    const struct view *v = atomic_load_explicit(&s->sets[set].current, memory_order_acquire);
+    u32 seq = atomic_load_explicit(&v->seq, memory_order_acquire);
+    bool found = false;
+    for (unsigned i = 0; i < 2 && !found; i++) {
+        const struct view_range *r = &v->ranges[__atomic_load_n(&v->big[i], __ATOMIC_RELAXED)];
+        u64 start = __atomic_load_n(&r->start, __ATOMIC_RELAXED);
+        found = addr >= start &&
+                addr + (PAGE_SIZE - 1) <= __atomic_load_n(&r->last, __ATOMIC_RELAXED);
+        u8 *base = __atomic_load_n(&r->host, __ATOMIC_RELAXED);
+        *host = base + (addr - start);
+        *access = __atomic_load_n(&r->access, __ATOMIC_RELAXED);
+        found &= base != NULL;
+    }
+    atomic_thread_fence(memory_order_acquire);
+    return found && !(seq & 1) && atomic_load_explicit(&v->seq, memory_order_relaxed) == seq;
+}
+
 /* The range that addr is in (a gap too), in view `set`.  From any thread, without locks. */
 void space_find(const struct space *s, unsigned set, u64 addr, struct view_range *out);
 

@@ -1,8 +1,8 @@
 /* The page walker, SDM vol. 3A chapter 4: no paging, 32-bit paging with PSE-36, PAE, 4-level and
  * 5-level paging.
  *
- * Pure but for the accessed and dirty bits: it knows no TLB and keeps nothing.  Left out: shadow
- * stacks, and the paging-structure caches (each walk reads all levels, which the manual allows).
+ * Pure but for the accessed and dirty bits and the caller's cache of page tables: it knows no TLB.
+ * Left out: shadow stacks, and caches of the levels above.
  */
 #include "mmu/walk.h"
 
@@ -10,8 +10,13 @@
 #include "mmu/codepage.h"
 
 enum {
-    PTE_P = 1 << 0, PTE_W = 1 << 1, PTE_U = 1 << 2, PTE_A = 1 << 5, PTE_D = 1 << 6,
-    PTE_PS = 1 << 7, PTE_G = 1 << 8,
+    PTE_P = 1 << 0,
+    PTE_W = 1 << 1,
+    PTE_U = 1 << 2,
+    PTE_A = 1 << 5,
+    PTE_D = 1 << 6,
+    PTE_PS = 1 << 7,
+    PTE_G = 1 << 8,
 };
 #define PTE_XD BIT64(63)
 #define PTE_ADDR 0x000ffffffffff000ull
@@ -29,8 +34,9 @@ struct walk_state {
     const struct walk_request *q;
     struct pte path[MAX_LEVELS];
     unsigned depth;
-    bool wide;       /* 8-byte entries */
-    bool user, rw, xd; /* combined through the levels, SDM vol. 3A 4.6 */
+    bool wide;              /* 8-byte entries */
+    bool user, rw, xd;      /* combined through the levels, SDM vol. 3A 4.6 */
+    struct walk_table last; /* the level-1 table; host: if it may be cached */
 };
 
 static u64 view(const struct paging *p)
@@ -198,6 +204,19 @@ static enum outcome finish(struct walk_state *s, unsigned shift, struct walk_res
     return WALK_DONE;
 }
 
+/* The walk goes on in a page table, which may be cached if it is RAM. */
+static void note_table(struct walk_state *s, u64 table)
+{
+    struct bus_page page = bus_page(s->b, table | view(s->p));
+    s->last = (struct walk_table){.region = s->q->la >> 21,
+                                  .stamp = s->q->stamp,
+                                  .gpa = table,
+                                  .host = page.write ? page.read : NULL,
+                                  .user = s->user,
+                                  .rw = s->rw,
+                                  .xd = s->xd};
+}
+
 static enum outcome walk_once(struct walk_state *s, u64 table, unsigned level,
                               struct walk_result *r)
 {
@@ -207,7 +226,10 @@ static enum outcome walk_once(struct walk_state *s, u64 table, unsigned level,
         u64 index = s->q->la >> shift & (BIT64(index_bits) - 1);
         struct pte *e = &s->path[s->depth++];
         e->gpa = (table + index * (s->wide ? 8 : 4)) | view(s->p);
-        e->value = read_entry(s->b, e->gpa, s->wide ? 8 : 4);
+        if (level == 1 && s->last.host)
+            e->value = ram_load(s->last.host + index * 8, 8);
+        else
+            e->value = read_entry(s->b, e->gpa, s->wide ? 8 : 4);
         if (!(e->value & PTE_P)) {
             r->fault = fault_code(s->p, s->q, 0);
             return WALK_FAULT;
@@ -223,7 +245,28 @@ static enum outcome walk_once(struct walk_state *s, u64 table, unsigned level,
         if (leaf)
             return finish(s, shift, r);
         table = e->value & (s->wide ? PTE_ADDR : 0xfffff000u);
+        if (level == 2 && s->wide && s->q->tables)
+            note_table(s, table);
     }
+}
+
+/* Where the cache has the table for la, if it has. */
+static struct walk_table *table_slot(const struct walk_request *q)
+{
+    return &q->tables[q->la >> 21 & (WALK_TABLES - 1)];
+}
+
+/* Walks the last level only; WALK_AGAIN when the table is not cached. */
+static enum outcome walk_cached(struct walk_state *s, struct walk_result *r)
+{
+    const struct walk_table *t = table_slot(s->q);
+    if (t->stamp != s->q->stamp || t->region != s->q->la >> 21)
+        return WALK_AGAIN;
+    s->last.host = t->host;
+    s->user = t->user;
+    s->rw = t->rw;
+    s->xd = t->xd;
+    return walk_once(s, t->gpa, 1, r);
 }
 
 bool walk_page(const struct paging *p, const u64 pdpte[4], struct bus *b,
@@ -231,7 +274,10 @@ bool walk_page(const struct paging *p, const u64 pdpte[4], struct bus *b,
 {
     if (!p->enabled) {
         *r = (struct walk_result){.phys = (q->la & PAGE_MASK & bus_a20_mask(b)) | view(p),
-                                  .page_shift = 32, .read = true, .write = true, .exec = true};
+                                  .page_shift = 32,
+                                  .read = true,
+                                  .write = true,
+                                  .exec = true};
         return true;
     }
     u64 address = PTE_ADDR & (BIT64(phys_bits(p)) - 1);
@@ -252,12 +298,24 @@ bool walk_page(const struct paging *p, const u64 pdpte[4], struct bus *b,
         level = 2;
         table = p->cr3 & 0xfffff000u;
     }
-    enum outcome o;
+    struct walk_state s;
+    s.p = p;
+    s.b = b;
+    s.q = q;
+    s.wide = p->pae || p->long_mode;
+    s.depth = 0;
+    enum outcome o = q->tables && s.wide ? walk_cached(&s, r) : WALK_AGAIN;
+    if (o != WALK_AGAIN)
+        return o == WALK_DONE;
     do {
-        struct walk_state s = {.p = p, .b = b, .q = q, .wide = p->pae || p->long_mode,
-                               .user = true, .rw = true};
+        s.depth = 0;
+        s.user = s.rw = true;
+        s.xd = false;
+        s.last.host = NULL;
         o = walk_once(&s, table, level, r);
     } while (o == WALK_AGAIN);
+    if (o == WALK_DONE && s.last.host)
+        *table_slot(q) = s.last;
     return o == WALK_DONE;
 }
 

@@ -4,11 +4,24 @@
 
 #include "mmu/mmu.h"
 
+/* A page table of 512 entries that walks have gone through, with what the levels above allow (the
+ * paging-structure caches of SDM vol. 3A 4.10.3). */
+struct walk_table {
+    u64 region; /* la >> 21 */
+    u64 stamp;  /* walk_request.stamp of that walk; never 0 */
+    u64 gpa;
+    const u8 *host;
+    bool user, rw, xd;
+};
+#define WALK_TABLES 32u
+
 struct walk_request {
     u64 la; /* canonical in long mode, below 4 GiB otherwise */
     enum mmu_kind kind;
     enum mmu_access access;
     bool update; /* set accessed and dirty bits */
+    struct walk_table *tables; /* WALK_TABLES of them, or NULL: read all levels */
+    u64 stamp;   /* of the tables that are still good; changes with each invalidation */
 };
 
 struct walk_result {
