@@ -208,6 +208,14 @@ static u64 sensible_ram(void)
     return (quarter < least ? least : quarter > most ? most : quarter) & ~((64ull << 20) - 1);
 }
 
+/* Half the host's processors, within reason: the program's other threads and the person's other
+ * programs want some.  Counting takes one processor, and not every model knows more. */
+static unsigned sensible_cpus(const struct options *o)
+{
+    long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
+    return o->counted || o->cpu || half < 1 ? 1 : half > 4 ? 4 : (unsigned)half;
+}
+
 /* Gives each file of `dragoman FILE...` the option that its content calls for. */
 static void place_files(struct options *o)
 {
@@ -231,28 +239,62 @@ static void place_files(struct options *o)
     }
     if (o->files && !o->ram_given)
         o->ram = sensible_ram();
+    if (o->files && !o->cpus_given)
+        o->cpus = sensible_cpus(o);
     if (o->initrd && !o->kernel)
         fatal("-initrd %s: there is no kernel that it belongs to", o->initrd);
     if (o->append && !o->kernel)
         fatal("-append: there is no kernel that it is for");
 }
 
-/* What the files came to, in options, so that users learn them. */
-static void say_options(const struct options *o)
+static bool is_file(const struct options *o, const char *word)
 {
-    fprintf(stderr, "dragoman: this is dragoman -m %llu", (unsigned long long)(o->ram >> 20));
-    if (o->kernel)
-        fprintf(stderr, " -kernel %s", o->kernel);
-    if (o->initrd)
-        fprintf(stderr, " -initrd %s", o->initrd);
-    for (unsigned i = 0; i < OPTIONS_FLOPPIES; i++)
-        if (o->drives.floppy[i].path)
-            fprintf(stderr, " -fd%c %s", 'a' + i, o->drives.floppy[i].path);
-    for (unsigned i = 0; i < OPTIONS_IDE; i++)
-        if (o->drives.ide[i].path && o->drives.ide[i].cdrom && i == 2)
-            fprintf(stderr, " -cdrom %s", o->drives.ide[i].path);
-        else if (o->drives.ide[i].path)
-            fprintf(stderr, " -hd%c %s", 'a' + i, o->drives.ide[i].path);
+    for (unsigned i = 0; word && i < o->files; i++)
+        if (!strcmp(o->file[i], word))
+            return true;
+    return false;
+}
+
+static void say_word(const char *word)
+{
+    bool plain = *word && !strpbrk(word, " \t\n*?[]<>&;|$(){}\"\\`~#!");
+    fprintf(stderr, plain ? " %s" : " '%s'", word);
+}
+
+static void say_option(const struct options *o, const char *option, const char *path)
+{
+    if (!is_file(o, path))
+        return;
+    fprintf(stderr, " %s", option);
+    say_word(path);
+}
+
+/* What the files and this host came to, in options, so that users learn them; `display`: what was
+ * picked, NULL if it was asked for. */
+static void say_options(const struct options *o, int argc, char **argv, const char *display)
+{
+    static const char *const ide[] = {"-hda", "-hdb", "-hdc", "-hdd"};
+    fprintf(stderr, "dragoman: this is dragoman");
+    if (!o->ram_given)
+        fprintf(stderr, " -m %llu", (unsigned long long)(o->ram >> 20));
+    if (!o->cpus_given)
+        fprintf(stderr, " -smp %u", o->cpus);
+    if (display)
+        fprintf(stderr, " -display %s", display);
+    for (int i = 1; i < argc; i++)
+        if (!is_file(o, argv[i]))
+            say_word(argv[i]);
+    say_option(o, "-kernel", o->kernel);
+    say_option(o, "-initrd", o->initrd);
+    say_option(o, "-fda", o->drives.floppy[0].path);
+    say_option(o, "-fdb", o->drives.floppy[1].path);
+    for (unsigned i = 0; i < OPTIONS_IDE; i++) {
+        const struct options_drive *d = &o->drives.ide[i];
+        if (!d->cdrom || i == 2)
+            say_option(o, d->cdrom ? "-cdrom" : ide[i], d->path);
+        else if (is_file(o, d->path))
+            fprintf(stderr, " -drive 'file=%s,media=cdrom,index=%u'", d->path, i);
+    }
     fprintf(stderr, "\n");
 }
 
@@ -379,8 +421,9 @@ static void configure(const struct options *o, struct pc_config *c)
         c->option_rom = LINUX_ROM;
 }
 
-static int run(struct options *o)
+static int run(struct options *o, int argc, char **argv)
 {
+    bool asked = o->display != NULL;
     const struct display_kind *kind = pick_display(o);
     struct pc_config config;
     struct streams streams;
@@ -388,6 +431,8 @@ static int run(struct options *o)
     char *error = NULL;
     static struct pc pc;
 
+    if (o->files)
+        say_options(o, argc, argv, asked ? NULL : o->display);
     start_log(o);
     configure(o, &config);
     open_streams(o, &streams);
@@ -430,9 +475,7 @@ int main(int argc, char **argv)
         show_help(&options);
     else {
         place_files(&options);
-        if (options.files)
-            say_options(&options);
-        status = run(&options);
+        status = run(&options, argc, argv);
     }
     options_free(&options);
     return status;

@@ -140,6 +140,7 @@ static int set_cpus(struct options *o, const char *name, const char *value, char
     if (!cpus || cpus > MACHINE_CPUS || !*value)
         return bad(error, "-smp %s: the guest can have 1 to %u processors", value, MACHINE_CPUS);
     o->cpus = (unsigned)cpus;
+    o->cpus_given = true;
     return 0;
 }
 

@@ -31,7 +31,7 @@ enum options_help {
 struct options {
     enum options_help help;
     u64 ram; /* bytes */
-    bool ram_given;
+    bool ram_given, cpus_given;
     const char *file[OPTIONS_FILES]; /* without an option: what they are is seen later */
     unsigned files;
     struct options_drives drives;

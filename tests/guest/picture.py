@@ -152,7 +152,7 @@ class TextScreen:
     """A text screen's picture as text: lines, and (character, ink, paper) of each cell.
 
     A cell that shows no glyph is UNREADABLE: that is where the cursor stands.  Linux' own font, on
-    a frame buffer, draws a few letters (f and v) in another way.
+    a frame buffer, draws a few characters (f, v, ~) in another way.
     """
 
     def __init__(self, picture, height=16, width=None):

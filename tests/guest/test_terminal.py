@@ -250,6 +250,38 @@ def test_resets(tmp):
             assert "EIP=" in result.stderr, result.stderr
 
 
+def test_files(tmp):
+    """Files alone: told apart by content; the options printed are those that say the same."""
+    rom, end = tmp / "rom", out_byte(0xf4, 0) + HALT
+    rom.write_bytes(boot_sector_rom(end))
+    os.truncate(os.open(tmp / "my disk", os.O_CREAT | os.O_RDWR), 3 << 20)
+    os.truncate(os.open(tmp / "floppy", os.O_CREAT | os.O_RDWR), 1440 << 10)
+    for name in ("cd", "cd2"):
+        (tmp / name).write_bytes(bytes(0x8001) + b"CD001" + bytes(0x8000))
+    image = bytearray(16384)
+    image[0x1f1], image[0x1fe:0x200], image[0x202:0x208] = 4, b"\x55\xaa", b"HdrS\x0f\x02"
+    image[0x211], image[0x22c:0x230], image[0x238:0x23a] = 1, b"\xff\xff\xff\x7f", b"\xff\x07"
+    (tmp / "kernel").write_bytes(image)
+    (tmp / "ramdisk").write_bytes(b"070701" + bytes(512))
+    cpus = max(1, min(4, os.sysconf("SC_NPROCESSORS_ONLN") // 2))
+    half = f"-m [0-9]+ -smp {cpus}"
+    asked = ["-bios", rom, "-device", "isa-debug-exit,iobase=0xf4", "-display", "none"]
+    said = f"-bios {rom} -device isa-debug-exit,iobase=0xf4 -display none"
+    for files, extra, line in [
+            (["my disk"], [], f"{half} {said} -hda '{tmp}/my disk'"),
+            (["cd", "my disk"], [], f"{half} {said} -hda '{tmp}/my disk' -cdrom {tmp}/cd"),
+            (["cd", "cd2", "floppy"], ["-m", "32"],
+             f"-smp {cpus} {said} -m 32 -fda {tmp}/floppy "
+             f"-drive 'file={tmp}/cd2,media=cdrom,index=0' -cdrom {tmp}/cd"),
+            (["my disk"], ["-cpu", "486", "-snapshot"],
+             f"-m [0-9]+ -smp 1 {said} -cpu 486 -snapshot -hda '{tmp}/my disk'"),
+            (["kernel", "ramdisk"], ["-smp", "2", "-append", "a b"],
+             f"-m [0-9]+ {said} -smp 2 -append 'a b' -kernel {tmp}/kernel -initrd {tmp}/ramdisk")]:
+        result = run(*asked, *extra, *(tmp / name for name in files))
+        assert re.fullmatch(f"dragoman: this is dragoman {line}\n", result.stderr), result.stderr
+        assert result.returncode == 1, result
+
+
 def test_exits(tmp):
     for value in (0, 1, 0x31):
         # Nothing of what follows the exit (in another block) may happen any more.
