@@ -344,20 +344,12 @@ void x64_emit_stubs(struct x64_sel *s)
     }
 }
 
-/* Where the entry of a dropped block jumps: to the run loop, at the block's RIP.  Then, right
- * before the entry, the address of the block's record. */
 void x64_emit_header(struct x64_sel *s)
 {
-    u32 id;
-    struct x64_exit *e = new_exit(s, s->ir->rip, XF_LIVE, &id);
     u8 *entry = s->buf.p;
     s->buf.p -= X64_HEADER;
-    s->block->retired = x64_here(&s->buf);
-    e->flags.kind = RECIPE_ENV;
-    x64_store_imm(&s->buf, W32, RM_CPU(exit_id), (s32)id);
-    x64_jmp(&s->buf, s->thunks->leave);
-    if (s->buf.p > entry - 8)
-        s->failed = "header";
+    x64_call(&s->buf, s->thunks->retired);
+    x64_bytes(&s->buf, s->ir->rip, 8);
     s->buf.p = entry - 8;
     x64_bytes(&s->buf, (u64)(uintptr_t)s->block, 8);
 }
@@ -366,6 +358,6 @@ void x64_emit_payment(struct x64_sel *s)
 {
     s32 price = (s32)s->ir->guest_insns;
     x64_alu_imm(&s->buf, ALU_CMP, W64, RM_CPU(budget), price);
-    x64_jcc(&s->buf, CC_L, s->block->retired);
+    x64_jcc(&s->buf, CC_L, s->block->code - X64_HEADER);
     x64_alu_imm(&s->buf, ALU_SUB, W64, RM_CPU(budget), price);
 }

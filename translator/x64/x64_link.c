@@ -129,9 +129,10 @@ static void drop_block(void *opaque, struct block *block)
         e->counters.unchains++;
     }
     b->in = NULL;
+    static_assert(X64_HEADER + 2 <= 128, "too far for a short jump");
     /* A short jump to the stub before the entry (x64_emit_header).  Two bytes, for the first
      * instruction has at least as many, and some vCPU may stand right behind it. */
-    codebuf_patch2(b->rw, (u16)(0xeb | (u8)(b->retired - (b->code + 2)) << 8));
+    codebuf_patch2(b->rw, (u16)(0xeb | (u8)(-X64_HEADER - 2) << 8));
     e->counters.retired++;
     pthread_mutex_unlock(&e->link_lock);
 }
@@ -183,7 +184,8 @@ void x64_flush_all(struct x64_engine *e)
             mmu_flush_jumps(&e->vcpus[i]->cpu->mmu);
     e->used = e->thunk_end;
     e->arena_used = 0;
-    e->exit_count = e->index_count = 0;
+    e->exit_count = X64_EXIT_RETIRED + 1;
+    e->index_count = 0;
     e->counters.flushes++;
 }
 
@@ -244,7 +246,11 @@ bool x64_link_init(struct x64_engine *e)
     struct block_hooks bh = {.drop = drop_block, .free = x64_free_block,
                              .current_hit = current_hit, .current = current_block, .opaque = e};
     e->cache = block_cache_create(e->bus, &bh);
-    return e->arena && e->exits && e->index && e->pool && e->cache;
+    if (!e->arena || !e->exits || !e->index || !e->pool || !e->cache)
+        return false;
+    e->exits[X64_EXIT_RETIRED].dynamic = true;
+    e->exit_count = X64_EXIT_RETIRED + 1;
+    return true;
 }
 
 void x64_link_free(struct x64_engine *e)

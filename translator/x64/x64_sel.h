@@ -61,13 +61,15 @@ struct x64_exit {
     struct x64_exit *next_in; /* other exits chained to the same block */
 };
 
+/* The exit of all blocks that cannot be entered. */
+#define X64_EXIT_RETIRED 0u
+
 /* The engine's part of a block. */
 struct x64_block {
     struct block b;
     u64 code;  /* executable address of the entry */
     u8 *rw;    /* the same in the writable view */
     u32 size;
-    u64 retired; /* executable address of the stub that the entry jumps to when dropped; near it */
     struct x64_site *sites;
     u32 site_count;
     struct x64_exit *in; /* exits chained to this block */
@@ -79,6 +81,7 @@ struct x64_block {
 struct x64_thunks {
     u64 enter;      /* void enter(struct cpu *, u64 code) */
     u64 leave;      /* jumped to with cpu.exit_id set */
+    u64 retired;    /* called: leaves for the RIP that lies behind the call */
     u64 lookup;     /* likewise: on to the block at cpu.rip if the jump cache has it */
     u64 resolve;    /* likewise, after a miss of the jump cache: if there is such a block */
     /* [0], [1], [2]: that keep no, XMM, YMM registers (x64_sel.vec) */
@@ -302,7 +305,8 @@ void x64_emit_vec(struct x64_sel *s, const struct ir_insn *in);
 void x64_emit_exit(struct x64_sel *s, const struct ir_insn *in);
 void x64_emit_call(struct x64_sel *s, const struct ir_insn *in);
 void x64_emit_stubs(struct x64_sel *s);
-/* Emits the X64_HEADER bytes before the block's entry, at which the buffer stands. */
+/* Emits the X64_HEADER bytes before the block's entry, at which the buffer stands: a stub at which
+ * the entry jumps when the block is dropped, and the address of the block's record. */
 void x64_emit_header(struct x64_sel *s);
 /* Counted mode: the block's entry, which pays for its instructions or leaves. */
 void x64_emit_payment(struct x64_sel *s);

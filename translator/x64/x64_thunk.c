@@ -81,6 +81,18 @@ static u64 make_leave(struct x64_buf *b, bool avx)
     return at;
 }
 
+static u64 make_retired(struct x64_buf *b, u64 leave)
+{
+    x64_align(b, 16, 0);
+    u64 at = x64_here(b);
+    x64_pop(b, X_RAX);
+    x64_load(b, W64, X_RAX, x64_m(X_RAX, 0));
+    x64_store(b, W64, RM_CPU(rip), X_RAX);
+    x64_store_imm(b, W32, RM_CPU(exit_id), X64_EXIT_RETIRED);
+    x64_jmp(b, leave);
+    return at;
+}
+
 static void save_return_address(struct x64_buf *b)
 {
     x64_load(b, W64, X_RCX, x64_m(X_RSP, 0));
@@ -259,6 +271,7 @@ void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, bool avx, u64 off)
 {
     t->enter = make_enter(b);
     t->leave = make_leave(b, avx);
+    t->retired = make_retired(b, t->leave);
     t->resolve = technique_on(off, T_resolve) ? make_resolve(b, t->leave, avx) : t->leave;
     t->lookup = make_lookup(b, t->leave, t->resolve);
     for (unsigned v = 0; v < 3; v++) {
