@@ -38,9 +38,14 @@ enum {
 
 /* ---- time ---- */
 
+static s64 ns_to_tick(u64 ns)
+{
+    return (s64)muldiv(ns, I8254_HZ, NS_PER_SEC);
+}
+
 static s64 tick_now(const struct i8254_counter *c)
 {
-    return (s64)muldiv(clock_now(c->chip->clock), I8254_HZ, NS_PER_SEC);
+    return ns_to_tick(clock_now(c->chip->clock));
 }
 
 /* The first nanosecond that belongs to `tick`. */
@@ -301,9 +306,7 @@ static u64 read_port(void *opaque, u64 offset, unsigned size)
     switch (rw_of(c)) {
     case RW_LSB: return count & 0xff;
     case RW_MSB: return count >> 8;
-    default:
-        c->read_msb = !c->read_msb;
-        return c->read_msb ? count & 0xff : count >> 8;
+    default: c->read_msb = !c->read_msb; return c->read_msb ? count & 0xff : count >> 8;
     }
 }
 
@@ -315,17 +318,21 @@ bool i8254_out(struct i8254 *s, unsigned n)
     return out_at(c, elapsed(c, tick));
 }
 
-u32 i8254_count(const struct i8254 *s, unsigned n)
+bool i8254_out_at(const struct i8254 *s, unsigned n, u64 ns)
 {
-    return s->counter[n].count;
-}
-
-unsigned i8254_mode(const struct i8254 *s, unsigned n)
-{
-    return mode_of(&s->counter[n]);
+    struct i8254_counter copy = s->counter[n];
+    s64 tick = ns_to_tick(ns);
+    sync(&copy, tick);
+    return out_at(&copy, elapsed(&copy, tick));
 }
 
 /* ---- write ---- */
+
+static void about_to_change(const struct i8254_counter *c)
+{
+    if (c == &c->chip->counter[2] && c->chip->config.before2)
+        c->chip->config.before2(c->chip->config.before2_opaque);
+}
 
 /* A whole count has been written at `tick`. */
 static void load_count(struct i8254_counter *c, s64 tick, u16 value)
@@ -355,6 +362,7 @@ static void load_count(struct i8254_counter *c, s64 tick, u16 value)
 static void write_count(struct i8254_counter *c, u8 value)
 {
     s64 tick = tick_now(c);
+    about_to_change(c);
     sync(c, tick);
     switch (rw_of(c)) {
     case RW_LSB: load_count(c, tick, value); break;
@@ -384,6 +392,7 @@ static void write_control(struct i8254_counter *c, u8 value)
         latch_count(c, tick);
         return;
     }
+    about_to_change(c);
     c->control = value & CONTROL_KEEP;
     c->armed = c->triggered = c->pending = 0;
     c->write_msb = c->read_msb = 0;
@@ -451,6 +460,7 @@ void i8254_set_gate(void *opaque, unsigned n, bool level)
 
     if (n >= 3 || c->gate == level)
         return;
+    about_to_change(c);
     sync(c, tick);
     if (!level)
         c->frozen = elapsed(c, tick);
@@ -494,16 +504,16 @@ static void loaded(void *opaque)
     }
 }
 
-#define COUNTER_FIELDS(i)                                                                         \
-    FIELD(struct i8254, counter[i].control), FIELD(struct i8254, counter[i].gate),                \
-        FIELD(struct i8254, counter[i].pin_level), FIELD(struct i8254, counter[i].armed),         \
-        FIELD(struct i8254, counter[i].triggered), FIELD(struct i8254, counter[i].pending),       \
-        FIELD(struct i8254, counter[i].write_msb), FIELD(struct i8254, counter[i].read_msb),      \
-        FIELD(struct i8254, counter[i].write_lsb), FIELD(struct i8254, counter[i].latched),       \
-        FIELD(struct i8254, counter[i].status_latched), FIELD(struct i8254, counter[i].status),   \
-        FIELD(struct i8254, counter[i].latch), FIELD(struct i8254, counter[i].reload),            \
-        FIELD(struct i8254, counter[i].count), FIELD(struct i8254, counter[i].start),             \
-        FIELD(struct i8254, counter[i].frozen), FIELD(struct i8254, counter[i].pending_at),       \
+#define COUNTER_FIELDS(i)                                                                          \
+    FIELD(struct i8254, counter[i].control), FIELD(struct i8254, counter[i].gate),                 \
+        FIELD(struct i8254, counter[i].pin_level), FIELD(struct i8254, counter[i].armed),          \
+        FIELD(struct i8254, counter[i].triggered), FIELD(struct i8254, counter[i].pending),        \
+        FIELD(struct i8254, counter[i].write_msb), FIELD(struct i8254, counter[i].read_msb),       \
+        FIELD(struct i8254, counter[i].write_lsb), FIELD(struct i8254, counter[i].latched),        \
+        FIELD(struct i8254, counter[i].status_latched), FIELD(struct i8254, counter[i].status),    \
+        FIELD(struct i8254, counter[i].latch), FIELD(struct i8254, counter[i].reload),             \
+        FIELD(struct i8254, counter[i].count), FIELD(struct i8254, counter[i].start),              \
+        FIELD(struct i8254, counter[i].frozen), FIELD(struct i8254, counter[i].pending_at),        \
         FIELD_TIMER(struct i8254, counter[i].timer)
 
 static const struct field fields[] = {COUNTER_FIELDS(0), COUNTER_FIELDS(1), COUNTER_FIELDS(2),

@@ -11,6 +11,9 @@
 struct i8254_config {
     u16 port;          /* of counter 0 */
     struct pin out[3]; /* OUT pins; one without fn costs no timer */
+    /* For who follows i8254_out_at(2): software is about to change its course; or NULL. */
+    void (*before2)(void *opaque);
+    void *before2_opaque;
 };
 
 struct i8254_counter {
@@ -52,10 +55,8 @@ void i8254_set_gate(void *opaque, unsigned n, bool level);
 
 /* OUT of counter n (0 to 2) at this instant. */
 bool i8254_out(struct i8254 *s, unsigned n);
-
-/* The initial count that counter n runs with (1 to 65536), its mode (0 to 5); for the speaker. */
-u32 i8254_count(const struct i8254 *s, unsigned n);
-unsigned i8254_mode(const struct i8254 *s, unsigned n);
+/* The same at a moment (ns) since software has last changed the counter's course. */
+bool i8254_out_at(const struct i8254 *s, unsigned n, u64 ns);
 
 extern const struct device_class i8254_class;
 

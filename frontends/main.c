@@ -14,6 +14,7 @@
 #include "cpu/cpuid.h"
 #include "devices/board/pc.h"
 #include "devices/host/chardev.h"
+#include "frontends/audio.h"
 #include "frontends/display.h"
 #include "frontends/identify.h"
 #include "frontends/monitor.h"
@@ -366,6 +367,22 @@ static struct display *start_display(const struct display_kind *kind, const stru
     return d;
 }
 
+/* ---- sound ---- */
+
+/* With the window, unless -audiodev says otherwise; NULL: none.  What nobody has asked for may be
+ * missing. */
+static struct audio *open_audio(const struct options *o)
+{
+    char *error = NULL;
+    bool wanted = o->audio && !strcmp(o->audio, "sdl");
+    bool by_window = !o->audio && o->display && !strcmp(o->display, "sdl");
+    struct audio *audio = CONFIG_SDL && (wanted || by_window) ? audio_open_sdl(&error) : NULL;
+    if (wanted && !audio)
+        fatal("-audiodev sdl: %s", error ? error : "the host has no memory");
+    free(error);
+    return audio;
+}
+
 /* ---- the run ---- */
 
 static u64 techniques_off(const struct options *o)
@@ -439,6 +456,7 @@ static int run(struct options *o, int argc, char **argv)
     for (unsigned i = 0; i < PC_SERIALS; i++)
         config.serial[i] = streams.serial[i];
     config.debugcon = streams.debugcon;
+    config.audio = open_audio(o);
     bool good = pc_init(&pc, &config, &error);
     for (unsigned i = 0; good && i < o->devices; i++)
         good = pc_add_device(&pc, o->device[i], &error);
@@ -458,6 +476,8 @@ static int run(struct options *o, int argc, char **argv)
     for (unsigned i = 0; i < streams.monitors; i++)
         monitor_free(monitors[i]);
     pc_destroy(&pc);
+    if (config.audio)
+        config.audio->free(config.audio);
     return status;
 }
 

@@ -202,6 +202,9 @@ static int set_machine(struct options *o, const char *name, const char *value, c
             free(text);
             if (status)
                 return status;
+        } else if (key_is(&i, "pcspk-audiodev")) {
+            free(o->speaker_audio);
+            o->speaker_audio = strndup(i.value, i.value_len);
         } else if ((!i.key || key_is(&i, "type")) && !value_is(&i, "pc") &&
                    !(i.value_len > 10 && !memcmp(i.value, "pc-i440fx-", 10))) {
             return bad(error, "-machine: unknown machine '%.*s' (there is one: pc)",
@@ -242,8 +245,9 @@ static int set_icount(struct options *o, const char *name, const char *value, ch
         } else if (key_is(&i, "trace-to") && is_number) {
             c->trace_to = n;
         } else if (!(key_is(&i, "align") && value_is(&i, "off"))) {
-            return bad(error, "-icount: '%.*s' is not one of shift=N, sleep=on|off, align=off, "
-                              "trace=N, trace-machine=N, trace-from=N, trace-to=N",
+            return bad(error,
+                       "-icount: '%.*s' is not one of shift=N, sleep=on|off, align=off, "
+                       "trace=N, trace-machine=N, trace-from=N, trace-to=N",
                        (int)strcspn(i.key ? i.key : i.value, ","), i.key ? i.key : i.value);
         }
     }
@@ -306,6 +310,24 @@ static int set_display(struct options *o, const char *name, const char *value, c
         return bad(error, "%s %s: unknown display (see -display help)", name, value);
     o->display = wanted;
     return 0;
+}
+
+static int set_audio(struct options *o, const char *name, const char *value, char **error)
+{
+    struct item i;
+    for (const char *p = value; next_item(&p, &i);) {
+        if (!i.key || key_is(&i, "driver")) {
+            o->audio = value_is(&i, "sdl") ? "sdl" : value_is(&i, "none") ? "none" : NULL;
+            if (!o->audio)
+                return bad(error, "-audiodev %s: there are sdl and none", value);
+        } else if (key_is(&i, "id")) {
+            free(o->audio_id);
+            o->audio_id = strndup(i.value, i.value_len);
+        } else {
+            return bad(error, "-audiodev: unknown parameter '%.*s'", (int)i.key_len, i.key);
+        }
+    }
+    return o->audio ? 0 : bad(error, "-audiodev %s: which driver?", value);
 }
 
 /* -net, -nic, -vnc, -parallel, -usbdevice ...: only their absence can be had. */
@@ -447,9 +469,18 @@ struct option {
     const char *help; /* NULL: taken for compatibility, not shown */
 };
 
-#define FLAG(name, field, help) {name, NULL, NULL, offsetof(struct options, field), help}
-#define TEXT(name, arg, field, help) {name, arg, NULL, offsetof(struct options, field), help}
-#define CALL(name, arg, fn, help) {name, arg, fn, 0, help}
+#define FLAG(name, field, help)                                                                    \
+    {                                                                                              \
+        name, NULL, NULL, offsetof(struct options, field), help                                    \
+    }
+#define TEXT(name, arg, field, help)                                                               \
+    {                                                                                              \
+        name, arg, NULL, offsetof(struct options, field), help                                     \
+    }
+#define CALL(name, arg, fn, help)                                                                  \
+    {                                                                                              \
+        name, arg, fn, 0, help                                                                     \
+    }
 
 static const struct option table[] = {
     CALL("m", "[size=]N[KMGT]", set_ram, "guest memory, in MiB without a suffix (default 128)"),
@@ -485,6 +516,8 @@ static const struct option table[] = {
     CALL("display", "sdl|terminal|none", set_display,
          "a window (Ctrl-Alt with G: mouse, F: full screen, U: size, Q: quit), text modes on the "
          "terminal (Ctrl-A x: quit), or no screen"),
+    CALL("audiodev", "sdl|none[,id=NAME]", set_audio,
+         "where the speaker is heard (default: with the window)"),
     FLAG("full-screen", full_screen, "the window takes the whole screen"),
     TEXT("debugcon", "DEV", debugcon, "debug console, port 0xe9"),
     CALL("global", "isa-debugcon.iobase=PORT", set_global, "another port for -debugcon"),
@@ -559,8 +592,12 @@ static int check(const struct options *o, char **error)
     if (o->help != HELP_NONE)
         return 0;
     if (o->counted && o->cpus > 1)
-        return usage(error, "-icount counts the instructions of one processor: it cannot be had "
-                            "with %s", "-smp 2 or more");
+        return usage(error,
+                     "-icount counts the instructions of one processor: it cannot be had "
+                     "with %s",
+                     "-smp 2 or more");
+    if (o->speaker_audio && (!o->audio_id || strcmp(o->speaker_audio, o->audio_id) != 0))
+        return usage(error, "-machine: there is no -audiodev with id=%s", o->speaker_audio);
     if (o->files)
         return 0; /* one of them may be the kernel */
     if (!o->kernel && o->initrd)
@@ -601,7 +638,9 @@ void options_free(struct options *o)
 {
     free(o->accel);
     free(o->opt);
-    o->accel = o->opt = NULL;
+    free(o->audio_id);
+    free(o->speaker_audio);
+    o->accel = o->opt = o->audio_id = o->speaker_audio = NULL;
     options_drives_free(&o->drives);
 }
 

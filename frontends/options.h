@@ -59,6 +59,9 @@ struct options {
     bool nographic;
     const char *display; /* NULL: not given; "none" */
     bool full_screen;
+    const char *audio;         /* driver of -audiodev: "sdl", "none"; NULL: not given */
+    char *audio_id;            /* owned; NULL: none */
+    char *speaker_audio;       /* owned: pcspk-audiodev of -machine; NULL: not given */
     bool no_reboot, no_shutdown, paused;
     bool no_defaults;
     bool local_time;

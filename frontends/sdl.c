@@ -292,7 +292,7 @@ static bool open_window(struct sdl *s)
 {
     SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
     SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
-    if (SDL_Init(SDL_INIT_VIDEO) < 0)
+    if (SDL_InitSubSystem(SDL_INIT_VIDEO) < 0)
         return false;
     s->window = SDL_CreateWindow("Dragoman", SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, 720,
                                  400, SDL_WINDOW_RESIZABLE);
@@ -331,7 +331,7 @@ static void *run(void *opaque)
         SDL_DestroyRenderer(s->renderer);
     if (s->window)
         SDL_DestroyWindow(s->window);
-    SDL_Quit();
+    SDL_QuitSubSystem(SDL_INIT_VIDEO);
     return NULL;
 }
 

@@ -173,16 +173,27 @@ static bool timer_out2(void *opaque)
     return i8254_out(opaque, 2);
 }
 
-static void make_timers(struct pc *pc, s64 rtc_epoch)
+static bool timer_out2_at(void *opaque, u64 ns)
+{
+    return i8254_out_at(opaque, 2, ns);
+}
+
+static void make_timers(struct pc *pc, s64 rtc_epoch, struct audio *audio)
 {
     struct machine *m = &pc->machine;
-    struct i8254_config pit = {.port = 0x40};
+    struct i8254_config pit = {
+        .port = 0x40, .before2 = pcspk_catch_up, .before2_opaque = &pc->speaker};
+    struct pcspk_config speaker = {timer_out2_at, &pc->pit, audio};
+    pcspk_init(&pc->speaker, &m->clock, &speaker);
+    machine_add_device(m, &pcspk_class, &pc->speaker, "speaker");
     pit.out[0] = pc_irq_pin(&pc->irq, IRQ_ISA, IRQ_TIMER);
     i8254_init(&pc->pit, m->bus, &m->clock, &pit);
     machine_add_device(m, &i8254_class, &pc->pit, "pit");
 
-    struct port61_config p61 = {
-        .gate2 = {i8254_set_gate, &pc->pit, 2}, .out2 = timer_out2, .out2_opaque = &pc->pit};
+    struct port61_config p61 = {.gate2 = {i8254_set_gate, &pc->pit, 2},
+                                .speaker = {pcspk_enable, &pc->speaker, 0},
+                                .out2 = timer_out2,
+                                .out2_opaque = &pc->pit};
     port61_init(&pc->port61, m->bus, &m->clock, &p61);
     machine_add_device(m, &port61_class, &pc->port61, "port61");
 
@@ -419,7 +430,7 @@ bool pc_init(struct pc *pc, const struct pc_config *config, char **error)
     make_pci(pc);
     if (config->vga && !make_vga(pc, config, error))
         return false;
-    make_timers(pc, config->rtc_epoch);
+    make_timers(pc, config->rtc_epoch, config->audio);
     make_isa(pc, config);
     fill_cmos(pc, config->boot_order);
     return pc_make_storage(pc, config, error) && make_fw_cfg(pc, config, error);

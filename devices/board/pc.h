@@ -27,6 +27,7 @@
 #include "devices/pc_testdev.h"
 #include "devices/pci.h"
 #include "devices/pci_testdev.h"
+#include "devices/pcspk.h"
 #include "devices/piix3.h"
 #include "devices/piix4_pm.h"
 #include "devices/piix4_smbus.h"
@@ -63,6 +64,7 @@ struct pc_config {
     struct chardev *serial[PC_SERIALS]; /* NULL: no such port */
     struct chardev *debugcon;           /* NULL: none */
     u16 debugcon_port;
+    struct audio *audio;                /* the speaker's; NULL: none; stays the caller's */
     bool serial_console;                /* the firmware's messages go to COM1 too */
     const char *kernel, *initrd, *cmdline; /* NULL: none */
     struct pc_drive drive[PC_IDE_DRIVES];
@@ -89,6 +91,7 @@ struct pc {
     struct acpi_pm acpi_pm;
     struct piix4_smbus smbus;
     struct i8254 pit;
+    struct pcspk speaker;
     struct port61 port61;
     struct mc146818 rtc;
     struct hpet hpet;

@@ -13,6 +13,7 @@
 #include "devices/pci.h"
 #include "devices/pci_testdev.h"
 #include "devices/piix3.h"
+#include "devices/pcspk.h"
 #include "devices/piix4_pm.h"
 #include "devices/piix4_smbus.h"
 #include "devices/port92.h"
@@ -27,7 +28,8 @@ struct rig {
     struct pci_bus pci;
     u8 *ram;
     struct i8237 fdc_dma; /* behind the floppy controller */
-    u64 trace;            /* hash of what the callbacks were told */
+    struct audio audio;
+    u64 trace; /* hash of what the callbacks were told */
     union {
         struct ns16550 uart;
         struct i8042 kbc;
@@ -43,6 +45,7 @@ struct rig {
         struct piix3 piix3;
         struct piix4_pm pm;
         struct piix4_smbus smbus;
+        struct pcspk speaker;
         struct pci_testdev pci_testdev;
     } u;
 };
@@ -245,6 +248,32 @@ static void make_pm(struct rig *r)
                   &(struct piix4_pm_block){pm_set_base, pm_enable, pm_apmc, r, pm_smbus, r});
 }
 
+static bool speaker_out(void *opaque, u64 ns)
+{
+    return ns >> 18 & 1;
+}
+
+static void speaker_play(struct audio *a, const s16 *samples, unsigned count)
+{
+    struct rig *r = container_of(a, struct rig, audio);
+    for (unsigned i = 0; i < count; i++)
+        r->trace = r->trace * 31 + (u16)samples[i];
+}
+
+static void make_speaker(struct rig *r)
+{
+    r->audio.play = speaker_play;
+    pcspk_init(&r->u.speaker, &r->clock, &(struct pcspk_config){speaker_out, NULL, &r->audio});
+}
+
+static void speaker_input(struct rig *r, u32 random)
+{
+    if (random & 3)
+        pcspk_enable(&r->u.speaker, 0, random & 4);
+    else
+        pcspk_catch_up(&r->u.speaker);
+}
+
 static void make_smbus(struct rig *r)
 {
     struct pin irq = wire(&r->wires, 9), smi = wire(&r->wires, 10);
@@ -302,6 +331,7 @@ static const struct chip chips[] = {
     {&i440fx_class, make_i440fx, NULL, {{0xcf8, 8}}, 0x80000, true},
     {&piix3_class, make_piix3, piix3_input, {{0xcf8, 8}}, 0, true},
     {&piix4_pm_class, make_pm, NULL, {{0xcf8, 8}}, 0, true},
+    {&pcspk_class, make_speaker, speaker_input, {{0x3e0, 1}}},
     {&piix4_smbus_class, make_smbus, NULL, {{0xb100, 16}}, .hints = {0x41, 0x49, 0x1e, 0x04}},
     {&pci_testdev_class,
      make_pci_testdev,

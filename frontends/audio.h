@@ -1,0 +1,10 @@
+/* Outputs for the guest's sound. */
+#ifndef DRAGOMAN_FRONTENDS_AUDIO_H
+#define DRAGOMAN_FRONTENDS_AUDIO_H
+
+#include "devices/host/audio.h"
+
+/* The host's sound through SDL; NULL with *error when it has none (or this build no SDL). */
+struct audio *audio_open_sdl(char **error);
+
+#endif
