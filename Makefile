@@ -44,7 +44,7 @@ check-long: setup all sanitized
 	@python3 tests/check.py $(BUILD) $(BUILD)-asan -- -t $(PATIENCE)
 
 bench: setup all
-	@python3 tests/bench/bench.py $(BENCH)
+	@python3 tests/bench/bench.py --json $(BUILD)/bench.json --svg $(BUILD)/bench.svg $(BENCH)
 
 bench-micro: setup all
 	@python3 tests/bench/micro.py $(BENCH)

@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
-"""Times guestbench natively, in QEMU's TCG and in Dragoman, side by side.
+"""Times guestbench and real programs natively, in QEMU's TCG and in Dragoman, side by side.
 
-    bench.py [--runs 3] [--only sha,fib] [--accel dbt,interp] [--no-qemu] [--kernel VMLINUZ] [--json F]
+    bench.py [--runs 3] [--only sha,fib,python] [--accel dbt,interp] [--no-qemu] [--kernel VMLINUZ]
+             [--json FILE] [--svg FILE]
 
+The real programs are this host's own, from Debian's packages, in the initramfs with their libraries.
 Every workload prints BEGIN and END lines on the guest's serial port; the clock is the host's when
 they arrive, so the guest's clock does not matter.  Systems take turns, run by run, because shared
 machines drift: quote the ratios.  A checksum other than the native one is an error (status 1).
 Figures never decide anything else.
 """
 import argparse
+import hashlib
 import json
 import math
 import os
 import pathlib
+import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -22,44 +27,77 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parents[1]
+sys.path.insert(0, str(TOP / "tests/guest"))
+from chart import draw  # noqa: E402  (beside this file)
+from test_models import add_libraries, archive, libraries  # noqa: E402
 GROUPS = {
     "integer": "sha qsort fib bytecode hash lz string".split(),
     "float and vector": "nbody matmul x87 simdint".split(),
     "kernel": "syscall pipe fork exec pagefault file signal jit".split(),
     "threads": ["threads"],
 }
+PROGRAMS = {"programs": "python xz cc1 sqlite openssl".split()}
 INIT = """#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t devtmpfs dev /dev
 /bin/busybox mount -t tmpfs tmp /tmp
 echo BOOTED
-/bin/guestbench {names}
+{commands}
 /bin/busybox poweroff -f
 """
 APPEND = "console=ttyS0 quiet mitigations=off panic=-1"
 
 
-def pack(work, names):
-    """Builds guestbench and an initramfs around it; returns both paths."""
-    program = work / "guestbench"
-    subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", program, HERE / "guestbench.c", "-lm"],
-                   check=True)
+def pack_programs(work, root):
+    """Puts the real programs, their libraries and their data into root; returns the data's folder."""
+    data = root / "data"
+    shutil.copytree(HERE / "programs", data)
+    cc1 = subprocess.check_output(["gcc", "-print-prog-name=cc1"], text=True).strip()
+    shutil.copy(cc1, data / "cc1")
+    installed = ["/usr/bin/python3", "/usr/bin/xz", "/usr/bin/sqlite3", "/usr/bin/openssl"]
+    add_libraries(root, [*installed, *libraries(*installed, cc1)])
+    library = pathlib.Path(subprocess.check_output(
+        ["/usr/bin/python3", "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"],
+        text=True).strip())
+    shutil.copytree(library, root / str(library)[1:], ignore=shutil.ignore_patterns(
+        "test", "tests", "lib-dynload", "dist-packages", "idlelib", "ensurepip", "lib2to3"))
+    subprocess.run(["gcc", "-E", "-O2", HERE / "guestbench.c", "-o", data / "guestbench.i"], check=True)
+    text = b"".join(f.read_bytes() for f in sorted(library.glob("*.py")))[:1 << 20]
+    (data / "text").write_bytes(text)
+    (data / "hash").write_bytes(hashlib.sha256(text).digest())
+    subprocess.run(["openssl", "genpkey", "-algorithm", "rsa", "-pkeyopt", "rsa_keygen_bits:2048",
+                    "-out", data / "rsa.pem"], check=True, capture_output=True)
+    return data
+
+
+def pack(work, names, programs):
+    """Builds guestbench and an initramfs around it and the programs; returns the initramfs and the
+    commands that do the same natively."""
+    guestbench = work / "guestbench"
+    subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", guestbench, HERE / "guestbench.c",
+                    "-lm"], check=True)
     root = work / "root"
     for name in ("bin", "dev", "proc", "sys", "tmp"):
         (root / name).mkdir(parents=True)
     shutil.copy(shutil.which("busybox"), root / "bin/busybox")
-    shutil.copy(program, root / "bin")
+    shutil.copy(guestbench, root / "bin")
+    native, commands = [], []
+    if names:
+        native.append([str(guestbench), *names])
+        commands.append(f"/bin/guestbench {' '.join(names)}")
+    if programs:
+        data = pack_programs(work, root)
+        native.append(["/bin/busybox", "sh", str(data / "run.sh"), str(data), *programs])
+        commands.append(f"/bin/busybox sh /data/run.sh /data {' '.join(programs)}")
     init = root / "init"
-    init.write_text(INIT.format(names=" ".join(names)))
+    init.write_text(INIT.format(commands="\n".join(commands)))
     init.chmod(0o755)
-    image = work / "initrd.gz"
-    subprocess.run(f"find . | cpio -o -H newc --quiet | gzip -1 > {image}", shell=True, cwd=root,
-                   check=True)
-    return program, image
+    return archive(root, work / "initrd.gz"), native
 
 
-def run(argv, limit):
-    """One run of one system: {workload: seconds} with 'boot', and {workload: checksum}."""
+def run(argv, limit, mark=lambda: None):
+    """One run of one system: {workload: seconds} with 'boot', and {workload: checksum}.  mark() is
+    called as each workload begins and ends."""
     start = time.monotonic()
     seconds, sums, began, rest = {}, {}, {}, b""
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -86,10 +124,62 @@ def run(argv, limit):
                     seconds["boot"] = now - start
                 elif len(words) == 2 and words[0] == "BEGIN":
                     began[words[1]] = now
+                    mark()
                 elif len(words) == 3 and words[0] == "END" and words[1] in began:
                     seconds[words[1]] = now - began[words[1]]
                     sums[words[1]] = words[2]
+                    mark()
     return seconds, sums
+
+
+# What explains a figure: column, and the lines of `info jit` (or words of its mmu line) it adds up.
+COUNTERS = {
+    "translated": [r"^guest instructions translated +(\d+)"],
+    "loop": [r"^returns to the run loop +(\d+)"],
+    "lookups": [r"^block lookups beyond the jump caches +(\d+)"],
+    "slow mem": [r"^loads that left emitted code +(\d+)", r"^stores that left emitted code +(\d+)"],
+    "near code": [r"^stores near code +(\d+)"],
+    "tlb fills": [r"^mmu 0:.* fills (\d+)"],
+    "i/o": [r"^mmu 0:.* i/o accesses (\d+)"],
+}
+
+
+def count(argv, path, limit):
+    """One more run, with the monitor on a socket: {workload: {column: count}}, from `info jit` as the
+    workload begins and ends."""
+    seen, monitor = [], socket.socket(socket.AF_UNIX)
+
+    def ask():
+        if not seen:
+            monitor.connect(str(path))
+            answer(monitor)
+        monitor.sendall(b"info jit\n")
+        text = answer(monitor)
+        seen.append({name: sum(int(re.search(p, text, re.M).group(1)) for p in patterns)
+                     for name, patterns in COUNTERS.items()})
+
+    with monitor:
+        seconds, _ = run([*argv, "-monitor", f"unix:{path},server=on,wait=off"], limit, ask)
+    done = [w for w in seconds if w != "boot"]
+    return {w: {name: seen[2 * i + 1][name] - seen[2 * i][name] for name in COUNTERS}
+            for i, w in enumerate(done)}
+
+
+def answer(monitor):
+    """What the monitor says up to its next prompt."""
+    text = b""
+    while not text.endswith(b"(dragoman) "):
+        data = monitor.recv(65536)
+        if not data:
+            sys.exit("the emulator ended while it was asked for counters")
+        text += data
+    return text.decode().replace("\r", "")
+
+
+def report_counters(system, counters):
+    print(f"\n{system + ':':<10}", *(f"{name:>11}" for name in COUNTERS))
+    for w, row in counters.items():
+        print(f"{w:<10}", *(f"{n:>11}" for n in row.values()))
 
 
 def geomean(values):
@@ -114,7 +204,7 @@ def report(median, names):
     first, ours = names[0], names[-1]
     print(f"{'seconds':<10} {'native':>8}", *(f"{n:>9}" for n in names),
           f"{ours + '/native':>12}", f"{first + '/' + ours:>12}" if first != ours else "")
-    for group, members in [("boot", ["boot"]), *GROUPS.items()]:
+    for group, members in [("boot", ["boot"]), *GROUPS.items(), *PROGRAMS.items()]:
         slower, gains = [], []
         for w in members:
             native, row = median["native"].get(w), [median[n].get(w) for n in names]
@@ -131,52 +221,75 @@ def report(median, names):
                 gains.append(row[0] / row[-1])
                 text += f" {gains[-1]:11.2f}x"
             print(text)
-        if len(members) > 1:
+        if len(slower) > 1:
             faster = f", {geomean(gains):.2f} times as fast as {first}" if gains else ""
             print(f"  {group}: {geomean(slower):.2f} times native{faster}")
     both = [w for g in GROUPS.values() for w in g if median[first].get(w) and median[ours].get(w)]
     if first != ours and both:
         total = geomean(median[first][w] / median[ours][w] for w in both)
-        print(f"all {len(both)} workloads: {total:.2f} times as fast as {first}")
+        print(f"all {len(both)} workloads of guestbench: {total:.2f} times as fast as {first}")
+
+
+def measure(args, table, native):
+    """Runs native's commands and the table's systems in turn; {system: {workload: median seconds}} and
+    the lines that say where a checksum was not native's."""
+    times, sums_of_native, wrong = {}, {}, set()
+    for _ in range(args.runs):
+        for argv in native:
+            seconds, sums = run(argv, args.limit)
+            sums_of_native.update(sums)
+            for w, s in seconds.items():
+                times.setdefault("native", {}).setdefault(w, []).append(s)
+        for system, argv in table.items():
+            seconds, sums = run(argv, args.limit)
+            for w, s in seconds.items():
+                times.setdefault(system, {}).setdefault(w, []).append(s)
+            wrong |= {f"{system}: {w} gave {sums.get(w)}, native {c}"
+                      for w, c in sums_of_native.items() if sums.get(w) != c}
+    median = {s: {w: statistics.median(v) for w, v in t.items()} for s, t in times.items()}
+    for system in ["native", *table]:
+        median.setdefault(system, {})
+    return median, sorted(wrong)
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--kernel")
     ap.add_argument("--runs", type=int, default=3)
-    ap.add_argument("--only", default="")
+    ap.add_argument("--only", default="", help="workloads, of guestbench and programs")
     ap.add_argument("--accel", default="dbt")
     ap.add_argument("--limit", type=int, default=600)
     ap.add_argument("--no-qemu", action="store_true")
+    ap.add_argument("--no-counters", action="store_true", help="no last run for the counters")
     ap.add_argument("--extra", default="", help="further options for both emulators")
     ap.add_argument("--program", help="the emulator to measure (build/dragoman)")
-    ap.add_argument("--json")
+    ap.add_argument("--json", help="where to save the figures")
+    ap.add_argument("--svg", help="where to save them as a bar chart")
     args = ap.parse_args()
+    known = [w for members in [*GROUPS.values(), *PROGRAMS.values()] for w in members]
+    chosen = [n for n in args.only.split(",") if n] or known
+    strange = sorted(set(chosen) - set(known))
+    if strange:
+        ap.error(f"no such workload: {', '.join(strange)}; there are {', '.join(known)}")
     kernel = args.kernel or subprocess.check_output(
         [TOP / "tests/guest/get-kernel.sh", "cloud"], text=True).strip()
-    names = [n for n in args.only.split(",") if n]
-    times, native, wrong = {}, {}, set()
+    programs = [n for n in chosen if n in PROGRAMS["programs"]]
     with tempfile.TemporaryDirectory() as tmp:
-        program, initrd = pack(pathlib.Path(tmp), names)
+        initrd, native = pack(pathlib.Path(tmp), [n for n in chosen if n not in programs], programs)
         table = systems(args, kernel, str(initrd))
-        for _ in range(args.runs):
-            for system, argv in [("native", [str(program), *names]), *table.items()]:
-                seconds, sums = run(argv, args.limit)
-                if system == "native":
-                    native.update(sums)
-                for w, s in seconds.items():
-                    times.setdefault(system, {}).setdefault(w, []).append(s)
-                for w, c in native.items():
-                    if sums.get(w) != c:
-                        wrong.add(f"{system}: {w} gave {sums.get(w)}, native {c}")
-    median = {s: {w: statistics.median(v) for w, v in t.items()} for s, t in times.items()}
-    for system in table:
-        median.setdefault(system, {})
-    report(median, list(table))
-    for line in sorted(wrong):
+        median, wrong = measure(args, table, native)
+        report(median, list(table))
+        counters = {}
+        if not args.no_counters:
+            accel = args.accel.split(",")[-1]
+            counters = count(table[accel], pathlib.Path(tmp) / "monitor", args.limit)
+            report_counters(accel, counters)
+    for line in wrong:
         print("WRONG", line)
     if args.json:
-        pathlib.Path(args.json).write_text(json.dumps(median, indent=1))
+        pathlib.Path(args.json).write_text(json.dumps({"seconds": median, "counters": counters}, indent=1))
+    if args.svg:
+        pathlib.Path(args.svg).write_text(draw(median, list(table), {**GROUPS, **PROGRAMS}))
     return 1 if wrong else 0
 
 
