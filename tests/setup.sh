@@ -9,7 +9,8 @@ disks="mmdebstrap grub-common grub-pc-bin xorriso mtools isolinux syslinux-commo
     memtest86+ ipxe debian-installer-12-netboot-amd64"
 # gcc-multilib by itself excludes compilers for other processors.
 test="$disks python3 qemu-system-x86 qemu-utils seabios gcc-12-multilib openssl libgcrypt20 sqlite3 xz-utils
-    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user xvfb openbox x11-xkb-utils python3-xlib"
+    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user xvfb openbox x11-xkb-utils python3-xlib
+    libssl-dev libgcrypt20-dev"
 
 wanted=$build
 [ "${1:-build}" = build ] || wanted="$wanted $test"

@@ -90,13 +90,21 @@ def pack32(work):
     return check, archive(root, work / "initrd32.gz")
 
 
-def pack(work):
-    """Makes the directory of what is run, and the initramfs around it; returns both."""
+def skeleton(work):
+    """An initramfs that boots, and in it the empty directory of what is to be run; returns both."""
     root = work / "root"
     check = root / "root/check"
     check.mkdir(parents=True)
     for name in ("bin", "dev", "proc", "sys", "tmp"):
         (root / name).mkdir()
+    shutil.copy(shutil.which("busybox"), root / "bin/busybox")
+    shutil.copy(HERE / "init", root / "init")
+    return root, check
+
+
+def pack(work):
+    """Makes the directory of what is run, and the initramfs around it; returns both."""
+    root, check = skeleton(work)
     make_keys(check)
     program, openssl = check / "cputest", shutil.which("openssl")
     subprocess.run(["gcc", "-O2", "-fno-builtin", "-o", program, HERE / "cputest.c", "-lm"],
@@ -104,8 +112,6 @@ def pack(work):
     opened = opened_at_run_time(["libcrypto.so.3", "libgcrypt.so.20"])
     add_libraries(root, {*opened, *libraries(program, openssl, *opened)})
     shutil.copy(openssl, root / "bin/openssl")
-    shutil.copy(shutil.which("busybox"), root / "bin/busybox")
-    shutil.copy(HERE / "init", root / "init")
     shutil.copy(HERE / "check-cpu.sh", check)
     return check, archive(root, work / "initrd.gz")
 
