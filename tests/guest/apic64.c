@@ -85,6 +85,30 @@ static void priorities(void)
     check_eq("EOI for nothing", came(), 0);
 }
 
+/* 10.9: the spurious-interrupt vector register.  TPR holds back what was pending before it rose,
+ * and nothing spurious comes in its place. */
+static void spurious(void)
+{
+    apic_write(APIC_SVR, 0x17e);
+    check_eq("spurious vector", apic_read(APIC_SVR), 0x17e);
+    apic_write(APIC_SVR, 0x37e);
+    check_eq("focus checking off", apic_read(APIC_SVR), 0x37e);
+    if (!x2apic()) {
+        apic_write(APIC_SVR, 0xfffffd7e);
+        check_eq("SVR's reserved bits, suppression of EOI broadcasts", apic_read(APIC_SVR), 0x17e);
+    }
+    apic_send(0, ICR_SELF | 0x5f);
+    for (u64 end = rdtsc() + 1000000000; !apic_bit(APIC_IRR, 0x5f) && rdtsc() < end;)
+        ;
+    apic_write(APIC_TPR, 0x60);
+    check_eq("held back while pending", came(), 0);
+    check("still pending", apic_bit(APIC_IRR, 0x5f) && !apic_bit(APIC_ISR, 0x7e));
+    apic_write(APIC_TPR, 0);
+    check_eq("let in", came(), 0x5f);
+    check("once", !apic_bit(APIC_IRR, 0x5f) && !apic_bit(APIC_ISR, 0x5f));
+    apic_write(APIC_SVR, 0x1ff);
+}
+
 /* 10.5.3: a write brings the errors since the last one into ESR. */
 static void errors(void)
 {
@@ -360,9 +384,9 @@ static void x2apic_registers(void)
         u32 n;
         u64 bits;
     } reserved[] = {
-        {0x08, 0xff},    {0x0b, 0},       {0x28, 0},       {0x32, 0x750ff}, {0x33, 0x117ff},
-        {0x34, 0x117ff}, {0x35, 0x1f7ff}, {0x36, 0x1f7ff}, {0x37, 0x110ff}, {0x38, 0xffffffff},
-        {0x3e, 0xb},     {0x3f, 0xff},
+        {0x08, 0xff},    {0x0b, 0},       {0x0f, 0x3ff},   {0x28, 0},       {0x32, 0x750ff},
+        {0x33, 0x117ff}, {0x34, 0x117ff}, {0x35, 0x1f7ff}, {0x36, 0x1f7ff}, {0x37, 0x110ff},
+        {0x38, 0xffffffff}, {0x3e, 0xb},  {0x3f, 0xff},
     };
     struct regs r;
     for (u32 n = 0; n < 0x100; n++) {
@@ -405,6 +429,7 @@ static void x2apic_mode(void)
     apic_write(APIC_SVR, 0x1ff);
     apic_write(APIC_TPR, 0);
     priorities();
+    spurious();
     errors();
     software_disable();
     destinations();
@@ -439,6 +464,7 @@ void test_main(void)
     check("version of an integrated APIC", (apic_read(APIC_VERSION) & 0xf0) == 0x10);
     check_eq("no suppression of EOI broadcasts", apic_read(APIC_VERSION) >> 24 & 1, 0);
     priorities();
+    spurious();
     software_disable();
     destinations();
     logical();

@@ -660,6 +660,55 @@ static void port_strings(void)
     pt_map(AREA, 1, 0);
 }
 
+/* ---- the I/O permission map of a 64-bit TSS (SDM vol. 1 19.5.2, vol. 3A 7.7) ---- */
+
+CODE(in_dx1, "in %dx, %al");
+CODE(in_dx2, "in %dx, %ax");
+CODE(in_dx4, "in %dx, %eax");
+
+static void mapped_port(const char *name, u8 *code, u32 port, u64 flags, bool allowed)
+{
+    struct regs r = user_at(code);
+    r.rdx = port;
+    r.flags |= flags;
+    enter(&r);
+    if (allowed)
+        check(name, r.vector == STOP);
+    else
+        expect(name, &r, GP, 0, (void *)AS_USER(code));
+}
+
+static void tss_limit(u32 limit)
+{
+    u64 *d = &gdt[SEL_TSS / 8];
+    *d = (*d & ~(0xffffull | 2ull << 40)) | limit; /* LTR takes a TSS that is not busy */
+    __asm__ volatile("ltr %w0" : : "r"(SEL_TSS));
+}
+
+static void permission_map(void)
+{
+    u32 map = (u32)offsetof(struct tss64, io);
+    mapped_port("map beyond the TSS", in_dx1, 0x80, 0, false);
+    memset(tss.io, 0xff, sizeof tss.io);
+    tss.io_base = (u16)map;
+    tss.io[0x80 / 8] &= (u8)~1u;
+    mapped_port("bit clear", in_dx1, 0x80, 0, true);
+    mapped_port("bit set", in_dx1, 0x81, 0, false);
+    mapped_port("bit set, IOPL 3", in_dx1, 0x81, FL_IOPL, true);
+    mapped_port("a word needs two bits", in_dx2, 0x80, 0, false);
+    tss.io[0x87 / 8] &= 0x7f;
+    tss.io[0x88 / 8] &= 0xf8;
+    mapped_port("a dword of two bytes of the map", in_dx4, 0x87, 0, true);
+    mapped_port("a dword needs four bits", in_dx4, 0x88, 0, false);
+    /* Two bytes of the map are read always. */
+    tss_limit(map + 0x10);
+    mapped_port("second byte beyond the limit", in_dx1, 0x80, 0, false);
+    tss_limit(map + 0x11);
+    mapped_port("both bytes within the limit", in_dx1, 0x80, 0, true);
+    tss_limit(sizeof tss - 1);
+    tss.io_base = sizeof tss;
+}
+
 static void rest(void)
 {
     struct regs r;
@@ -697,5 +746,6 @@ void test_main(void)
     inspect();
     ports();
     port_strings();
+    permission_map();
     rest();
 }

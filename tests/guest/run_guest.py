@@ -47,6 +47,7 @@ QEMU_WRONG = {
         "LVT stays masked": SOFT_OFF,
         "not even pending": "a disabled APIC does not accept fixed interrupts (SDM vol. 3A 10.4.7.2)",
         "all clusters": "cluster 15 addresses all (SDM vol. 3A 10.6.2.2); QEMU knows none but the own",
+        "focus checking off": "bit 9 of SVR (SDM vol. 3A figure 10-23); QEMU drops it",
         "LINT0, fixed": "the trigger bit is clear: one interrupt per edge (SDM vol. 3A 10.5.1)",
     },
     "msr64": {
