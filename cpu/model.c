@@ -137,12 +137,15 @@ static unsigned min3(unsigned a, unsigned b, unsigned c)
     return a < c ? a : c;
 }
 
-/* Letters to change, add or leave out to come from one name to the other, whatever the case. */
+/* Letters to change, add or leave out to come from what was typed to the name, whatever the case; 0
+ * for the beginning of one. */
 static unsigned distance(const char *a, size_t len, const char *b)
 {
     unsigned row[64], n = (unsigned)strlen(b);
     if (len >= 64 || n >= 64)
         return 64;
+    if (len >= 3 && strncasecmp(a, b, len) == 0)
+        return 0;
     for (unsigned j = 0; j <= n; j++)
         row[j] = j;
     for (size_t i = 1; i <= len; i++) {

@@ -570,7 +570,9 @@ START_TEST(test_near_matches)
 {
     static const char *const pairs[][2] = {
         {"haswel", "(did you mean Haswell?)"}, {"pentium4", "pentium3"}, {"MAX", "max"},
-        {"Skylake", "try -cpu help"}, {"max,+sse43", "sse4"}, {"max,-xsave1", "xsave"},
+        {"skylake", "(did you mean Skylake-Client?)"}, {"sk", "(try -cpu help)"},
+        {"max,+sse43", "sse4"}, {"max,-xsave1", "xsave"},
+        {"max,+sse4", "(did you mean sse4.1, sse4.2, sse4a?)"},
         {"max,+rdrnd", "(did you mean rdrand?)"}, {"max,+wings", "'wings' (try -cpu help)"},
     };
     char *error;
