@@ -44,10 +44,15 @@ u64 helper_cmpxchg8b(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 }
 
 #if defined(__x86_64__)
-/* Inline, since the builtin for 16 bytes otherwise calls libatomic. */
-__attribute__((target("cx16"))) static u128 exchange16(u128 *p, u128 expected, u128 desired)
+/* Written out, since the builtins for 16 bytes call libatomic. */
+static u128 exchange16(u128 *p, u128 expected, u128 desired)
 {
-    return __sync_val_compare_and_swap(p, expected, desired);
+    u64 low = (u64)expected, high = (u64)(expected >> 64);
+    __asm__ volatile("lock cmpxchg16b %0"
+                     : "+m"(*p), "+a"(low), "+d"(high)
+                     : "b"((u64)desired), "c"((u64)(desired >> 64))
+                     : "memory", "cc");
+    return (u128)high << 64 | low;
 }
 #else
 static u128 exchange16(u128 *p, u128 expected, u128 desired)

@@ -549,7 +549,7 @@ static u64 dbt_counter(void *engine, const char *name)
     ENGINE_COUNTERS(X)
 #undef X
 #define X(field, text)                                                                             \
-    if (!strcmp(name, strncmp(#field, "opt.", 4) ? #field : #field + 4))                           \
+    if (!strcmp(name, strncmp(#field, "opt.", 4) ? #field : &#field[4]))                           \
         return e->front.field;
     FRONT_COUNTERS(X)
 #undef X

@@ -244,9 +244,11 @@ static void forward_op(struct forward *f, unsigned i)
         return;
     }
     switch (in->op) {
-    case IR_get:
-        f->gpr[in->aux] = read_state(f, i, f->gpr[in->aux]);
+    case IR_get: {
+        ir_ref *known = &f->gpr[in->aux]; /* before the op is dropped */
+        *known = read_state(f, i, *known);
         break;
+    }
     case IR_put:
         write_state(f, i, in->arg[0], &f->gpr[in->aux], &f->gpr_put[in->aux]);
         break;

@@ -173,7 +173,7 @@ def guest_options(what, run, extra, directory):
         return ["-kernel", what, "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", *extra]
     initrd = initrd_for(what)
     if run == "soak":
-        initrd, run = soak_initrd(pathlib.Path(directory))[1], "sh /soak.sh /tmp"
+        initrd, run = soak_initrd(pathlib.Path(directory), what)[1], "sh /soak.sh /tmp"
     return ["-kernel", get(what), "-initrd", initrd, "-append",
             "console=ttyS0 earlyprintk=ttyS0 panic=-1 run=" + run.replace(" ", "~"), *extra]
 

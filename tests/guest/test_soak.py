@@ -19,7 +19,7 @@ import tempfile
 import time
 
 from common import TOP
-from linux_guest import Guest, get, machine
+from linux_guest import Guest, get, initrd_for, is_32_bit, machine
 
 MIB = 1 << 20
 # What the program may need beside guest RAM and code: TLBs, tables, thread stacks, records of
@@ -28,16 +28,17 @@ BOUND_MIB, BOUND_PER_CODE_MIB = 192, 8
 DEFAULT_CODE_MIB = 256
 
 
-def build(tmp):
-    """An initramfs with guestbench and the script behind the usual one; and a directory to run
-    them natively."""
+def build(tmp, kernel):
+    """An initramfs for the kernel (its name or path) with guestbench and the script behind the usual
+    one; and a directory to run them natively."""
+    bits = ["-m32", "-msse2", "-idirafter", "/usr/include/x86_64-linux-gnu"]
     root = tmp / "root"
     (root / "bin").mkdir(parents=True)
-    subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", root / "bin/guestbench",
+    subprocess.run(["gcc", *(bits if is_32_bit(kernel) else []), "-O2", "-static", "-pthread", "-o", root / "bin/guestbench",
                     TOP / "tests/bench/guestbench.c", "-lm"], check=True)
     shutil.copy(TOP / "tests/guest/soak.sh", root / "soak.sh")
     image = tmp / "initrd.gz"
-    shutil.copy(get("initrd"), image)
+    shutil.copy(initrd_for(kernel), image)
     with open(image, "ab") as out:
         subprocess.run("find . | cpio -o -H newc --quiet -R 0:0 | gzip -1", shell=True, cwd=root,
                        stdout=out, check=True)
@@ -74,7 +75,7 @@ def memory(pid):
 
 
 def soak(args, tmp):
-    root, image = build(tmp)
+    root, image = build(tmp, args.kernel)
     expected = native_round(tmp, root)
     size = re.search(r"tb-size=(\d+)", args.accel)
     code = int(size[1]) if size else DEFAULT_CODE_MIB

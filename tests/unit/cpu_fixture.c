@@ -10,6 +10,7 @@ u64 helper_result;
 static struct bus *bus;
 static struct clock clock_;
 static jmp_buf unwind_to;
+static bool unwindable; /* a helper is running, or something else that may raise */
 static u8 *ram;
 
 static void fake_sync(struct cpu *c)
@@ -19,6 +20,7 @@ static void fake_sync(struct cpu *c)
 static void fake_unwind(struct cpu *c) __attribute__((noreturn));
 static void fake_unwind(struct cpu *c)
 {
+    ck_assert_msg(unwindable, "exception %d outside run_helper", c->exc_vector);
     longjmp(unwind_to, 1);
 }
 
@@ -110,6 +112,11 @@ static void make_tables(void)
         {S_TSS, TSS_AT, 0x2067, SEG_P | DT_TSS32},
         {S_STACK16, 0, 0xffff, DATA},
     };
+    /* Whatever mode the last fixture or test was in. */
+    cpu->cr0 &= ~(u32)(CR0_PG | CR0_PE);
+    cpu->cr4 &= ~(u64)CR4_SMAP;
+    cpu->efer = 0;
+    cpu_update_paging(cpu);
     memset(ram, 0, 1 << 20);
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
         poke(GDT_AT + rows[i].sel, 8, descriptor(rows[i].base, rows[i].limit, (u16)rows[i].attr));
@@ -177,10 +184,13 @@ int run_helper(u64 (*fn)(struct cpu *, u64, u64, u64, u64), u64 a, u64 b, u64 c,
 {
     cpu->exc_vector = -1;
     cpu->exc_error = 0;
+    unwindable = true;
     if (setjmp(unwind_to) == 0) {
         helper_result = fn(cpu, a, b, c, d);
+        unwindable = false;
         return -1;
     }
+    unwindable = false;
     int vector = cpu->exc_vector;
     cpu->exc_vector = -1;
     return vector;

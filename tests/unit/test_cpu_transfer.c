@@ -374,7 +374,7 @@ START_TEST(test_sysret32_and_vendor)
     ck_assert_uint_eq(cpu->rip, 0x5555);
     ck_assert_uint_eq(cpu->gpr[RSP], STACK3);
 
-    fixture_setup("qemu64");
+    fixture_setup("EPYC");
     fixture_long(3);
     set_segment(SEG_CS, S_CODE3 | 3);
     cpu->cstar = 0x7777;

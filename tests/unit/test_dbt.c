@@ -208,7 +208,7 @@ START_TEST(test_chained_loop)
 END_TEST
 
 /* What does not fit in one block is translated as several, once. */
-CODE64(long64, "mov $1000, %ecx\n mov $0x20000, %edi\n 1:\n .rept 16\n add $3, (%rdi)\n"
+CODE64(long64, "mov $1000, %ecx\n mov $0x20000, %edi\n 1:\n .rept 16\n addl $3, (%rdi)\n"
                "adc (%rdi), %rbx\n .endr\n dec %ecx\n jnz 1b\n hlt\n")
 
 START_TEST(test_unfit)
