@@ -3,8 +3,6 @@
  *
  * Touches MXCSR, XMM registers and vtmp of struct cpu.
  */
-#include <fenv.h>
-
 #include "cpu/cpu.h"
 #include "translator/ir_vec.h"
 
@@ -39,107 +37,88 @@ static unsigned result_format(const struct ir_insn *in)
     return in->op == IR_fptoh ? FORMAT_HALF : in->aux;
 }
 
-/* Significant bits of a double: from its highest to its lowest one. */
-static unsigned significant(u64 v)
+/* A finite number as it is: m * 2^e, m odd or 0. */
+struct dyadic { u128 m; int e; bool negative; };
+
+static unsigned bit_length(u128 v)
 {
-    u64 mant = v & 0xfffffffffffff;
-    mant |= v << 1 >> 53 ? 1ull << 52 : 0;
-    return mant ? 64 - (unsigned)__builtin_clzll(mant) - (unsigned)__builtin_ctzll(mant) : 0;
+    u64 high = (u64)(v >> 64), low = (u64)v;
+    if (high)
+        return 128 - (unsigned)__builtin_clzll(high);
+    return low ? 64 - (unsigned)__builtin_clzll(low) : 0;
 }
 
-/* Brings lane k nearer to 1 by 2^600 (double) or 2^96 (single): up (dir > 0) only what is below 1,
- * down only what is above.  Exact. */
-static void rescale(union ir_value *v, bool single, unsigned k, int dir)
+static struct dyadic make_odd(struct dyadic d)
 {
-    if (single) {
-        float f;
-        memcpy(&f, &v->d[k], 4);
-        float size = __builtin_fabsf(f);
-        if (dir > 0 ? size < 1 : size > 1)
-            f *= dir > 0 ? 0x1p96f : 0x1p-96f;
-        memcpy(&v->d[k], &f, 4);
-    } else {
-        double f;
-        memcpy(&f, &v->q[k], 8);
-        double size = __builtin_fabs(f);
-        if (dir > 0 ? size < 1 : size > 1)
-            f *= dir > 0 ? 0x1p600 : 0x1p-600;
-        memcpy(&v->q[k], &f, 8);
+    while (d.m && !(d.m & 1)) {
+        d.m >>= 1;
+        d.e++;
     }
+    return d;
 }
 
-/* Lane 0 times 2^(600 * dir) (double) or 2^(96 * dir) (single); false when that is not exact. */
-static bool scale_exactly(union ir_value *v, bool single, int dir)
+/* Lane 0; denormals are 0 with daz (MXCSR.DAZ). */
+static struct dyadic dyadic_of(const union ir_value *v, bool single, bool daz)
 {
-    if (single) {
-        float f, g;
-        memcpy(&f, &v->d[0], 4);
-        g = f * (dir > 0 ? 0x1p96f : 0x1p-96f);
-        memcpy(&v->d[0], &g, 4);
-        return g * (dir > 0 ? 0x1p-96f : 0x1p96f) == f;
-    }
-    double f, g;
-    memcpy(&f, &v->q[0], 8);
-    g = f * (dir > 0 ? 0x1p600 : 0x1p-600);
-    memcpy(&v->q[0], &g, 8);
-    return g * (dir > 0 ? 0x1p-600 : 0x1p600) == f;
+    unsigned fraction = single ? 23 : 52;
+    u64 bits = single ? v->d[0] : v->q[0];
+    u64 m = bits & (BIT64(fraction) - 1);
+    int e = (int)(bits >> fraction & (single ? 0xff : 0x7ff));
+    if (e)
+        m |= BIT64(fraction);
+    else if (daz)
+        m = 0;
+    e = (e ? e : 1) - (single ? 127 : 1023) - (int)fraction;
+    return make_odd((struct dyadic){m, e, bits >> (single ? 31 : 63) & 1});
 }
 
-/* As below, of a fused multiply-add: a factor and the addend scaled alike.  What cannot be is far
- * below or above the rest of the sum, so that bits are lost anyway. */
-static bool fma_inexact_unbounded(struct cpu *cpu, const struct ir_insn *in,
-                                  const union ir_value *const args[4], int dir)
+static struct dyadic product_of(struct dyadic a, struct dyadic b)
+{
+    return make_odd((struct dyadic){a.m * b.m, a.e + b.e, a.negative != b.negative});
+}
+
+/* Bits of the sum from its highest to its lowest one; 128 stands for as many and more. */
+static unsigned sum_bits(struct dyadic a, struct dyadic b)
+{
+    if (!a.m || !b.m)
+        return bit_length(a.m | b.m);
+    struct dyadic high = a.e > b.e ? a : b, low = a.e > b.e ? b : a;
+    unsigned up = (unsigned)(high.e - low.e);
+    if (up + bit_length(high.m) > 126)
+        return 128; /* low's last bit stays the last one, and the first is not far below high's */
+    u128 h = high.m << up, l = low.m;
+    struct dyadic sum = {high.negative == low.negative ? h + l : h > l ? h - l : l - h, 0, false};
+    return bit_length(make_odd(sum).m);
+}
+
+/* Whether a result that an unmasked underflow or overflow stops is inexact: with that exception
+ * unmasked, the range of exponents is taken as unbounded (SDM vol. 1, 4.9.1.4 and 4.9.1.5).  Sums
+ * never are when tiny; of the rest only scalars are looked at. */
+static bool inexact_unbounded(const struct ir_insn *in, const union ir_value *const args[4],
+                              bool daz)
 {
     static const u8 addend[3] = {1, 2, 0}, factor[3] = {0, 0, 1}; /* of 132, 213, 231 */
-    unsigned form = (unsigned)(in->imm >> 4) == 0xb ? 2 : (unsigned)(in->imm >> 4) == 0xa;
     bool single = in->aux == VF_SS;
-    union ir_value v[3] = {*args[0], *args[1], *args[2]}, out;
-    const union ir_value *const scaled[4] = {&v[0], &v[1], &v[2]};
-    unsigned other = 3 - addend[form] - factor[form];
-    u32 mxcsr = cpu->mxcsr;
-    fenv_t env; /* scaling must leave no flags in the host's MXCSR, which may be the guest's */
-    feholdexcept(&env);
-    bool exact = scale_exactly(&v[addend[form]], single, dir);
-    if (!scale_exactly(&v[factor[form]], single, dir)) {
-        v[factor[form]] = *args[factor[form]];
-        exact &= scale_exactly(&v[other], single, dir);
-    }
-    fesetenv(&env);
-    if (!exact)
-        return true;
-    cpu->mxcsr = mxcsr & ~0x3fu;
-    ir_eval_vec(cpu, in, scaled, &out);
-    bool inexact = cpu->mxcsr & 0x20;
-    cpu->mxcsr = mxcsr;
-    return inexact;
-}
-
-/* Whether a result that an unmasked underflow (dir 1) or overflow (-1) stops is inexact: with that
- * exception unmasked, the range of exponents is taken as unbounded (SDM vol. 1, 4.9.1.4 and
- * 4.9.1.5).  Sums never are when tiny; of the rest only scalars are looked at. */
-static bool inexact_unbounded(struct cpu *cpu, const struct ir_insn *in,
-                              const union ir_value *const args[4], int dir)
-{
-    bool single = in->aux == VF_SS;
-    union ir_value a = *args[0], b = *args[1], out;
-    const union ir_value *const scaled[4] = {&a, &b};
+    unsigned bits = single ? 24 : 53;
     if (in->op == IR_fpcvts)
-        return significant(b.q[0]) > 24;
-    if (in->op == IR_fpfma)
-        return fma_inexact_unbounded(cpu, in, args, dir);
-    if (in->op != IR_fpmul && in->op != IR_fpdiv)
+        return bit_length(dyadic_of(args[1], false, daz).m) > 24;
+    if (in->op != IR_fpmul && in->op != IR_fpdiv && in->op != IR_fpfma)
         return true;
-    rescale(&a, single, 0, dir);
-    rescale(&b, single, 0, in->op == IR_fpmul ? dir : -dir);
-    u32 mxcsr = cpu->mxcsr;
-    cpu->mxcsr = mxcsr & ~0x3fu;
-    ir_eval_vec(cpu, in, scaled, &out);
-    bool inexact = cpu->mxcsr & 0x20;
-    cpu->mxcsr = mxcsr;
-    return inexact;
+    struct dyadic v[3] = {dyadic_of(args[0], single, daz), dyadic_of(args[1], single, daz)};
+    if (in->op == IR_fpmul)
+        return bit_length(product_of(v[0], v[1]).m) > bits;
+    if (in->op == IR_fpdiv)
+        return v[1].m && v[0].m % v[1].m != 0;
+    v[2] = dyadic_of(args[2], single, daz);
+    unsigned form = (unsigned)(in->imm >> 4) == 0xb ? 2 : (unsigned)(in->imm >> 4) == 0xa;
+    unsigned low = in->imm & 0xf;
+    struct dyadic c = v[addend[form]];
+    struct dyadic p = product_of(v[factor[form]], v[3 - addend[form] - factor[form]]);
+    p.negative ^= low == 0xb || low == 0xd; /* VFMSUB, VFNMADD: the signs' relation */
+    return sum_bits(p, c) > bits;
 }
 
-enum { IE = 1, DE = 2, ZE = 4, OE = 8, UE = 16, PE = 32, FLAGS = 63, FTZ = 1 << 15 };
+enum { IE = 1, DE = 2, ZE = 4, OE = 8, UE = 16, PE = 32, FLAGS = 63, DAZ = 1 << 6, FTZ = 1 << 15 };
 
 /* What an operation with these flags in MXCSR really raises. */
 static u32 raised_by(const struct ir_insn *in, const union ir_value *out, u32 flags, u32 unmasked)
@@ -183,7 +162,7 @@ static u32 run_part(struct cpu *cpu, const struct ir_insn *in, const union ir_va
     ir_eval_vec(cpu, in, args, out);
     u32 raised = raised_by(in, out, cpu->mxcsr & FLAGS, unmasked);
     if (raised & unmasked & (UE | OE) && raised & PE && in->aux >= VF_SS &&
-        !inexact_unbounded(cpu, in, args, raised & UE ? 1 : -1))
+        !inexact_unbounded(in, args, cpu->mxcsr & DAZ))
         raised &= ~(u32)PE;
     return raised;
 }

@@ -25,6 +25,7 @@
 #include "translator/block.h"
 #include "translator/ir_eval.h"
 #include "translator/ir_eval_vec.h"
+#include "translator/ir_vec.h"
 #include "translator/lift.h"
 
 /* ---- the CPU around the helpers: memory is the host's, faults jump out ---- */
@@ -944,6 +945,54 @@ START_TEST(environment_formats)
 }
 END_TEST
 
+static int raised_by_checked(u64 what, u8 imm)
+{
+    if (setjmp(fault))
+        return fault_vector;
+    ir_vec_checked(&vcpu, what, imm | 1u << 9, 0);
+    return -1;
+}
+
+/* With underflow or overflow unmasked, PE says whether the result would be inexact if exponents had
+ * no bounds (SDM vol. 1, 4.9.1.5), however far below or above them it is.  MXCSR's flags each. */
+START_TEST(inexact_beyond_bounds)
+{
+    enum { DE = 2, OE = 8, UE = 16, PE = 32 };
+    static const struct { u8 op, aux, imm; u64 a, b, c; u32 flags; } rows[] = {
+        /* 231: a + b * c; 0x9c and so on: signs */
+        {0, VF_SS, 0xb9, 0, 1, 0x7fffff, DE | UE},            /* 24 bits at 2^-298 */
+        {0, VF_SS, 0xbd, 0, 1, 0x7fffff, DE | UE},
+        {0, VF_SS, 0xb9, 0, 0x7fffff, 0x7fffff, DE | UE | PE}, /* 46 bits */
+        {0, VF_SS, 0xb9, 1, 0x3f800000, 1, DE | UE},          /* 2^-149 twice */
+        {0, VF_SS, 0xb9, 1, 1, 1, DE | UE | PE},              /* 2^-149 and 2^-298 */
+        {0, VF_SS, 0xbd, 1, 0x3f800000, 3, DE | UE},          /* 1 - 3 */
+        {0, VF_SS, 0xb9, 0, 0x7f000000, 0x7f000000, OE},
+        {0, VF_SS, 0xb9, 0x3f800000, 0x7f000000, 0x7f000000, OE | PE},
+        {0, VF_SD, 0xb9, 0, 1, 0xfffffffffffff, DE | UE},
+        {0, VF_SD, 0xb9, 1, 1, 1, DE | UE | PE},
+        {0, VF_SD, 0xb9, 0x3ff0000000000000, 0x7fe0000000000000, 0x7fe0000000000000, OE | PE},
+        {1, VF_SS, 0, 1, 0x7fffff, 0, DE | UE},               /* products */
+        {1, VF_SD, 0, 3, 0xfffffffffffff, 0, DE | UE | PE},
+        {2, VF_SS, 0, 6, 0x7f400000, 0, DE | UE},             /* 6 / 3 * 2^-275 */
+        {2, VF_SS, 0, 1, 0x7f400000, 0, DE | UE | PE},
+    };
+    static const u16 ops[3] = {IR_fpfma, IR_fpmul, IR_fpdiv};
+    vcpu.engine = &hooks;
+    vcpu.cr4 |= CR4_OSXMMEXCPT;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        unsigned w = rows[i].aux == VF_SS ? W32 : W64;
+        vcpu.mxcsr = 0x1180; /* O, U unmasked */
+        vcpu.xmm[1].q[0] = rows[i].a;
+        vcpu.xmm[2].q[0] = rows[i].b;
+        vcpu.xmm[3].q[0] = rows[i].c;
+        unsigned first = rows[i].op ? 1 : 2;
+        u64 what = ir_vec_pack(ops[rows[i].op], w, rows[i].aux, 1, first, first + 1);
+        ck_assert_msg(raised_by_checked(what, rows[i].imm) == EXC_XM, "row %u: nothing raised", i);
+        ck_assert_msg((vcpu.mxcsr & 63) == rows[i].flags, "row %u: %02x", i, vcpu.mxcsr & 63);
+    }
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -955,6 +1004,7 @@ int main(int argc, char **argv)
     tcase_add_test(t, agrees_with_the_processor_32);
     tcase_add_test(t, pointers_as_the_processor);
     tcase_add_test(t, environment_formats);
+    tcase_add_test(t, inexact_beyond_bounds);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
