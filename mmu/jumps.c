@@ -1,15 +1,22 @@
 /* The translator's jump caches, one for each context (mmu.h): putting in, and taking out what a
  * changed mapping makes wrong.
  *
- * Bitmaps of the entries in use, apart for code on global pages, make a flush cost what was put in.
- * The owner alone puts in and clears bits; another thread's flush empties the entries and leaves
- * the bits, since the owner, who may be putting a jump in, comes again.
+ * Bitmaps of the sets in use, apart for those that hold code on global pages only, make a flush
+ * cost what was put in.  The owner alone puts in and clears bits; another thread's flush empties
+ * the entries and leaves the bits, since the owner, who may be putting a jump in, comes again.
+ * Emitted code swaps entries within a set.
  */
 #include "mmu/tlb.h"
 
 static void set(u64 *field, u64 value)
 {
     __atomic_store_n(field, value, __ATOMIC_RELAXED);
+}
+
+static void empty_set(struct tlb_context *c, unsigned n)
+{
+    for (unsigned i = n * JUMP_WAYS; i < (n + 1) * JUMP_WAYS; i++)
+        set(&c->jumps[i].tag, jump_empty(i));
 }
 
 static void empty_map(struct tlb_context *c, u64 *map, bool own)
@@ -20,17 +27,15 @@ static void empty_map(struct tlb_context *c, u64 *map, bool own)
             continue;
         if (own)
             set(&map[w], 0);
-        for (; bits; bits &= bits - 1) {
-            unsigned i = w * 64 + (unsigned)__builtin_ctzll(bits);
-            set(&c->jumps[i].tag, jump_empty(i));
-        }
+        for (; bits; bits &= bits - 1)
+            empty_set(c, w * 64 + (unsigned)__builtin_ctzll(bits));
     }
 }
 
 void jumps_init(struct tlb_context *c)
 {
-    for (unsigned i = 0; i < JUMP_ENTRIES; i++)
-        set(&c->jumps[i].tag, jump_empty(i));
+    for (unsigned n = 0; n < JUMP_ENTRIES / JUMP_WAYS; n++)
+        empty_set(c, n);
 }
 
 void jumps_flush(struct tlb_context *c, struct tlb_state *s, bool keep_global, bool own)
@@ -43,30 +48,57 @@ void jumps_flush(struct tlb_context *c, struct tlb_state *s, bool keep_global, b
         s->fetch_lost = false;
 }
 
+/* Whether code with this tag may lie on the page of la; tags have the mode in their top 16 bits. */
+static bool on_page(u64 tag, u64 la)
+{
+    return !((tag ^ la) << 16 >> (16 + PAGE_SHIFT)) ||
+           !(((tag + JUMP_CROSSING) ^ la) << 16 >> (16 + PAGE_SHIFT));
+}
+
 void jumps_drop_page(struct tlb_context *c, struct tlb_state *s, u64 la)
 {
-    for (unsigned n = 0; n < 2 * JUMP_WORDS; n++) {
-        u64 *map = s->jumps[n / JUMP_WORDS];
-        unsigned w = n % JUMP_WORDS;
-        for (u64 bits = map[w]; bits; bits &= bits - 1) {
-            unsigned i = w * 64 + (unsigned)__builtin_ctzll(bits);
-            if ((c->jumps[i].tag ^ la) << 16 >> (16 + PAGE_SHIFT))
-                continue;
-            set(&map[w], map[w] & ~BIT64(i % 64));
-            set(&c->jumps[i].tag, jump_empty(i));
+    for (unsigned w = 0; w < JUMP_WORDS; w++) {
+        for (u64 bits = s->jumps[0][w] | s->jumps[1][w]; bits; bits &= bits - 1) {
+            unsigned first = (w * 64 + (unsigned)__builtin_ctzll(bits)) * JUMP_WAYS;
+            for (unsigned i = first; i < first + JUMP_WAYS; i++)
+                if (on_page(c->jumps[i].tag, la))
+                    set(&c->jumps[i].tag, jump_empty(i));
         }
     }
+}
+
+/* Marks a set as used: apart if all in it is global. */
+static void mark_set(struct tlb_state *s, unsigned n, bool global)
+{
+    u64 bit = BIT64(n % 64);
+    unsigned w = n / 64;
+    set(&s->jumps[!global][w], s->jumps[!global][w] & ~bit);
+    set(&s->jumps[global][w], s->jumps[global][w] | bit);
 }
 
 void mmu_put_jump(struct mmu *m, unsigned index, u64 tag, u64 code, bool global)
 {
     struct tlb_state *s = &m->priv->states[tlb_index(m, m->kind)];
-    struct jump_entry *j = &m->context->jumps[index];
-    u64 bit = BIT64(index % 64);
-    unsigned w = index / 64;
-    set(&s->jumps[!global][w], s->jumps[!global][w] & ~bit);
-    set(&s->jumps[global][w], s->jumps[global][w] | bit);
-    set(&j->tag, jump_empty(index));
-    set(&j->code, code);
-    set(&j->tag, tag);
+    unsigned n = index / JUMP_WAYS, to = JUMP_WAYS, used = 0;
+    u64 empty = jump_empty(index);
+    struct jump_entry *ways = &m->context->jumps[n * JUMP_WAYS], *own = &m->context->jumps[index];
+    for (unsigned i = 0; i < JUMP_WAYS; i++) {
+        if (ways[i].tag == tag) /* of code that is gone */
+            set(&ways[i].tag, empty);
+        if (ways[i].tag != empty)
+            used++;
+        else if (&ways[i] != own)
+            to = i;
+    }
+    if (to == JUMP_WAYS)
+        to = (index + 1 + m->priv->jump_victim++ % (JUMP_WAYS - 1)) % JUMP_WAYS;
+    mark_set(s, n, global && (!used || s->jumps[true][n / 64] >> n % 64 & 1));
+    if (own->tag != empty) {
+        set(&ways[to].tag, empty);
+        set(&ways[to].code, own->code);
+        set(&ways[to].tag, own->tag);
+    }
+    set(&own->tag, empty);
+    set(&own->code, code);
+    set(&own->tag, tag);
 }

@@ -20,7 +20,8 @@
 #define TLB_INVALID (~0ull) /* never equals a page-aligned address */
 #define TLB_MIN_ENTRIES 256u
 #define TLB_MAX_ENTRIES 16384u
-#define JUMP_ENTRIES 4096u
+#define JUMP_ENTRIES 16384u
+#define JUMP_WAYS 4u
 #define MMU_ASIDS 8u
 
 struct tlb_entry {
@@ -33,17 +34,23 @@ struct tlb_entry {
 #define TLB_IO 2u /* not RAM: addend is meaningless, read and write are invalid */
 
 /* The translator's inline cache from guest PC to host code; it lives with the TLB because it must
- * be emptied whenever a mapping changes.  Only mmu_put_jump writes entries. */
+ * be emptied whenever a mapping changes.  Emitted code looks at one entry, that of the target's
+ * hash.  JUMP_WAYS of them, a line of the host's cache, are a set; what is not where its hash says
+ * may be elsewhere in the set, and then the two change places (make_lookup of x64_thunk.c).
+ * Besides that, only mmu_put_jump writes entries. */
 struct jump_entry {
     u64 tag;  /* see translator/block.h */
     u64 code;
 };
 
+/* Instructions are at most 15 bytes long: code at such a distance before a page may lie on it. */
+#define JUMP_CROSSING 14u
+
 /* The tag of an empty entry.  All ones is a tag that a guest can ask for, but the hash in
- * translator/block.h sends it to entry 0 and the tag of entry 0 to another one. */
+ * translator/block.h sends it to set 0 and the tag of set 0 to another one. */
 static inline u64 jump_empty(unsigned index)
 {
-    return index ? ~0ull : ~1ull;
+    return index < JUMP_WAYS ? ~0x100ull : ~0ull;
 }
 
 struct tlb_context {
@@ -148,8 +155,9 @@ void mmu_flush_page(struct mmu *m, u64 la);       /* INVLPG */
 void mmu_flush_pcid(struct mmu *m, unsigned pcid); /* non-global of one PCID */
 /* Empties the jump caches of all contexts (a block went away, or a mode changed). */
 void mmu_flush_jumps(struct mmu *m);
-/* By the owner: puts an entry into the current context's jump cache, for code on a page that
- * mmu_fetch_page has just given (and said whether it is global). */
+/* By the owner: puts an entry where the hash `index` says in the current context's jump cache; what
+ * was there moves to another way of its set.  It is for code on a page that mmu_fetch_page has just
+ * given (and said whether it is global), or on two such pages. */
 void mmu_put_jump(struct mmu *m, unsigned index, u64 tag, u64 code, bool global);
 /* Every vCPU on this bus.  Those owned by other threads lose their TLB entries at once and are
  * kicked to flush again (their jump caches are written without a lock); see tlb.c. */

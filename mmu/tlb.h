@@ -20,7 +20,7 @@
 
 #define TLB_CONTEXTS (MMU_ASIDS * MMU_KINDS)
 #define TLB_WORDS (TLB_MAX_ENTRIES / 64)
-#define JUMP_WORDS (JUMP_ENTRIES / 64)
+#define JUMP_WORDS (JUMP_ENTRIES / JUMP_WAYS / 64)
 
 /* What the slow path keeps about a context. */
 struct tlb_state {
@@ -32,7 +32,7 @@ struct tlb_state {
     u64 large;       /* large_bit of the pages above 4 KiB that were put in */
     u64 local[TLB_WORDS];  /* which entries are valid and not global */
     u64 global[TLB_WORDS]; /* and global */
-    u64 jumps[2][JUMP_WORDS]; /* entries of the jump cache in use; [1]: for global pages */
+    u64 jumps[2][JUMP_WORDS]; /* sets of the jump cache in use; [1]: by code on global pages only */
 };
 
 struct asid_slot {
@@ -46,6 +46,7 @@ struct mmu_private {
     struct tlb_state states[TLB_CONTEXTS];
     struct asid_slot slots[MMU_ASIDS];
     u64 stamp;
+    unsigned jump_victim;   /* which entry of a jump cache's set has to go next */
     u16 keys;               /* protection keys of pages put in since the last flush of all */
     u8 kind_map[MMU_KINDS]; /* kinds that have the same rights share a context */
 
@@ -103,7 +104,7 @@ void tlb_allow_write(struct mmu *m, enum mmu_kind kind, u64 la);
 void jumps_init(struct tlb_context *c);
 /* Empties it, but for jumps to global pages if these stay.  `own`: called by the owner. */
 void jumps_flush(struct tlb_context *c, struct tlb_state *s, bool keep_global, bool own);
-/* Drops the entries of one page by their tags; see mmu.jumps_by_address. */
+/* Drops the entries whose code may lie on one page by their tags; see mmu.jumps_by_address. */
 void jumps_drop_page(struct tlb_context *c, struct tlb_state *s, u64 la);
 
 /* Notes that code is fetched from the page of la, so that its jump targets are accounted for. */

@@ -214,9 +214,9 @@ static bool jumps_serve(const struct cpu *cpu)
 
 static void put_jump(struct cpu *cpu, const struct x64_block *b, const struct mmu_code_page *page)
 {
-    if (b->b.valid && b->b.phys2 == ~0ull)
+    if (b->b.valid && block_in_jumps(&b->b))
         mmu_put_jump(&cpu->mmu, jump_index(cpu->rip), jump_tag(cpu->rip, cpu->hflags), b->code,
-                     page->global);
+                     page->global && b->b.phys2 == ~0ull);
 }
 
 static struct x64_block *find_block(struct x64_vcpu *v)
@@ -428,7 +428,7 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     if (options->perf_map)
         e->perf_map = open_perf_map();
     struct x64_buf buf = {e->code.rw, e->code.rw + (64 << 10), (s64)(e->code.rx - e->code.rw)};
-    x64_make_thunks(&buf, &e->thunks, e->avx, e->off);
+    x64_make_thunks(&buf, &e->thunks, e);
     e->used = e->thunk_end = (u64)(buf.p - e->code.rw);
     return e;
 }
@@ -488,6 +488,7 @@ static void dbt_detach(struct cpu *cpu)
     X(vec_calls, "vector ops left to C, for want of a host instruction")                           \
     X(chains, "exits chained to their successor")                                                  \
     X(unchains, "exits unchained")                                                                 \
+    X(way_hits, "jumps found elsewhere in the jump cache's set")                                   \
     X(resolved, "misses of a jump cache that stayed out of the run loop")                          \
     X(exits, "returns to the run loop")                                                            \
     X(retired, "blocks retired")                                                                   \

@@ -239,9 +239,9 @@ static struct tblock *find_block(struct vcpu *v)
     }
     if (!t)
         t = translate(v);
-    if (t && t->b.valid && t->b.phys2 == ~0ull) {
-        mmu_put_jump(&cpu->mmu, jump_index(cpu->rip), t->serial, (u64)(uintptr_t)t, page.global);
-    }
+    if (t && t->b.valid && block_in_jumps(&t->b))
+        mmu_put_jump(&cpu->mmu, jump_index(cpu->rip), t->serial, (u64)(uintptr_t)t,
+                     page.global && t->b.phys2 == ~0ull);
     return t;
 }
 

@@ -43,6 +43,13 @@ static inline unsigned jump_index(u64 rip)
     return (unsigned)(rip ^ rip >> 12) & (JUMP_ENTRIES - 1);
 }
 
+/* Whether a block may be in the jump cache: not if it goes on at linear address 0, which a flush of
+ * that page would not find (mmu/jumps.c). */
+static inline bool block_in_jumps(const struct block *b)
+{
+    return b->phys2 == ~0ull || (u32)(b->rip + JUMP_CROSSING) > JUMP_CROSSING;
+}
+
 struct block_cache;
 
 struct block_hooks {

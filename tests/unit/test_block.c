@@ -90,6 +90,14 @@ static void store(u64 gpa, unsigned size)
     ck_assert_int_eq(mmu_store(&vcpu->mmu, MMU_SUPERVISOR_AC, gpa, size, ~0ull), MMU_OK);
 }
 
+/* The tag of an empty entry must be none that a jump finds in its own set. */
+START_TEST(test_empty_jumps)
+{
+    for (unsigned i = 0; i < JUMP_ENTRIES; i++)
+        ck_assert_uint_ne(jump_index(jump_empty(i)) / JUMP_WAYS, i / JUMP_WAYS);
+}
+END_TEST
+
 START_TEST(test_keys)
 {
     struct block *b = insert(0, 0x1010, 16);
@@ -330,6 +338,7 @@ int main(void)
     TCase *c = tcase_create("cache");
     tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, test_empty_jumps);
     tcase_add_test(c, test_keys);
     tcase_add_test(c, test_precision);
     tcase_add_test(c, test_marks_go_with_the_last_block);

@@ -39,6 +39,10 @@ CODE64(spaces64, "mov $5, %ecx\n 1: mov %cr3, %rax\n mov %rax, %cr3\n dec %ecx\n
 CODE64(x87_64, "fninit\n fldpi\n fld1\n faddp\n hlt\n")
 CODE64(avx64, "mov $7, %eax\n xor %edx, %edx\n xor %ecx, %ecx\n mov %cr4, %rbx\n"
               "or $0x40000, %ebx\n mov %rbx, %cr4\n xsetbv\n vpaddd %ymm0, %ymm1, %ymm2\n hlt\n")
+/* Two targets whose entries in the jump cache have the same hash. */
+CODE64(sets64, "mov $100, %ecx\n lea 2f(%rip), %rax\n lea 3f(%rip), %rdx\n"
+               "1: call *%rax\n call *%rdx\n dec %ecx\n jnz 1b\n hlt\n"
+               ".org sets64 + 0x100\n 2: ret\n .org sets64 + 0x4104\n 3: inc %rbx\n ret\n")
 CODE64(rewrite64, "lea 1f(%rip), %rdi\n movb $0x55, 1(%rdi)\n 1: mov $0x11, %eax\n hlt\n")
 
 static const struct {
@@ -57,6 +61,7 @@ static const struct {
     FIRES("shiftx", shiftx64, true),      FIRES("rmw_fused", arith64, true),
     FIRES("pages_shared", frame64, true),
     FIRES("ymm_ops", avx64, true),        FIRES("spills", spill64, true),
+    FIRES("way_hits", sets64, true),
     FIRES("resolved", spaces64, true),
     FIRES("chains", arith64, true),       FIRES("unchains", unchain64, true),
     FIRES("retired", unchain64, true),    FIRES("drops", unchain64, true),
@@ -242,6 +247,33 @@ START_TEST(test_jump_cache)
     tiny_run(&m);
     ck_assert_uint_eq(m.cpu->gpr[RBX], 100000);
     ck_assert_uint_lt(tiny_counter(&m, "exits"), 50);
+}
+END_TEST
+
+START_TEST(test_jump_set)
+{
+    LOAD(0x10000, sets64);
+    tiny_long(&m, 0x10000);
+    tiny_run(&m);
+    ck_assert_uint_eq(m.cpu->gpr[RBX], 100);
+    ck_assert_uint_lt(tiny_counter(&m, "exits"), 50);
+    ck_assert_uint_ge(tiny_counter(&m, "way_hits"), 190);
+}
+END_TEST
+
+/* An instruction that lies on two pages does not leave the code either. */
+CODE64(crossing64, "mov $100000, %ecx\n jmp 1f\n .org crossing64 + 0xffa\n 1: inc %rbx\n"
+                   "mov $0x12345678, %eax\n dec %ecx\n jnz 1b\n hlt\n")
+
+START_TEST(test_jump_crossing)
+{
+    LOAD(0x10000, crossing64);
+    tiny_long(&m, 0x10000);
+    tiny_run(&m);
+    ck_assert_uint_eq(m.cpu->gpr[RBX], 100000);
+    ck_assert_uint_eq(m.cpu->gpr[RAX], 0x12345678);
+    ck_assert_uint_lt(tiny_counter(&m, "exits"), 50);
+    ck_assert_uint_lt(tiny_counter(&m, "resolved"), 50);
 }
 END_TEST
 
@@ -635,6 +667,8 @@ int main(void)
     tcase_add_test(c, test_chained_loop);
     tcase_add_test(c, test_unfit);
     tcase_add_test(c, test_jump_cache);
+    tcase_add_test(c, test_jump_set);
+    tcase_add_test(c, test_jump_crossing);
     tcase_add_loop_test(c, test_flags_at_fault, 0, ARRAY_SIZE(places));
     tcase_add_test(c, test_entries);
     tcase_add_test(c, test_write_xor_execute);

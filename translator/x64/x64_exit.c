@@ -42,7 +42,9 @@ static struct x64_recipe exit_recipe(struct x64_sel *s, unsigned fate)
 bool x64_same_page(const struct x64_sel *s, u64 rip)
 {
     u64 page = (s->ir->cs_base + s->ir->rip) & PAGE_MASK;
-    return s->chain && ((s->ir->cs_base + rip) & PAGE_MASK) == page && s->block->b.phys2 == ~0ull;
+    u64 first = s->ir->cs_base + rip, last = first + JUMP_CROSSING;
+    return s->chain && (first & PAGE_MASK) == page && (last & PAGE_MASK) == page &&
+           s->block->b.phys2 == ~0ull;
 }
 
 /* The stub that leaves through e. */
@@ -324,7 +326,7 @@ static void emit_way_out(struct x64_sel *s, struct x64_stub *stub)
         x64_store(b, W64, RM_CPU(rip), X_RAX);
     }
     x64_store_imm(b, W32, RM_CPU(exit_id), (s32)stub->word);
-    x64_jmp(b, resolve ? s->thunks->resolve : s->thunks->leave);
+    x64_jmp(b, resolve ? s->thunks->other_ways : s->thunks->leave);
 }
 
 void x64_emit_stubs(struct x64_sel *s)

@@ -83,7 +83,8 @@ struct x64_thunks {
     u64 leave;      /* jumped to with cpu.exit_id set */
     u64 retired;    /* called: leaves for the RIP that lies behind the call */
     u64 lookup;     /* likewise: on to the block at cpu.rip if the jump cache has it */
-    u64 resolve;    /* likewise, after a miss of the jump cache: if there is such a block */
+    u64 other_ways; /* likewise, if emitted code has missed and not looked elsewhere in the set */
+    u64 resolve;    /* likewise, after a miss of the whole set: if there is such a block */
     /* [0], [1], [2]: that keep no, XMM, YMM registers (x64_sel.vec) */
     u64 load[3][6], store[3][6]; /* by width */
     u64 x87_load[3], x87_save[3]; /* the guest's x87 into the host's, and back */
@@ -110,8 +111,8 @@ struct x64_counters {
     u64 coalesced, twins, recipes, flag_saves, flag_loads, addr_folds, rmw_fused, pages_shared,
         spills;
     u64 x87_inline, x87_loads;
-    u64 chains, unchains, resolved, exits, retired, slow_loads, slow_stores, flushes, retries;
-    u64 unfit;
+    u64 chains, unchains, way_hits, resolved, exits, retired, slow_loads, slow_stores;
+    u64 flushes, retries, unfit;
     u64 vec_calls, shiftx, ymm_ops;
 };
 
@@ -312,7 +313,8 @@ void x64_emit_header(struct x64_sel *s);
 void x64_emit_payment(struct x64_sel *s);
 #define X64_HEADER 24
 
-/* Whether rip is on the block's page, so that an exit there can be chained. */
+/* Whether the instruction at rip, however long, is on the block's page, so that an exit there can
+ * be chained. */
 bool x64_same_page(const struct x64_sel *s, u64 rip);
 /* Records a site whose call has just been emitted. */
 void x64_site_here(struct x64_sel *s);
@@ -401,6 +403,6 @@ void x64_retry_alone(struct cpu *cpu) __attribute__((noreturn));
 
 /* ---- thunks (x64_thunk.c) ---- */
 /* avx: the upper halves of vector registers must be clear whenever C code runs; off: techniques. */
-void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, bool avx, u64 off);
+void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, struct x64_engine *e);
 
 #endif

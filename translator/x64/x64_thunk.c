@@ -5,7 +5,7 @@
  * back first, for C may look at guest registers or raise an exception and never return.
  */
 #include "cpu/cpu.h"
-#include "translator/x64/x64_sel.h"
+#include "translator/x64/x64_engine.h"
 
 #define ENTRIES_OFF ((s32)offsetof(struct tlb_context, entries))
 #define ENTRY_OFF(field) ((s32)offsetof(struct tlb_entry, field))
@@ -233,10 +233,33 @@ static u64 make_resolve(struct x64_buf *b, u64 leave, bool avx)
     return at;
 }
 
-/* After a helper has set rip and maybe the mode: the jump cache once more, without the run loop.
+/* The jump cache's entry at RDX, whose tag is RAX, changes places with the one at RCX, where
+ * emitted code looks; on to it. */
+static void swap_ways(struct x64_buf *b, const u64 *way_hits)
+{
+    struct x64_rm here_tag = x64_mx(X_RBP, X_RCX, 1, JUMPS_OFF);
+    struct x64_rm there_tag = x64_mx(X_RBP, X_RDX, 1, JUMPS_OFF);
+    struct x64_rm here_code = x64_mx(X_RBP, X_RCX, 1, JUMPS_OFF + 8);
+    struct x64_rm there_code = x64_mx(X_RBP, X_RDX, 1, JUMPS_OFF + 8);
+    x64_push(b, X_RBX);
+    x64_load(b, W64, X_RBX, here_tag);
+    x64_store(b, W64, there_tag, X_RBX);
+    x64_store(b, W64, here_tag, X_RAX);
+    x64_load(b, W64, X_RBX, here_code);
+    x64_load(b, W64, X_RAX, there_code);
+    x64_store(b, W64, there_code, X_RBX);
+    x64_store(b, W64, here_code, X_RAX);
+    x64_pop(b, X_RBX);
+    x64_mov_imm(b, X_RDX, (u64)(uintptr_t)way_hits);
+    x64_alu_imm(b, ALU_ADD, W64, x64_m(X_RDX, 0), 1);
+    x64_jmp_rm(b, x64_r(X_RAX));
+}
+
+/* After a helper has set rip and maybe the mode, or emitted code has missed: the jump cache,
+ * without the run loop.  way_hits: counts what is found elsewhere in the set; NULL: do not look.
  * Whatever the run loop must see (requests, a pending exception, HLT, one instruction at a time, a
  * CS that is not flat) leaves. */
-static u64 make_lookup(struct x64_buf *b, u64 leave, u64 resolve)
+static u64 make_lookup(struct x64_buf *b, u64 leave, u64 resolve, const u64 *way_hits)
 {
     x64_align(b, 16, 0);
     u64 at = x64_here(b);
@@ -261,19 +284,35 @@ static u64 make_lookup(struct x64_buf *b, u64 leave, u64 resolve)
     x64_alu(b, ALU_XOR, W32, X_RDX, x64_r(X_RCX));
     x64_alu_imm(b, ALU_AND, W32, x64_r(X_RDX), JUMP_ENTRIES - 1);
     x64_shift_imm(b, SH_SHL, W32, x64_r(X_RDX), 4);
-    x64_alu_store(b, ALU_CMP, W64, x64_mx(X_RBP, X_RDX, 1, JUMPS_OFF), X_RAX);
-    x64_jcc(b, CC_NE, resolve);
-    x64_jmp_rm(b, x64_mx(X_RBP, X_RDX, 1, JUMPS_OFF + 8));
+    if (way_hits)
+        x64_mov(b, W32, X_RCX, X_RDX);
+    for (unsigned way = 0; way < (way_hits ? JUMP_WAYS : 1); way++) {
+        if (way) {
+            x64_mov(b, W32, X_RDX, X_RCX);
+            x64_alu_imm(b, ALU_XOR, W32, x64_r(X_RDX), (s32)(way * sizeof(struct jump_entry)));
+        }
+        x64_alu_store(b, ALU_CMP, W64, x64_mx(X_RBP, X_RDX, 1, JUMPS_OFF), X_RAX);
+        u8 *other = x64_jcc_later(b, CC_NE);
+        if (way)
+            swap_ways(b, way_hits);
+        else
+            x64_jmp_rm(b, x64_mx(X_RBP, X_RDX, 1, JUMPS_OFF + 8));
+        x64_bind(b, other);
+    }
+    x64_jmp(b, resolve);
     return at;
 }
 
-void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, bool avx, u64 off)
+void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, struct x64_engine *e)
 {
+    u64 off = e->off;
+    bool avx = e->avx, ways = technique_on(off, T_ways);
     t->enter = make_enter(b);
     t->leave = make_leave(b, avx);
     t->retired = make_retired(b, t->leave);
     t->resolve = technique_on(off, T_resolve) ? make_resolve(b, t->leave, avx) : t->leave;
-    t->lookup = make_lookup(b, t->leave, t->resolve);
+    t->lookup = make_lookup(b, t->leave, t->resolve, ways ? &e->counters.way_hits : NULL);
+    t->other_ways = ways ? t->lookup : t->resolve;
     for (unsigned v = 0; v < 3; v++) {
         for (unsigned w = W8; w <= W256; w++) {
             t->load[v][w] = make_slow(b, x64_slow_load, w, v, avx);
