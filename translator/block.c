@@ -12,8 +12,8 @@
 
 #include "base/log.h"
 
-#define HASH_BITS 18u
-#define HASH_SIZE (1u << HASH_BITS)
+#define KEY_BITS 18u
+#define PAGE_BITS 15u
 #define MAX_CPUS 256u
 #define OFFLINE (~0ull)
 
@@ -21,22 +21,25 @@ struct block_cache {
     struct bus *bus;
     struct block_hooks hooks;
     pthread_mutex_t lock;
-    struct block *by_key[HASH_SIZE];
-    struct block *by_page[HASH_SIZE]; /* several pages may share a list */
+    struct block *by_key[1u << KEY_BITS];
+    struct block *by_page[1u << PAGE_BITS]; /* several pages may share a list */
     struct block *dead, **dead_end;   /* oldest first */
     u64 epoch;                        /* moves on with each drop */
     _Atomic u64 seen[MAX_CPUS];       /* epoch at each vCPU's last safe point, or OFFLINE */
     struct block_counters counters;
 };
 
-static unsigned hash64(u64 v)
+static unsigned hash64(u64 v, unsigned bits)
 {
-    return (unsigned)(v * 0x9e3779b97f4a7c15ull >> (64 - HASH_BITS));
+    return (unsigned)(v * 0x9e3779b97f4a7c15ull >> (64 - bits));
 }
 
+/* Neighbours in a page are neighbours in the table, so that they share cache lines. */
 static unsigned key_hash(u64 phys, u64 rip, u32 hflags)
 {
-    return hash64(phys ^ rip << 20 ^ (u64)hflags << 44);
+    u64 page = phys >> PAGE_SHIFT ^ (rip & PAGE_MASK) << 8 ^ (u64)hflags << 44;
+    unsigned within = (unsigned)(phys & ~PAGE_MASK) / 4;
+    return (hash64(page, KEY_BITS) + within) & ((1u << KEY_BITS) - 1);
 }
 
 /* Host page where there is RAM or ROM, so that aliases agree; else the physical page itself. */
@@ -48,7 +51,7 @@ static const u8 *page_id(struct block_cache *c, u64 phys)
 
 static unsigned page_hash(const u8 *host)
 {
-    return hash64((uintptr_t)host >> PAGE_SHIFT);
+    return hash64((uintptr_t)host >> PAGE_SHIFT, PAGE_BITS);
 }
 
 static void on_code_written(void *opaque, struct mmu *writer, u64 gpa, unsigned len);
@@ -310,7 +313,7 @@ void block_flush_all(struct block_cache *c)
     pthread_mutex_lock(&c->lock);
     c->counters.flushes++;
     memset(c->by_page, 0, sizeof c->by_page); /* at once: page lists may be long */
-    for (unsigned i = 0; i < HASH_SIZE; i++) {
+    for (unsigned i = 0; i < ARRAY_SIZE(c->by_key); i++) {
         while (c->by_key[i]) {
             struct block *b = c->by_key[i];
             c->by_key[i] = b->hash_next;

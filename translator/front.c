@@ -161,13 +161,15 @@ static void set_fates(struct fetch *f, struct ir *ir, struct front_counters *n)
 {
     unsigned slot = 0;
     u64 from = ir->rip;
+    bool changed = false; /* an exit before any change of the flags passes on what came in */
     if (!f->page || (ir->hflags & (HF_TF | HF_ONE)) || !technique_on(ir->off, T_fates))
         return;
     for (unsigned i = 1; i < ir->count && slot < BLOCK_LOOKS; i++) {
         struct ir_insn *in = &ir->insns[i];
         if (in->op == IR_insn)
             from = in->imm;
-        if (in->op != IR_exit && in->op != IR_exit_if)
+        changed |= in->op == IR_putf;
+        if (!changed || (in->op != IR_exit && in->op != IR_exit_if))
             continue;
         in->aux = (u8)exit_fate(f, in->imm, from, slot++);
         /* Counted mode may stop at any block's entry, and what is traced there shows the flags. */
