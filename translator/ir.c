@@ -65,15 +65,6 @@ void ir_reset(struct ir *ir, u64 rip, u64 cs_base, u32 hflags)
     memset(&ir->insns[0], 0, sizeof ir->insns[0]);
 }
 
-ir_ref ir_emit(struct ir *ir, enum ir_op op, unsigned w, unsigned aux, u64 imm, ir_ref a, ir_ref b,
-               ir_ref c, ir_ref d)
-{
-    assert(ir->count < IR_MAX);
-    ir->insns[ir->count] =
-        (struct ir_insn){(u16)op, (u8)w, (u8)aux, 0, 0, {a, b, c, d}, imm};
-    return (ir_ref)ir->count++;
-}
-
 ir_ref ir_emit_v(struct ir *ir, enum ir_op op, unsigned vl, unsigned w, unsigned aux, u64 imm,
                  ir_ref a, ir_ref b, ir_ref c)
 {

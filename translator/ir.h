@@ -130,8 +130,15 @@ extern const struct ir_op_brief ir_briefs[IR_OP_COUNT];
 void ir_reset(struct ir *ir, u64 rip, u64 cs_base, u32 hflags);
 
 /* Appends an op and returns its index.  The caller leaves room: see ir_room. */
-ir_ref ir_emit(struct ir *ir, enum ir_op op, unsigned w, unsigned aux, u64 imm, ir_ref a, ir_ref b,
-               ir_ref c, ir_ref d);
+static inline ir_ref ir_emit(struct ir *ir, enum ir_op op, unsigned w, unsigned aux, u64 imm,
+                             ir_ref a, ir_ref b, ir_ref c, ir_ref d)
+{
+    unsigned i = ir->count;
+    assert(i < IR_MAX);
+    ir->insns[i] = (struct ir_insn){(u16)op, (u8)w, (u8)aux, 0, 0, {a, b, c, d}, imm};
+    ir->count = i + 1;
+    return (ir_ref)i;
+}
 
 /* The same for a vector op of length vl. */
 ir_ref ir_emit_v(struct ir *ir, enum ir_op op, unsigned vl, unsigned w, unsigned aux, u64 imm,
@@ -159,6 +166,15 @@ static inline unsigned ir_args(const struct ir_insn *in)
 {
     const struct ir_op_brief *row = &ir_briefs[in->op];
     return unlikely(row->effects & E_CALL) ? ir_helper_args((unsigned)in->imm) : row->args;
+}
+
+/* Whether the op names any value at all: a third do not. */
+static inline bool ir_has_args(const struct ir_insn *in)
+{
+    u64 all;
+    static_assert(sizeof in->arg == sizeof all, "all four at once");
+    memcpy(&all, in->arg, sizeof all);
+    return all;
 }
 
 /* Writes op i as one line of text without newline; IR_MAX_LINE bytes always suffice. */

@@ -16,6 +16,8 @@ static void count_uses(struct ir *ir)
     for (unsigned i = 1; i < ir->count; i++) {
         struct ir_insn *in = &ir->insns[i];
         in->uses = 0; /* values are named after their definition */
+        if (!ir_has_args(in))
+            continue;
         for (unsigned k = 0; k < 4; k++) /* op 0 counts what is absent: no branches here */
             ir->insns[in->arg[k]].uses++;
     }
@@ -32,8 +34,9 @@ static void close_holes(struct ir *ir)
         moved[i] = (ir_ref)n;
         if (in->op == IR_NONE)
             continue;
-        for (unsigned k = 0; k < 4; k++)
-            in->arg[k] = moved[in->arg[k]];
+        if (ir_has_args(in))
+            for (unsigned k = 0; k < 4; k++)
+                in->arg[k] = moved[in->arg[k]];
         if (n != i)
             ir->insns[n] = *in;
         n++;

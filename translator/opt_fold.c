@@ -520,7 +520,7 @@ void opt_fold(struct ir *ir, struct opt_counters *counters)
     for (unsigned i = 1; i < ir->count; i++) {
         struct ir_insn *in = &ir->insns[i];
         f.map[i] = (ir_ref)i;
-        if (in->op == IR_NONE)
+        if (!ir_has_args(in)) /* nothing to fold */
             continue;
         for (unsigned k = 0; k < 4; k++)
             if (f.map[in->arg[k]] != in->arg[k])

@@ -292,9 +292,11 @@ void opt_forward(struct ir *ir, struct opt_counters *counters)
         if (in->op == IR_NONE)
             continue;
         in->uses = 0;
-        for (unsigned k = 0; k < 4; k++) {
-            in->arg[k] = f.map[in->arg[k]];
-            ir->insns[in->arg[k]].uses++;
+        if (ir_has_args(in)) {
+            for (unsigned k = 0; k < 4; k++) {
+                in->arg[k] = f.map[in->arg[k]];
+                ir->insns[in->arg[k]].uses++;
+            }
         }
         forward_op(&f, i);
     }
