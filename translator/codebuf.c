@@ -26,7 +26,7 @@ bool codebuf_init(struct codebuf *c, u64 size)
     return c->rw != NULL;
 }
 
-#define REACH (512u << 10)
+#define REACH (64u << 10)
 void codebuf_reach(struct codebuf *c, u64 until)
 {
     if (likely(until <= c->present))
