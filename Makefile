@@ -27,10 +27,12 @@ $(BUILD)-asan/build.ninja:
 sanitized: $(BUILD)-asan/build.ninja
 	@ninja -C $(BUILD)-asan -j $(JOBS) --quiet
 
-# Installs what is missing, builds, fetches a kernel and boots it to a shell on this terminal.
+# Installs what is missing, builds, fetches a kernel and boots it to a shell on this terminal; with
+# GUEST=debian makes a Debian disk and boots that, in a window where there is a screen.
 demo: packages $(BUILD)/build.ninja
+	@[ "$(GUEST)" != debian ] || tests/setup.sh disk
 	@ninja -C $(BUILD) -j $(JOBS) --quiet dragoman bios/bios.bin
-	@DRAGOMAN=$(BUILD)/dragoman tests/guest/demo.sh
+	@DRAGOMAN=$(BUILD)/dragoman GUEST=$(GUEST) tests/guest/demo.sh
 
 # The second build runs the tests of the parts with the address and undefined-behaviour sanitizers.
 check: setup all sanitized

@@ -448,8 +448,6 @@ static int run(struct options *o, int argc, char **argv)
     char *error = NULL;
     static struct pc pc;
 
-    if (o->files)
-        say_options(o, argc, argv, asked ? NULL : o->display);
     start_log(o);
     configure(o, &config);
     open_streams(o, &streams);
@@ -465,6 +463,8 @@ static int run(struct options *o, int argc, char **argv)
         chardev_free(streams.own_monitor);
         fail(error);
     }
+    if (o->files)
+        say_options(o, argc, argv, asked ? NULL : o->display);
     if (streams.own_monitor && !machine_add_chardev(&pc.machine, streams.own_monitor))
         fatal("-monitor: too many character devices");
     for (unsigned i = 0; i < streams.monitors; i++)

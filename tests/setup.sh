@@ -1,19 +1,23 @@
 #!/bin/sh
 # Installs the Debian packages that building, the tests and the demo need, if any is missing.
 #
-#   tests/setup.sh [build|test]     (default: build; "test" adds what only the tests use)
+#   tests/setup.sh [build|disk|test]     (default: build; "disk" adds what makes a Debian disk,
+#                                         "test" all that only the tests use)
 set -eu
 
 build="gcc libc6-dev meson ninja-build pkg-config binutils libcapstone-dev zlib1g-dev libpng-dev libsdl2-dev libncurses-dev check console-setup-linux busybox-static cpio gzip"
-disks="mmdebstrap grub-common grub-pc-bin xorriso mtools isolinux syslinux-common fdisk e2fsprogs \
-    memtest86+ ipxe debian-installer-12-netboot-amd64"
+disk="mmdebstrap grub-common grub-pc-bin fdisk e2fsprogs"
+images="xorriso mtools isolinux syslinux-common memtest86+ ipxe debian-installer-12-netboot-amd64"
 # gcc-multilib by itself excludes compilers for other processors.
-test="$disks python3 qemu-system-x86 qemu-utils seabios gcc-12-multilib openssl libgcrypt20 sqlite3 xz-utils
-    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user xvfb openbox x11-xkb-utils python3-xlib
-    libssl-dev libgcrypt20-dev"
+test="$disk $images python3 qemu-system-x86 qemu-utils seabios gcc-12-multilib openssl libgcrypt20 sqlite3
+    xz-utils gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user xvfb openbox x11-xkb-utils
+    python3-xlib libssl-dev libgcrypt20-dev"
 
 wanted=$build
-[ "${1:-build}" = build ] || wanted="$wanted $test"
+case ${1:-build} in
+disk) wanted="$wanted $disk" ;;
+test) wanted="$wanted $test" ;;
+esac
 
 missing=
 for package in $wanted; do

@@ -133,12 +133,36 @@ static bool open_file(struct block_file *f, const struct block_options *o, char 
     return false;
 }
 
-static const char *probe(const struct block_file *f)
+/* Formats that would look like an empty or broken disk if they were taken for raw. */
+static const struct {
+    const char *name;
+    u8 at, len;
+    u8 magic[8];
+} foreign[] = {
+    {"VMDK", 0, 4, "KDMV"},
+    {"VMDK", 0, 8, "# Disk D"},
+    {"VHDX", 0, 8, "vhdxfile"},
+    {"VHD", 0, 8, "conectix"},
+    {"VDI", 64, 4, {0x7f, 0x10, 0xda, 0xbe}},
+    {"QED", 0, 4, "QED"},
+    {"qcow (of a version that is not 2 or 3)", 0, 4, "QFI\xfb"},
+};
+
+/* The format by the file's content; NULL with *error: one that is not known here. */
+static const char *probe(const struct block_file *f, char **error)
 {
     u8 head[BLOCK_SECTOR];
     if (block_pread(f->fd, head, sizeof head, 0))
         return "raw";
-    return block_qcow2_probe(head, sizeof head) ? "qcow2" : "raw";
+    if (block_qcow2_probe(head, sizeof head))
+        return "qcow2";
+    for (unsigned i = 0; i < ARRAY_SIZE(foreign); i++)
+        if (!memcmp(head + foreign[i].at, foreign[i].magic, foreign[i].len))
+            return block_error(error, f->path,
+                               "is a %s image; make a qcow2 one of it (qemu-img convert), or take "
+                               "it as it is with format=raw",
+                               foreign[i].name);
+    return "raw";
 }
 
 struct block *block_open_depth(const struct block_options *o, unsigned depth, char **error)
@@ -147,9 +171,10 @@ struct block *block_open_depth(const struct block_options *o, unsigned depth, ch
     struct block *b = NULL;
     if (!open_file(&f, o, error))
         return NULL;
-    const char *format = o->format ? o->format : probe(&f);
-    if (!f.size) {
+    const char *format = o->format ? o->format : "raw";
+    if (!f.size)
         block_error(error, o->path, "is empty");
+    if (!f.size || (!o->format && !(format = probe(&f, error)))) {
         close(f.fd);
     } else if (!strcmp(format, "raw")) {
         b = block_raw_open(&f, error);
@@ -161,7 +186,7 @@ struct block *block_open_depth(const struct block_options *o, unsigned depth, ch
     }
     if (b && o->snapshot)
         b = block_overlay_open(b, error);
-    if (b && !o->format && !strcmp(format, "raw"))
+    if (b && !o->format && format && !strcmp(format, "raw"))
         b->guessed_raw = true;
     return b;
 }

@@ -117,6 +117,17 @@ static int read_backing(struct qcow2 *s, u64 offset, u8 *data, size_t count)
 }
 
 /* Within one cluster. */
+/* An image may end within its last cluster; one that ends before a cluster has lost it. */
+static int read_plain(struct qcow2 *s, u8 *data, size_t count, u64 cluster, u64 within)
+{
+    ssize_t n = pread(s->fd, data, count, (off_t)(cluster + within));
+    if (n == (ssize_t)count)
+        return 0;
+    if (n == 0 && lseek(s->fd, 0, SEEK_END) <= (off_t)cluster)
+        return EIO;
+    return block_pread(s->fd, data, count, cluster + within);
+}
+
 static int read_cluster(struct qcow2 *s, u64 offset, u8 *data, size_t count)
 {
     struct place p;
@@ -134,7 +145,7 @@ static int read_cluster(struct qcow2 *s, u64 offset, u8 *data, size_t count)
         return 0;
     }
     if (p.value & OFFSET_MASK)
-        return block_pread(s->fd, data, count, (p.value & OFFSET_MASK) + within);
+        return read_plain(s, data, count, p.value & OFFSET_MASK, within);
     return read_backing(s, offset, data, count);
 }
 
@@ -329,7 +340,16 @@ static u64 *read_words(struct qcow2 *s, u64 offset, u64 count, const char *what,
     return block_error(error, s->b.path, "cannot read its %s: %s", what, strerror(status));
 }
 
-static bool read_tables(struct qcow2 *s, const u8 *h, char **error)
+/* Whether a table's first or last word, or a cluster that it names, is behind the file's end. */
+static bool is_cut(const u64 *table, u64 count, u64 offset, u64 file_size)
+{
+    bool cut = offset + count * 8 > file_size;
+    for (u64 i = 0; i < count; i++)
+        cut |= (table[i] & OFFSET_MASK) >= file_size;
+    return cut;
+}
+
+static bool read_tables(struct qcow2 *s, const u8 *h, u64 file_size, char **error)
 {
     u64 per_l2 = s->cluster_size / 8 * s->cluster_size;
     u64 need = s->b.size / per_l2 + (s->b.size % per_l2 != 0);
@@ -344,6 +364,11 @@ static bool read_tables(struct qcow2 *s, const u8 *h, char **error)
     }
     s->l1 = read_words(s, s->l1_offset, s->l1_size, "L1 table", error);
     s->rt = s->l1 ? read_words(s, s->rt_offset, s->rt_size, "refcount table", error) : NULL;
+    if (s->rt && (is_cut(s->l1, s->l1_size, s->l1_offset, file_size) ||
+                  is_cut(s->rt, s->rt_size, s->rt_offset, file_size))) {
+        block_error(error, s->b.path, "is truncated: its tables lead behind its end");
+        return false;
+    }
     s->bounce = malloc(s->cluster_size);
     s->packed = malloc(2 * s->cluster_size);
     if (s->rt && (!s->bounce || !s->packed))
@@ -458,8 +483,8 @@ struct block *block_qcow2_open(struct block_file *f, const struct block_options 
     if (status)
         block_error(error, f->path, "%s", strerror(status));
     s->b.read_only = f->read_only;
-    bool good = !status && read_header(s, head, f->size, error) && read_tables(s, head, error) &&
-                open_backing(s, head, depth, error);
+    bool good = !status && read_header(s, head, f->size, error) &&
+                read_tables(s, head, f->size, error) && open_backing(s, head, depth, error);
     status = good ? clear_autoclear(s, head) : 0;
     if (status)
         block_error(error, f->path, "%s", strerror(status));

@@ -292,12 +292,42 @@ START_TEST(bad_images)
     refuse("x.raw", "vmdk", "unknown");
     shell("qemu-img create -f qcow2 t.qcow2 24M && truncate -s 40 t.qcow2");
     refuse("t.qcow2", NULL, "not a qcow2 image");
+    shell("qemu-img create -f qcow2 u.qcow2 24M && truncate -s 300 u.qcow2");
+    refuse("u.qcow2", NULL, "is truncated");
+    shell("qemu-img create -f qcow2 v.qcow2 24M && qemu-io -c 'write 0 64k' v.qcow2 && "
+          "truncate -s 262144 v.qcow2");
+    refuse("v.qcow2", NULL, "is truncated");
+    static const char *const others[] = {"vmdk", "vdi", "vpc", "vhdx", "qed", "qcow"};
+    for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
+        char command[80];
+        snprintf(command, sizeof command, "qemu-img create -f %s other.img 24M", others[i]);
+        shell(command);
+        refuse("other.img", NULL, "qemu-img convert");
+    }
     shell("qemu-img create -f qcow2 -o extended_l2=on e.qcow2 24M");
     refuse("e.qcow2", NULL, "extended L2");
     shell("qemu-img create -f qcow2 -b e.qcow2 -F qcow2 f.qcow2");
     refuse("f.qcow2", NULL, "extended L2");
     struct block *b = open_image("x.raw", false, false);
     refuse("x.raw", NULL, "in use");
+    block_close(b);
+}
+END_TEST
+
+/* An image that has lost its last clusters: an error, never zeros. */
+START_TEST(cut_image)
+{
+    static u8 buf[4096];
+    shell("qemu-img create -f qcow2 w.qcow2 24M && qemu-io -c 'write -P 1 0 64k' "
+          "-c 'write -P 2 64k 64k' w.qcow2 && truncate -s -65536 w.qcow2");
+    struct block *b = open_image("w.qcow2", true, false);
+    ck_assert_int_eq(block_read(b, 0, buf, sizeof buf), 0);
+    ck_assert_uint_eq(buf[0], 1);
+    ck_assert_int_eq(block_read(b, 65536, buf, sizeof buf), EIO);
+    block_close(b);
+    shell("qemu-img create -f qcow2 -o preallocation=metadata m.qcow2 24M");
+    b = open_image("m.qcow2", true, false);
+    ck_assert_int_eq(block_read(b, 65536, buf, sizeof buf), 0);
     block_close(b);
 }
 END_TEST
@@ -437,6 +467,7 @@ int main(void)
                                   snapshot_option,
                                   bounds,
                                   bad_images,
+                                  cut_image,
                                   corrupt_images,
                                   requests};
     Suite *suite = suite_create("image");

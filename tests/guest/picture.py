@@ -4,6 +4,7 @@ Text is read back with the fonts of Debian's package console-setup-linux, from w
 are made: a picture that reads right has every dot of every glyph in its place.
 """
 import pathlib
+import re
 import struct
 import sys
 import zlib
@@ -195,15 +196,22 @@ class TextScreen:
                 return self.glyphs[shape], tuple(front), tuple(back)
         return UNREADABLE, tuple(ink or paper), tuple(paper)
 
+    def _place(self, words):
+        form = re.compile("".join(f"[{re.escape(c)}{UNREADABLE}]" for c in words))
+        for y, line in enumerate(self.lines):
+            if found := form.search(line):
+                return y, found.start()
+        return None
+
     def has(self, words):
-        return any(words in line for line in self.lines)
+        """Whether a line has the words; what cannot be read may be any of their letters."""
+        return self._place(words) is not None
 
     def find(self, words):
         """(row, column) of the first place of the words."""
-        for y, line in enumerate(self.lines):
-            if words in line:
-                return y, line.index(words)
-        raise AssertionError(f"'{words}' is not in the picture:\n{self.text}")
+        place = self._place(words)
+        assert place, f"'{words}' is not in the picture:\n{self.text}"
+        return place
 
     def paper(self, row, left, right):
         """The background colours of some cells of a row."""

@@ -11,6 +11,38 @@ from common import DRAGOMAN, boot_sector_rom, run
 BAD, USAGE = 1, 2
 
 
+def images(tmp):
+    """Disk, CD and floppy images that are not what they should be."""
+    for name, head in [("x.vmdk", b"KDMV"), ("x.vhdx", b"vhdxfile"), ("new.qcow2", b"QFI\xfb\0\0\0\x09"),
+                       ("x.vdi", bytes(64) + b"\x7f\x10\xda\xbe")]:
+        (tmp / name).write_bytes(head.ljust(65536, b"\0"))
+        yield ["-hda", tmp / name], BAD, "qemu-img convert"
+    for option in ("-hda", "-cdrom", "-fda"):
+        yield [option, tmp / "nosuch"], BAD, tmp / "nosuch"
+        yield [option, tmp / "empty"], BAD, "is empty"
+        yield [option, tmp], BAD, "directory"
+    header = bytearray(104)
+    header[:8] = b"QFI\xfb\0\0\0\3"
+    for at, size, value in [(20, 4, 16), (24, 8, 64 << 20), (36, 4, 1), (40, 8, 0x30000),
+                            (48, 8, 0x10000), (56, 4, 1), (96, 4, 4), (100, 4, 104)]:
+        header[at:at + size] = value.to_bytes(size, "big")
+    (tmp / "cut.qcow2").write_bytes(header)
+    yield ["-hda", tmp / "cut.qcow2"], BAD, "is truncated"
+    header[8:16], header[16:20] = (104).to_bytes(8, "big"), (9).to_bytes(4, "big")
+    over = bytes(header) + b"gone.base"
+    (tmp / "over.qcow2").write_bytes(over.ljust(0x40000, b"\0"))
+    yield ["-hda", tmp / "over.qcow2"], BAD, "gone.base"
+    yield ["-drive", f"file={tmp}/junk,format=qcow2"], BAD, "not a qcow2 image"
+    yield ["-drive", f"file={tmp}/junk,format=vdi"], BAD, "vdi"
+    yield ["-hda", tmp / "junk", "-hdb", tmp / "junk"], BAD, "in use"
+    yield ["-fda", tmp / "initrd"], BAD, "floppy"
+    (tmp / "fixed").write_bytes(bytes(65536))
+    (tmp / "fixed").chmod(0o444)
+    if os.geteuid() != 0:
+        yield ["-hda", tmp / "fixed"], BAD, "readonly=on"
+    yield [tmp / "x.vdi"], BAD, "qemu-img convert"
+
+
 def cases(tmp):
     empty, junk, directory = tmp / "empty", tmp / "junk", tmp
     short, kernel, initrd = tmp / "short", tmp / "kernel", tmp / "initrd"
@@ -68,6 +100,7 @@ def cases(tmp):
     yield ["-display", "hologram"], BAD, "hologram"
     yield ["-d", "gossip"], BAD, "gossip"
     yield ["-D", "/nonexistent/log"], BAD, "/nonexistent/log"
+    yield from images(tmp)
     yield ["-frobnicate"], USAGE, "-frobnicate"
     yield ["-m"], USAGE, "-m"
     yield ["-initrd", initrd], USAGE, "-initrd"

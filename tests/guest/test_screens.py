@@ -73,6 +73,26 @@ def grub_menu(tmp):
         use_shell(s)
 
 
+def cd_pulled(tmp):
+    """The disc goes while GRUB's menu stands: GRUB says so; with the disc back it boots."""
+    iso = grub_iso(tmp, timeout=60, console="tty0")
+    with Screen(tmp, "-m", "512", "-cdrom", iso) as s:
+        s.shows("*Debian kernel")
+        drive, = [line.split(":")[0] for line in s.command("info block").split("\n")
+                  if str(iso) in line]
+        said = s.command(f"eject {drive}")
+        assert not said, said
+        s.keys("ret")
+        s.shows("error: ", "Press any key to continue")
+        said = s.command(f"change {drive} {tmp}/nosuch.iso")
+        assert "No such file" in said and said.count("\n") == 1, said
+        said = s.command(f"change {drive} {iso}")
+        assert not said, said
+        s.shows("*Debian kernel")  # after ten seconds
+        s.keys("ret")
+        use_shell(s)
+
+
 def isolinux_menu(tmp):
     with Screen(tmp, "-m", "512", isolinux_iso(tmp, timeout=60, console="tty0")) as s:
         screen = s.shows("A menu by isolinux", "Debian kernel", "Another entry")
@@ -221,6 +241,7 @@ def rows(args):
     """(name, function of a scratch folder) of what is to be done."""
     yield "fonts", lambda tmp: check_fonts()
     yield "grub menu", grub_menu
+    yield "CD pulled in use", cd_pulled
     yield "isolinux menu", isolinux_menu
     yield "grub graphics", grub_graphics
     yield "debian amd64 raw", lambda tmp: debian_disk(tmp, "amd64", "raw")
