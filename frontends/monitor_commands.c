@@ -139,6 +139,22 @@ static void info_screen(struct monitor_context *c, const char *args)
     }
 }
 
+static void info_display(struct monitor_context *c, const char *args)
+{
+    u32 width, height;
+    const struct vga *s = &c->pc->vga;
+    if (!c->pc->has_vga) {
+        c->print(c->opaque, "no display adapter\n");
+        return;
+    }
+    vga_size(s, &width, &height);
+    c->print(c->opaque, "%u x %u\n", width, height);
+    c->print(c->opaque, "pictures drawn           %llu\n", (unsigned long long)s->counters.drawn);
+    c->print(c->opaque, "linear pages compared    %llu\n",
+             (unsigned long long)s->counters.compared);
+    c->print(c->opaque, "linear pages changed     %llu\n", (unsigned long long)s->counters.copied);
+}
+
 static void info_block(struct monitor_context *c, const char *args)
 {
     pc_print_drives(c->pc, c->print, c->opaque);

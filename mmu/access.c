@@ -9,6 +9,7 @@
 #include "mmu/bus_private.h"
 #include "mmu/codepage.h"
 #include "mmu/tlb.h"
+#include "mmu/written.h"
 #include "mmu/walk.h"
 
 /* A part of an access that lies in one page. */
@@ -117,6 +118,7 @@ static void before_store(struct mmu *m, enum mmu_kind kind, const struct part *p
 {
     if (goes_to_bus(p) || p->entry.write != TLB_INVALID)
         return;
+    written_note(m->bus, part_host(p));
     if (!code_marks(m->bus, part_host(p))) {
         tlb_allow_write(m, kind, p->la);
         return;
@@ -269,6 +271,7 @@ enum mmu_status mmu_host(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len
     if (access == MMU_WRITE && p.entry.write == TLB_INVALID) {
         if (goes_to_bus(&p) || code_marked(m->bus, part_host(&p), len))
             return MMU_OK;
+        written_note(m->bus, part_host(&p));
         if (!code_marks(m->bus, part_host(&p)))
             tlb_allow_write(m, kind, p.la);
     }

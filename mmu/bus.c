@@ -39,8 +39,9 @@ struct bus *bus_create(void)
     }
     b->marks = ram_reserve(RAM_ARENA_PAGES * sizeof *b->marks);
     b->tagged = ram_reserve(RAM_ARENA_PAGES * sizeof *b->tagged);
+    b->written = ram_reserve(RAM_ARENA_PAGES * sizeof *b->written);
     bool memory = space_init(&b->memory, BUS_VIEWS), ports = space_init(&b->ports, 1);
-    if (b->marks && b->tagged && memory && ports)
+    if (b->marks && b->tagged && b->written && memory && ports)
         return b;
     bus_destroy(b);
     return NULL;
@@ -54,6 +55,7 @@ void bus_destroy(struct bus *b)
     space_free(&b->ports);
     ram_release((void *)b->marks, RAM_ARENA_PAGES * sizeof *b->marks);
     ram_release((void *)b->tagged, RAM_ARENA_PAGES * sizeof *b->tagged);
+    ram_release((void *)b->written, RAM_ARENA_PAGES * sizeof *b->written);
     ram_arena_free(&b->ram);
     pthread_mutex_destroy(&b->lock);
     free(b);

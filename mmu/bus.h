@@ -117,6 +117,13 @@ void code_clear_page(struct bus *b, u64 gpa);
 /* Whether the page has any mark (its stores then go the slow path). */
 bool code_page(struct bus *b, u64 gpa);
 
+/* ---- RAM that has been stored to, by page ---- */
+
+/* Sets out[i] for each of `pages` pages from `host` (page-aligned, one block of bus_alloc_ram) that
+ * may have been stored to since the last call that said so; how many.  What another vCPU is about
+ * to store just now may appear a moment later without being told: look again some time after. */
+unsigned bus_take_written(struct bus *b, const u8 *host, unsigned pages, u8 *out);
+
 /* Prints the map for `info mtree`. */
 void bus_print(struct bus *b, void (*print)(void *opaque, const char *fmt, ...), void *opaque);
 

@@ -16,6 +16,7 @@ struct bus {
     _Atomic u64 *marks;     /* per RAM page: one bit per 64-byte granule with code */
     _Atomic u8 *tagged;     /* per RAM page: TAGGED_, where TLBs may have a write tag for it */
     struct space memory, ports;
+    _Atomic u8 *written;    /* per RAM page: it may have been stored to (written.h) */
     u64 next_order;
     _Atomic u64 a20_mask;
     struct code_hook hook;

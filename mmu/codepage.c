@@ -11,6 +11,7 @@
 #include "mmu/codepage.h"
 
 #include "mmu/tlb.h"
+#include "mmu/written.h"
 
 #define GRANULE_SHIFT 6
 
@@ -94,6 +95,7 @@ void code_touch(struct bus *b, struct mmu *writer, const u8 *host, u64 gpa, u64 
     while (len) {
         unsigned n = within_page(gpa, len);
         u64 marks = code_marks(b, host);
+        written_note(b, host);
         if (unlikely(marks) && (marks & granules((unsigned)(gpa & ~PAGE_MASK), n)) &&
             b->hook.code_written)
             b->hook.code_written(b->hook.opaque, writer, gpa, n);

@@ -14,7 +14,7 @@ static inline u64 code_marks(struct bus *b, const u8 *host)
 bool code_marked(struct bus *b, const u8 *host, unsigned len);
 
 /* Calls the hook for each page of [host, host + len) whose marks the range touches.  To be called
- * before the store.  With a writer the hook may not return. */
+ * before the store, which it also notes (written.h).  With a writer the hook may not return. */
 void code_touch(struct bus *b, struct mmu *writer, const u8 *host, u64 gpa, u64 len);
 
 #endif

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "mmu/bus_private.h"
 #include "mmu/codepage.h"
+#include "mmu/written.h"
 #include "mmu/walk.h"
 
 #define NO_PCID 0u
@@ -357,17 +358,15 @@ void mmu_run_pending(struct mmu *m)
         mmu_flush_all(m);
 }
 
-static void drop_write_tag(struct tlb_entry *e, const u8 *host)
+static void drop_write_tag(struct tlb_entry *e, const u8 *host, u64 size)
 {
-    if (e->write != TLB_INVALID && e->write + e->addend == (u64)(uintptr_t)host)
+    if (e->write != TLB_INVALID && e->write + e->addend - (u64)(uintptr_t)host < size)
         set_tag(&e->write, TLB_INVALID);
 }
 
-void tlb_drop_write_tags(struct bus *b, const u8 *host, u8 tagged)
+/* Looks at the entries of each `step`th group of 64, from `first` on, that are in mask. */
+static void drop_in(struct bus *b, const u8 *host, u64 size, u32 first, u32 step, u64 mask)
 {
-    bool one = tagged & TAGGED_AT;
-    u32 first = one ? (tagged & TAGGED_INDEX) / 64 : 0, step = one ? (TAGGED_INDEX + 1) / 64 : 1;
-    u64 mask = one ? BIT64(tagged & 63) : ~0ull;
     unsigned count = atomic_load(&b->mmu_count);
     for (unsigned n = 0; n < count; n++) {
         struct mmu *m = atomic_load(&b->mmus[n]);
@@ -379,11 +378,23 @@ void tlb_drop_write_tags(struct bus *b, const u8 *host, u8 tagged)
             struct tlb_state *s = &v->states[x];
             for (u32 w = first; s->ready && w < s->entries / 64; w += step)
                 for (u64 bits = (s->local[w] | s->global[w]) & mask; bits; bits &= bits - 1)
-                    drop_write_tag(
-                        &v->contexts[x].entries[w * 64 + (u32)__builtin_ctzll(bits)], host);
+                    drop_write_tag(&v->contexts[x].entries[w * 64 + (u32)__builtin_ctzll(bits)],
+                                   host, size);
         }
         unlock_tlb(v);
     }
+}
+
+void tlb_drop_write_tags(struct bus *b, const u8 *host, u8 tagged)
+{
+    bool one = tagged & TAGGED_AT;
+    drop_in(b, host, PAGE_SIZE, one ? (tagged & TAGGED_INDEX) / 64 : 0,
+            one ? (TAGGED_INDEX + 1) / 64 : 1, one ? BIT64(tagged & 63) : ~0ull);
+}
+
+void tlb_drop_write_range(struct bus *b, const u8 *host, u64 size)
+{
+    drop_in(b, host, size, 0, 1, ~0ull);
 }
 
 /* ---- filling ---- */
@@ -394,11 +405,14 @@ static bool write_tag_allowed(struct bus *b, const u8 *host, u64 la)
 {
     _Atomic u8 *tagged = &b->tagged[ram_arena_page(&b->ram, host)];
     u8 here = TAGGED_AT | (la >> PAGE_SHIFT & TAGGED_INDEX), old = atomic_load(tagged);
-    while (old != here && old != TAGGED_SEVERAL &&
-           !atomic_compare_exchange_weak(tagged, &old,
-                                         old == TAGGED_NOWHERE ? here : TAGGED_SEVERAL))
+    while (
+        old != here && old != TAGGED_SEVERAL &&
+        !atomic_compare_exchange_weak(tagged, &old, old == TAGGED_NOWHERE ? here : TAGGED_SEVERAL))
         ;
-    return !code_marks(b, host);
+    if (code_marks(b, host))
+        return false;
+    written_note(b, host);
+    return true;
 }
 
 static unsigned size_code(unsigned shift)
@@ -511,8 +525,12 @@ static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_
         return MMU_NONCANONICAL;
     }
     u64 generation = atomic_load(&v->generation);
-    struct walk_request q = {.la = la, .kind = kind, .access = access, .update = true,
-                             .tables = v->tables, .stamp = generation};
+    struct walk_request q = {.la = la,
+                             .kind = kind,
+                             .access = access,
+                             .update = true,
+                             .tables = v->tables,
+                             .stamp = generation};
     struct walk_result r;
     v->counters.walks++;
     if (!walk_page(&m->paging, m->pdpte, m->bus, &q, &r)) {
@@ -552,8 +570,10 @@ enum mmu_status tlb_translate(struct mmu *m, enum mmu_kind kind, u64 la, enum mm
     static const u32 needs[] = {
         [MMU_READ] = 0, [MMU_WRITE] = TLB_CAN_WRITE, [MMU_EXEC] = TLB_CAN_EXEC};
     if (likely(tlb_entry_is(e, la & PAGE_MASK)) && (e->phys & needs[access]) == needs[access]) {
-        *out = (struct tlb_entry){.read = tlb_field(&e->read), .write = tlb_field(&e->write),
-                                  .addend = tlb_field(&e->addend), .phys = e->phys};
+        *out = (struct tlb_entry){.read = tlb_field(&e->read),
+                                  .write = tlb_field(&e->write),
+                                  .addend = tlb_field(&e->addend),
+                                  .phys = e->phys};
         return MMU_OK;
     }
     return miss(m, kind, la, access, out);
@@ -746,8 +766,8 @@ void mmu_print_tlb(struct mmu *m, void (*print)(void *opaque, const char *fmt, .
             continue;
         print(opaque, "%016llx: %016llx %s %c%c%c%s\n", (unsigned long long)entry_page(e),
               (unsigned long long)(e->phys & PAGE_MASK & BUS_ADDRESS),
-              sizes[e->phys >> TLB_SIZE_SHIFT & 3],
-              e->phys & TLB_GLOBAL ? 'g' : '-', e->phys & TLB_CAN_WRITE ? 'w' : '-',
-              e->phys & TLB_CAN_EXEC ? 'x' : '-', e->phys & TLB_IO ? " io" : "");
+              sizes[e->phys >> TLB_SIZE_SHIFT & 3], e->phys & TLB_GLOBAL ? 'g' : '-',
+              e->phys & TLB_CAN_WRITE ? 'w' : '-', e->phys & TLB_CAN_EXEC ? 'x' : '-',
+              e->phys & TLB_IO ? " io" : "");
     }
 }

@@ -119,6 +119,8 @@ static_assert(TLB_MIN_ENTRIES > TAGGED_INDEX, "a slot's index has fewer bits");
 /* Takes the write tags for the RAM page at `host` from every TLB on the bus; tagged: what
  * bus.tagged said of the page. */
 void tlb_drop_write_tags(struct bus *b, const u8 *host, u8 tagged);
+/* The same for all pages of [host, host + size). */
+void tlb_drop_write_range(struct bus *b, const u8 *host, u64 size);
 
 /* Entries may be dropped by another thread at any time, so their fields are read once each. */
 static inline u64 tlb_field(const u64 *field)

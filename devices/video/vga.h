@@ -8,6 +8,7 @@
 #include "mmu/bus.h"
 
 #define VGA_MEMORY (16u << 20)
+#define VGA_PAGES (VGA_MEMORY / PAGE_SIZE)
 #define VGA_ROM_MAX 65536u
 #define VGA_WIDTH_MAX 2560u
 #define VGA_HEIGHT_MAX 1600u
@@ -53,6 +54,12 @@ struct vga {
     u8 edid[VGA_EDID];
     u8 *shadow; /* linear memory as it was drawn last; owned */
     u64 shadow_key;
+    u8 watch[VGA_PAGES]; /* calls of vga_draw for which a page that was stored to is compared */
+    u32 watched;         /* pages for which that is not 0 */
+    struct vga_counters {
+        u64 drawn;            /* pictures */
+        u64 compared, copied; /* pages of linear memory */
+    } counters;
     struct vga_blink {
         bool cursor, attribute;
     } blink;

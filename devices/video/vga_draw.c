@@ -358,9 +358,26 @@ static void draw_vbe(const struct vga *s, struct vga_surface *out)
 
 /* ---- what has changed ---- */
 
-/* Software writes to linear memory without our seeing it: compare with what was drawn. */
+/* Compares what is shown of one page with what was drawn. */
+static bool page_changed(struct vga *s, u64 page, u64 at, u64 end)
+{
+    u64 from = page * PAGE_SIZE, to = from + PAGE_SIZE;
+    from = from < at ? at : from;
+    to = to > end ? end : to;
+    s->counters.compared++;
+    if (!memcmp(s->shadow + from, s->memory + from, to - from))
+        return false;
+    memcpy(s->shadow + from, s->memory + from, to - from);
+    s->counters.copied++;
+    return true;
+}
+
+/* Software writes to linear memory without our seeing it, but the bus knows the pages; these are
+ * compared with what was drawn.  A store that was under way may come after that, so each is looked
+ * at for a while: a screen on which nothing happens then costs nothing. */
 static bool vbe_changed(struct vga *s)
 {
+    enum { WATCH = 60 };
     u64 at = vbe_start(s), bytes = (u64)vga_vbe_pitch(s) * s->vbe[VBE_YRES];
     if (at >= VGA_MEMORY)
         return false;
@@ -368,14 +385,32 @@ static bool vbe_changed(struct vga *s)
         bytes = VGA_MEMORY - at;
     if (!s->shadow)
         s->shadow = malloc(VGA_MEMORY);
-    if (!s->shadow)
+    if (!s->shadow || !bytes)
         return true;
+    u8 written[VGA_PAGES];
+    u32 first = (u32)(at / PAGE_SIZE), count = (u32)((at + bytes - 1) / PAGE_SIZE) - first + 1;
+    unsigned fresh = bus_take_written(s->bus, s->memory + first * PAGE_SIZE, count, written);
     u64 key = at << 32 | bytes;
-    if (s->shadow_key == key && !memcmp(s->shadow, s->memory + at, bytes))
-        return false;
-    memcpy(s->shadow, s->memory + at, bytes);
-    s->shadow_key = key;
-    return true;
+    if (s->shadow_key != key) {
+        memcpy(s->shadow + at, s->memory + at, bytes);
+        s->shadow_key = key;
+        s->counters.copied += count;
+        memset(s->watch, 0, sizeof s->watch);
+        memset(s->watch + first, WATCH, count);
+        s->watched = count;
+        return true;
+    }
+    bool changed = false;
+    for (u32 i = 0; (fresh || s->watched) && i < count; i++) {
+        u8 *left = &s->watch[first + i];
+        if (!written[i] && !*left)
+            continue;
+        s->watched += !*left;
+        *left = written[i] ? WATCH : (u8)(*left - 1);
+        s->watched -= !*left;
+        changed |= page_changed(s, first + i, at, at + bytes);
+    }
+    return changed;
 }
 
 static bool blink_changed(struct vga *s)
@@ -404,6 +439,7 @@ bool vga_draw(struct vga *s, struct vga_surface *out, bool all)
         draw_vbe(s, out);
     else
         draw_vga(s, out);
+    s->counters.drawn++;
     s->changed = false;
     s->dirty_low = ~0u;
     s->dirty_high = 0;

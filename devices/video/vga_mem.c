@@ -164,8 +164,10 @@ void vga_window_write(void *opaque, u64 offset, u64 value, unsigned size)
         u32 at;
         u8 byte = (u8)(value >> (8 * i));
         if (vga_vbe_on(s)) {
-            if (banked(s, offset + i, &at))
+            if (banked(s, offset + i, &at)) {
                 s->memory[at] = byte;
+                touch(s, at, at + 1);
+            }
         } else if (select_window(s, offset + i, &at)) {
             write_byte(s, at, byte);
         }

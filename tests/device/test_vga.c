@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "devices/video/vga.h"
+#include "mmu/mmu.h"
 #include "tests/device/hostile.h"
 #include "tests/device/io_fixture.h"
 
@@ -409,6 +410,71 @@ START_TEST(vbe_modes)
 }
 END_TEST
 
+/* Whether a picture is drawn, and what that costs in pages of linear memory. */
+static void expect_draw(struct vga_test *t, bool drawn, u64 compared, u64 copied)
+{
+    struct vga_counters before = t->vga.counters, *now = &t->vga.counters;
+    ck_assert(vga_draw(&t->vga, &t->surface, false) == drawn);
+    ck_assert_uint_eq(now->compared - before.compared, compared);
+    ck_assert_uint_eq(now->copied - before.copied, copied);
+}
+
+/* Linear memory is looked at where it was stored to, by processors through their TLBs or by
+ * devices, and a screen on which nothing happens costs nothing. */
+START_TEST(idle_screen)
+{
+    enum { PAGES = 800 * 600 * 4 / 4096 + 1, IDLE = 100 };
+    struct vga_test t;
+    struct mmu cpu = {0};
+    setup(&t);
+    ck_assert(mmu_init(&cpu, t.bus, 0));
+    vbe(&t, VBE_XRES, 800);
+    vbe(&t, VBE_YRES, 600);
+    vbe(&t, VBE_BPP, 32);
+    vbe(&t, VBE_ENABLE, 0x41);
+    expect_draw(&t, true, 0, PAGES);
+    for (unsigned i = 0; i < IDLE; i++)
+        ck_assert(!vga_draw(&t.vga, &t.surface, false));
+    for (unsigned i = 0; i < IDLE; i++)
+        expect_draw(&t, false, 0, 0);
+    for (unsigned round = 1; round <= 3; round++) {
+        /* Two stores, the second through the TLB alone. */
+        u64 io = mmu_counters(&cpu)->walks;
+        ck_assert_int_eq(mmu_store(&cpu, MMU_SUPERVISOR, LFB + 0x5004, 4, round), MMU_OK);
+        ck_assert_int_eq(mmu_store(&cpu, MMU_SUPERVISOR, LFB + 0x5008, 4, round), MMU_OK);
+        ck_assert(round == 1 || mmu_counters(&cpu)->walks == io);
+        expect_draw(&t, true, 1, 1);
+        ck_assert_uint_eq(t.surface.pixels[0x5008 / 4], round);
+        /* Another one after the picture is not lost. */
+        ck_assert_int_eq(mmu_store(&cpu, MMU_SUPERVISOR, LFB + 0x5008, 4, round + 9), MMU_OK);
+        expect_draw(&t, true, 1, 1);
+        ck_assert_uint_eq(t.surface.pixels[0x5008 / 4], round + 9);
+        expect_draw(&t, false, 1, 0); /* still watched */
+        for (unsigned i = 0; i < IDLE; i++)
+            ck_assert(!vga_draw(&t.vga, &t.surface, false));
+        expect_draw(&t, false, 0, 0);
+    }
+    /* The same value again: compared, not drawn. */
+    ck_assert_int_eq(mmu_store(&cpu, MMU_SUPERVISOR, LFB + 0x5008, 4, 12), MMU_OK);
+    expect_draw(&t, false, 1, 0);
+    for (unsigned i = 0; i < IDLE; i++)
+        ck_assert(!vga_draw(&t.vga, &t.surface, false));
+    static const u8 bytes[6000] = {1};
+    bus_write_bytes(t.bus, LFB + 0x10ff0, bytes, sizeof bytes); /* a device, over three pages */
+    expect_draw(&t, true, 3, 1);
+    for (unsigned i = 0; i < IDLE; i++)
+        ck_assert(!vga_draw(&t.vga, &t.surface, false));
+    bus_write(t.bus, 0, LFB + 0x20000, 7, 4);
+    expect_draw(&t, true, 1, 1);
+    u8 *host;
+    ck_assert_int_eq(mmu_host(&cpu, MMU_SUPERVISOR, LFB + 0x30000, 64, MMU_WRITE, &host), MMU_OK);
+    memset(host, 0x11, 64);
+    expect_draw(&t, true, 2, 1);
+    mmu_free(&cpu);
+    teardown(&t);
+}
+END_TEST
+
 /* Vertical retrace at 70 Hz for a tenth or so of a line count of 449. */
 START_TEST(retrace)
 {
@@ -481,6 +547,6 @@ END_TEST
 int main(int argc, char **argv)
 {
     const TTest *const tests[] = {registers, write_modes, pictures, text,
-                                  vbe_modes, retrace,     hostile};
+                                  vbe_modes, idle_screen, retrace,  hostile};
     return hostile_main("vga", tests, ARRAY_SIZE(tests), argc, argv);
 }
