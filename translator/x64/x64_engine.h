@@ -54,6 +54,7 @@ struct x64_engine {
     unsigned vcpu_count;
     FILE *perf_map;
     u64 off;                 /* techniques that are switched off */
+    u64 clock_ns;            /* that timing a block costs itself */
     u32 block_code;          /* bytes of host code that a block may have */
     bool verify, avx, lzcnt, bmi2, x87;
     bool wide; /* blocks have vectors of 256 bits */
