@@ -244,6 +244,14 @@ void aml_irq(struct aml *a, u32 irq)
     aml_word(a, BIT(irq));
 }
 
+/* One channel, 8 bits, compatible timing (ACPI 6.3, 6.4.2.2). */
+void aml_dma(struct aml *a, u32 channel)
+{
+    aml_byte(a, 0x2a);
+    aml_byte(a, (u8)BIT(channel));
+    aml_byte(a, 0);
+}
+
 void aml_pci_irqs(struct aml *a, const u8 *irqs, u32 count)
 {
     aml_byte(a, 0x89);

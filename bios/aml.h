@@ -60,6 +60,7 @@ u8 *aml_open_resources(struct aml *a, const char *name);
 void aml_close_resources(struct aml *a, u8 *mark);
 void aml_io(struct aml *a, u32 base, u32 length);
 void aml_irq(struct aml *a, u32 irq);
+void aml_dma(struct aml *a, u32 channel);
 /* Level, active high, shared. */
 void aml_pci_irqs(struct aml *a, const u8 *irqs, u32 count);
 void aml_memory_fixed(struct aml *a, bool writable, u32 base, u32 length);

@@ -191,6 +191,20 @@ static void isa_device(struct aml *a, const struct isa_device *d, s32 uid)
     aml_close(a, mark);
 }
 
+/* The floppy controller, where CMOS knows of drives: ports, interrupt, DMA channel 2. */
+static void floppy_device(struct aml *a)
+{
+    u8 *d = aml_open_device(a, "FDC0");
+    aml_name_eisa(a, "_HID", "PNP0700");
+    u8 *r = aml_open_resources(a, "_CRS");
+    aml_io(a, 0x3f2, 4);
+    aml_io(a, 0x3f7, 1);
+    aml_irq(a, 6);
+    aml_dma(a, 2);
+    aml_close_resources(a, r);
+    aml_close(a, d);
+}
+
 /* Where the guest finds fw_cfg; QEMU's docs/specs/fw_cfg.rst. */
 static void fw_cfg_device(struct aml *a)
 {
@@ -217,6 +231,8 @@ static void isa_bridge(struct aml *a)
         if (platform_uarts() & BIT(i))
             isa_device(a, &com, (s32)i + 1);
     }
+    if (cmos_read(0x10))
+        floppy_device(a);
     if (fw_init())
         fw_cfg_device(a);
     aml_close(a, isa);

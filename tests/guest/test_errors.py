@@ -61,6 +61,8 @@ def cases(tmp):
     image[0x1f4:0x1f8] = (512).to_bytes(4, "little")
     kernel.write_bytes(image)
     initrd.write_bytes(b"x" * (9 << 20))
+    large = tmp / "large"
+    large.write_bytes(bytes(3 << 20))
     secret = tmp / "secret"
     secret.write_bytes(b"x" * 4096)
     secret.chmod(0)
@@ -77,6 +79,9 @@ def cases(tmp):
     yield ["-kernel", kernel, "-append", "x" * 3000], BAD, "-append"
     if os.geteuid() != 0:
         yield ["-kernel", secret], BAD, secret
+    yield ["-fda", "/nonexistent"], BAD, "/nonexistent"
+    yield ["-fda", large], BAD, large
+    yield ["-drive", "if=floppy,media=cdrom"], BAD, "floppy"
     yield ["-bios", "/nonexistent"], BAD, "/nonexistent"
     yield ["-bios", empty], BAD, empty
     yield ["-m", "0"], BAD, "-m"

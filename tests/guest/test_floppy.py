@@ -79,6 +79,24 @@ def boot(name, start, tmp, sector, kib, qemu=False, own_bios=True):
     print("good:", name, flush=True)
 
 
+def monitor(tmp):
+    """Disks are taken out and put in; one that is too large stays outside."""
+    for name, kib in (("a", 1440), ("b", 720), ("c", 3000)):
+        (tmp / name).write_bytes(bytes(kib << 10))
+    lines = ["info block", f"change floppy0 {tmp}/b", "info block", "eject floppy0", "info block",
+             f"change floppy0 {tmp}/c", "info block", f"change floppy1 {tmp}/b", "quit"]
+    done = subprocess.run([DRAGOMAN, "-S", "-fda", tmp / "a", "-display", "none", "-serial", "none",
+                           "-monitor", "stdio"], input="".join(line + "\n" for line in lines),
+                          capture_output=True, text=True, timeout=LIMIT)
+    got = [l for l in done.stdout.splitlines() if l.startswith(("floppy", "change: "))]
+    drive = "floppy0 (3.5 inch, 1.44 MB): "
+    wanted = [f"{drive}{tmp}/a (raw), 1440 KiB", f"{drive}{tmp}/b (raw), 720 KiB",
+              f"{drive}[not inserted]", f"'{tmp}/c' is too large for a floppy disk",
+              f"{drive}[not inserted]", "there is no drive 'floppy1' (see info block)"]
+    check("monitor", [l.removeprefix("change: ") for l in got], wanted)
+    print("good: monitor", flush=True)
+
+
 def linux(tmp):
     """Linux's own driver reads the disk and writes to it."""
     path = tmp / "linux.img"
@@ -88,6 +106,9 @@ def linux(tmp):
         guest.ask("insmod /floppy.ko")
         log = guest.ask("dmesg | tail -n 9")
         check("Linux finds the drive", "fd0 is 1.44M" in log and "82077" in log, True)
+        acpi = guest.ask("cd /sys/bus/pnp/devices; cat $(dirname $(grep -l 0700 */id))/res*; cd /")
+        check("ACPI says where it is", [part in acpi for part in ("0x3f2-0x3f5", "irq 6", "dma 2")],
+              [True] * 3)
         guest.ask("dd if=/dev/fd0 bs=18k of=/disk 2>&-")
         check("Linux reads", guest.ask("md5sum </disk").split()[0], hashlib.md5(before).hexdigest())
         guest.ask("dd if=/disk bs=512 skip=100 count=300 of=/some 2>&-")
@@ -118,6 +139,8 @@ def main():
         for name, start, kib, how in rows:
             if args.only in name:
                 boot(name, start, pathlib.Path(tmp), sector, kib, **how)
+        if args.only in "monitor":
+            monitor(pathlib.Path(tmp))
         if args.only in "linux":
             linux(pathlib.Path(tmp))
 

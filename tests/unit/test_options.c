@@ -134,6 +134,23 @@ START_TEST(drives)
     ck_assert(ide[1].read_only && !ide[1].cdrom);
     ck_assert_str_eq(ide[2].path, "x.iso");
     ck_assert(ide[0].used && ide[0].cdrom && !ide[0].path);
+    ck_assert_int_eq(parse("-fdb b.img -drive if=floppy,file=a.img,readonly=on"), 0);
+    ck_assert(options.drives.floppy[0].read_only && !strcmp(options.drives.floppy[0].path, "a.img"));
+    ck_assert_str_eq(options.drives.floppy[1].path, "b.img");
+    ck_assert(!ide[0].used);
+    ck_assert_int_eq(parse("-drive if=floppy"), 0); /* an empty drive */
+    ck_assert(options.drives.floppy[0].used && !options.drives.floppy[0].path);
+    expect_error("-fda a -fda b", OPTIONS_STATUS_BAD, "-fda");
+    expect_error("-drive if=floppy,media=cdrom", OPTIONS_STATUS_BAD, "floppy");
+    expect_error("-drive if=floppy,index=2,file=a", OPTIONS_STATUS_BAD, "room");
+    expect_error("-drive if=scsi,file=a", OPTIONS_STATUS_BAD, "scsi");
+    ck_assert_int_eq(parse("-audiodev sdl,id=s -machine pc,pcspk-audiodev=s"), 0);
+    ck_assert_str_eq(options.audio, "sdl");
+    ck_assert_int_eq(parse("-audiodev driver=none,id=n"), 0);
+    ck_assert_str_eq(options.audio, "none");
+    expect_error("-audiodev tape", OPTIONS_STATUS_BAD, "tape");
+    expect_error("-audiodev sdl,volume=11", OPTIONS_STATUS_BAD, "volume");
+    expect_error("-machine pcspk-audiodev=s", OPTIONS_STATUS_USAGE, "id=s");
     expect_error("-hda a -hda b", OPTIONS_STATUS_BAD, "-hda");
     expect_error("-hdc a -cdrom b", OPTIONS_STATUS_BAD, "-hdc");
     expect_error("-drive file=a,if=scsi", OPTIONS_STATUS_BAD, "scsi");
