@@ -198,6 +198,8 @@ QEMU_WRONG = {
     "smm32": {
         "saved EIP": SMI, "saved registers": SMI,
         "halt flag": "set when the SMI came in HLT (SDM vol. 3C 34.10); QEMU never sets it",
+        "SMI wakes HLT": "QEMU's 8259 may raise its output, which is the SMI here, again while a request is "
+                         "pending",
         "SMI in HLT, flag left": "the same", "it went on halting": "the same",
         "D_LCK *": "D_LCK (82441FX 3.2.22) is not in QEMU",
     },

@@ -173,7 +173,8 @@ static bool count_timer(struct regs *r)
 }
 
 /* HLT with an SMI from PIT channel 0 (mode 0, through the 8259 to LINT0) and after it an interrupt
- * from the local APIC's timer.  Again with more time, should the SMI have come before the HLT. */
+ * from the local APIC's timer.  Again with more time, should the SMI have come before the HLT, or
+ * both at once (QEMU, on a busy host). */
 static struct regs halt_with_smi(void)
 {
     struct regs r;
@@ -199,7 +200,7 @@ static struct regs halt_with_smi(void)
         APIC(APIC_LINT0) = 0x10000;
         APIC(APIC_TIMER) = 0x10000;
         APIC(APIC_COUNT) = 0;
-        if (SMI_MAILBOX->count != 1 || smi_map(map->ip, 4) == (u32)halt_end)
+        if (SMI_MAILBOX->count == 1 && smi_map(map->ip, 4) == (u32)halt_end && r.vector == STOP)
             break;
     }
     return r;
