@@ -135,15 +135,28 @@ class Pf2Font:
                     self.index[code] = offset
             at += length
 
+    def _dots(self, c):
+        """(x, y) of a character's dots, y from the font's ascent down; how far it goes on."""
+        at = self.index[ord(c)]
+        width, height, left, below, advance = struct.unpack_from(">HHhhh", self.data, at)
+        dots = {(left + i % width, self.ascent - below - height + i // width)
+                for i in range(width * height) if self.data[at + 10 + i // 8] >> (7 - i % 8) & 1}
+        return dots, advance
+
+    def glyphs(self):
+        """For TextScreen: ASCII in cells of 8 by 16."""
+        found = {}
+        for c in map(chr, range(126, 31, -1)):
+            dots, _ = self._dots(c)
+            found[tuple((x, y) in dots for y in range(16) for x in range(8))] = c
+        return found
+
     def mask(self, text):
         """Rows of bools that the text is drawn as, one row for each line that has a dot."""
         dots, x = set(), 0
         for c in text:
-            at = self.index[ord(c)]
-            width, height, left, below, advance = struct.unpack_from(">HHhhh", self.data, at)
-            for i in range(width * height):
-                if self.data[at + 10 + i // 8] >> (7 - i % 8) & 1:
-                    dots.add((x + left + i % width, self.ascent - below - height + i // width))
+            own, advance = self._dots(c)
+            dots |= {(x + dx, y) for dx, y in own}
             x += advance
         top, bottom = min(y for _, y in dots), max(y for _, y in dots)
         return [[(i, y) in dots for i in range(x)] for y in range(top, bottom + 1)]
@@ -156,10 +169,10 @@ class TextScreen:
     a frame buffer, draws a few characters (f, v, ~) in another way.
     """
 
-    def __init__(self, picture, height=16, width=None):
+    def __init__(self, picture, glyphs=None, height=16, width=None):
         width = width or (9 if picture.width == 720 else 8)
         self.picture, self.columns = picture, picture.width // width
-        self.glyphs, self.known = self._glyphs(height, width), {}
+        self.glyphs, self.known = glyphs or self._glyphs(height, width), {}
         self.cells = [[self._read(x * width, y * height, width, height)
                        for x in range(self.columns)] for y in range(picture.height // height)]
         self.lines = ["".join(c for c, _, _ in row).rstrip() for row in self.cells]
@@ -197,14 +210,15 @@ class TextScreen:
         return UNREADABLE, tuple(ink or paper), tuple(paper)
 
     def _place(self, words):
-        form = re.compile("".join(f"[{re.escape(c)}{UNREADABLE}]" for c in words))
+        form = "".join(f"[{re.escape(c)}{UNREADABLE}]" for c in words)
         for y, line in enumerate(self.lines):
-            if found := form.search(line):
-                return y, found.start()
+            for found in re.finditer(f"(?=({form}))", line):
+                if found[1].count(UNREADABLE) <= len(words) // 6:
+                    return y, found.start()
         return None
 
     def has(self, words):
-        """Whether a line has the words; what cannot be read may be any of their letters."""
+        """Whether a line has the words, of which few may be letters that cannot be read."""
         return self._place(words) is not None
 
     def find(self, words):

@@ -27,6 +27,7 @@ class Screen(Terminal):
 
     def __init__(self, folder, *options, snapshot=True):
         self.folder = pathlib.Path(folder)
+        self.glyphs = None  # of the VGA; a guest may draw its own
         super().__init__(*firmware(), "-display", "none", "-monitor", "stdio", "-no-reboot",
                          *(["-snapshot"] if snapshot else []), *options)
         self.expect("(dragoman) ")
@@ -65,6 +66,10 @@ class Screen(Terminal):
         """The screen now, through a PNG file."""
         return self._dump("screen.png")
 
+    def read(self):
+        """The picture as text."""
+        return TextScreen(self.picture(), self.glyphs)
+
     def _dump(self, name):
         said = self.command(f"screendump {self.folder / name}")
         assert not said, said
@@ -77,7 +82,7 @@ class Screen(Terminal):
             assert time.monotonic() < end, f"no {missing} in the picture:\n{said}"
             assert self.process.poll() is None, f"the program ended; its screen was\n{said}"
             time.sleep(0.3)
-            screen = TextScreen(self._dump("screen.ppm"))
+            screen = TextScreen(self._dump("screen.ppm"), self.glyphs)
             said, missing = screen.text, [part for part in parts if not screen.has(part)]
         return screen
 

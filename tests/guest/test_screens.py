@@ -16,7 +16,7 @@ import time
 
 from images import debian, grub_iso, isolinux_iso
 from picture import FONTS, Pf2Font, fonts, write_png
-from screen import LIMIT, Screen, TextScreen
+from screen import LIMIT, Screen
 
 BLACK, BLUE, RED, GREY, WHITE = ((0, 0, 0), (0, 0, 170), (170, 0, 0), (170, 170, 170),
                                  (255, 255, 255))
@@ -61,10 +61,10 @@ def grub_menu(tmp):
         row, left = s.shows("GNU GRUB", "*Debian kernel").find("*Debian kernel")
         s.keys("down")
         s.shows("*Second entry")
-        screen = TextScreen(s.picture())
+        screen = s.read()
         check_text(s, screen)
-        assert screen.paper(row, left, left + 40) == {BLACK}, screen.cells[row]
-        assert screen.paper(row + 1, left, left + 40) == {GREY}, screen.cells[row + 1]
+        assert screen.paper(row, left, left + 40) == {BLACK}, screen.text
+        assert screen.paper(row + 1, left, left + 40) == {GREY}, screen.text
         # The frame is of line graphics, whose ninth column joins them.
         assert screen.cells[row - 1][left + 10][0] == "─" and "┌" in screen.lines[row - 1]
         s.keys("up")
@@ -102,7 +102,7 @@ def isolinux_menu(tmp):
         s.keys("up")
         s.shows("A menu by isolinux")
         time.sleep(0.5)
-        screen = TextScreen(s.picture())
+        screen = s.read()
         assert screen.paper(row - 1, left, left + 20) == chosen, "the bar does not move"
         check_text(s, screen)
         s.keys("down", "ret")
@@ -161,9 +161,9 @@ def debian_disk(tmp, arch, kind):
         s.type("echo $((6*7)) $(uname -m) $(findmnt -no SOURCE /)\n")
         machine = {"amd64": "x86_64", "i386": "i686"}[arch]
         s.shows(f"42 {machine} /dev/sda1")
-        screen = TextScreen(s.picture())
+        screen = s.read()
         row, _ = screen.find("# echo")
-        assert screen.paper(row, 0, screen.columns) == {BLACK}, screen.cells[row]
+        assert screen.paper(row, 0, screen.columns) == {BLACK}, screen.text
         s.type("echo kept >/root/kept; sync; poweroff\n")
         s.ended()
     if kind == "qcow2":
@@ -180,14 +180,14 @@ def memtest(tmp, bits, how, full):
         s.keys("ret")
         s.shows("Memtest86+ v6", "Dragoman Virtual CPU", "Memory  :   64MB", "Errors: 0",
                 "Status: Testing", "Testing: ", "<ESC> Exit  <F1> Configuration")
-        screen = TextScreen(s.picture())
+        screen = s.read()
         assert screen.unreadable() <= 1, screen.text
         # A red + in the title's grey bar, all else grey on blue, the last row the other way round.
         row, left = screen.find("Memtest86+")
-        assert row == 0 and screen.paper(0, 0, 28) == {GREY}, screen.cells[0]
-        assert screen.cells[0][left + 9][1:] == (RED, GREY), screen.cells[0]
+        assert row == 0 and screen.paper(0, 0, 28) == {GREY}, screen.text
+        assert screen.cells[0][left + 9][1:] == (RED, GREY), screen.text
         assert all(screen.paper(y, 0, 80) == {BLUE} for y in range(1, 24)), screen.text
-        assert screen.paper(24, 0, 80) == {GREY}, screen.cells[24]
+        assert screen.paper(24, 0, 80) == {GREY}, screen.text
         assert "┴" in screen.lines[6] and "┬" in screen.lines[6], screen.text
         if full:
             screen = s.shows("Status: Pass", seconds=3600)
@@ -206,20 +206,20 @@ def installer_walk(s, *first):
     """Three dialogs of the installer, the bar moved in the first."""
     screen = s.shows(*first, "English", "<Go Back>", seconds=2 * LIMIT)
     row, left = screen.find("English")
-    assert screen.paper(row, left, left + 7) == {RED}, screen.cells[row]
+    assert screen.paper(row, left, left + 7) == {RED}, screen.text
     s.keys("down")
     s.shows(*first)
     end = time.monotonic() + LIMIT
-    while TextScreen(s.picture()).paper(row + 1, left, left + 7) != {RED}:
+    while s.read().paper(row + 1, left, left + 7) != {RED}:
         assert time.monotonic() < end, "the bar does not move"
     s.keys("up", "ret")
     screen = s.shows("Select your location", "United States")
     row, left = screen.find("United States")
-    assert screen.paper(row, left, left + 13) == {RED}, screen.cells[row]
+    assert screen.paper(row, left, left + 13) == {RED}, screen.text
     s.keys("ret")
     screen = s.shows("keyboard", "American English")
     row, left = screen.find("American English")
-    assert screen.paper(row, left, left + 16) == {RED}, screen.cells[row]
+    assert screen.paper(row, left, left + 16) == {RED}, screen.text
     return screen
 
 
@@ -228,6 +228,8 @@ def installer(tmp, text):
     append = "quiet nomodeset vga=normal fb=false" if text else "quiet"
     with Screen(tmp, "-m", "1024", "-kernel", INSTALLER / "linux", "-initrd",
                 INSTALLER / "initrd.gz", "-append", append) as s:
+        if not text:
+            s.glyphs = Pf2Font("/usr/share/grub/unicode.pf2").glyphs()  # the installer's is Unifont too
         screen = installer_walk(s, "Select a language")
         assert (screen.picture.width == 720) == text, screen.picture.width
         if text:

@@ -75,6 +75,7 @@ class Window:
         self.manager = subprocess.Popen(["openbox"], stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL)
         self.x = display.Display(self.name)
+        self.window = None
         disk = tmp / "echo.img"
         disk.write_bytes(boot_sector().ljust(1 << 20, b"\0"))
         self.wait("a window manager", lambda: self.x.screen().root.get_full_property(
@@ -92,27 +93,29 @@ class Window:
             process.terminate()
             process.wait()
 
-    @staticmethod
-    def wait(what, look):
+    def wait(self, what, look):
         """Waits until look() gives something true; returns it."""
         end = time.monotonic() + LIMIT
         while time.monotonic() < end:
             try:
                 if found := look():
                     return found
-            except (error.BadWindow, error.BadMatch):
-                pass  # it changed its size, or went, while we looked
+            except (error.BadWindow, error.BadMatch, error.BadDrawable):
+                # It changed its size while we looked, or SDL made another for its renderer.
+                self.window = self.find() or self.window
             time.sleep(0.1)
         raise AssertionError(f"no sign of {what}")
 
     def find(self, window=None):
         """The window whose title begins with our name."""
         for child in (window or self.x.screen().root).query_tree().children:
-            if self.title(child).startswith("Dragoman") and child.get_wm_class():
-                return child
-            found = self.find(child)
-            if found:
-                return found
+            try:
+                if self.title(child).startswith("Dragoman") and child.get_wm_class():
+                    return child
+                if found := self.find(child):
+                    return found
+            except (error.BadWindow, error.BadDrawable):
+                pass  # gone
         return None
 
     def title(self, window=None):
