@@ -322,6 +322,72 @@ START_TEST(dma)
 }
 END_TEST
 
+/* Reads `count` sectors through a table at `at`, which may lie anywhere; the drive is well after.
+ */
+static void read_through(struct ata_test *t, u32 at, u8 count, u8 status)
+{
+    bus_out(t->bus, 0, BM + 4, at, 4);
+    out8(t->bus, BM, 0);
+    out8(t->bus, BM + 2, 6);
+    command(t, P0, 777, count, 0xe0, 0xc8);
+    out8(t->bus, BM, 9);
+    step(t);
+    step(t);
+    ck_assert_uint_eq(in8(t->bus, C0) & (BSY | DRQ | ERR), status);
+    out8(t->bus, BM, 0);
+    out8(t->bus, C0, 4);
+    out8(t->bus, C0, 0);
+    step(t);
+    table(t, (u32[]){512}, 1);
+    command(t, P0, 5, 1, 0xe0, 0xc8);
+    out8(t->bus, BM, 9);
+    step(t);
+    ck_assert_int_eq(memcmp(t->ram + BUFFER, t->disk_map + 5 * 512, 512), 0);
+    ck_assert_uint_eq(status_of(t, P0), 0x50);
+}
+
+static void entry(struct ata_test *t, unsigned i, u32 address, u32 count)
+{
+    store_le(t->ram + TABLE + 8 * i, address, 4);
+    store_le(t->ram + TABLE + 8 * i + 4, count, 4);
+}
+
+/* Descriptors as no driver writes them. */
+START_TEST(absurd_dma)
+{
+    struct ata_test t;
+    setup(&t);
+    /* The table where no memory is, all ones: one region, at the address space's very end. */
+    read_through(&t, 0xf0000000, 100, 0);
+    read_through(&t, 0xfffffffc, 100, 0);
+    /* A region that begins in memory and leads out of it; an odd address and count. */
+    entry(&t, 0, RAM_SIZE - 512, 0x80000000u | 2048);
+    read_through(&t, TABLE, 4, 0);
+    ck_assert_int_eq(memcmp(t.ram + RAM_SIZE - 512, t.disk_map + 777 * 512, 512), 0);
+    entry(&t, 0, BUFFER + 0x1001, 0x80000000u | 513);
+    read_through(&t, TABLE, 1, 0);
+    ck_assert_int_eq(memcmp(t.ram + BUFFER + 0x1000, t.disk_map + 777 * 512, 512), 0);
+    /* No end: entries of two bytes up to the end of the transfer. */
+    for (unsigned i = 0; i < 255 * 256; i++)
+        entry(&t, i, BUFFER + 0x10000, 2);
+    read_through(&t, TABLE, 255, 0);
+    ck_assert_int_eq(memcmp(t.ram + BUFFER + 0x10000, t.disk_map + (777 + 255) * 512 - 2, 2), 0);
+    /* The transfer overwrites the table that it goes by. */
+    entry(&t, 0, TABLE, 512);
+    entry(&t, 1, BUFFER, 512);
+    memset(t.disk_map + 777 * 512, 0, 1024);
+    store_le(t.disk_map + 777 * 512 + 8, BUFFER + 0x2000, 4);
+    store_le(t.disk_map + 777 * 512 + 12, 0x80000000u | 512, 4);
+    memset(t.disk_map + 778 * 512, 0x77, 512);
+    read_through(&t, TABLE, 2, 0);
+    ck_assert_uint_eq(t.ram[BUFFER + 0x2000], 0x77);
+    /* Too short: the drive waits with its data. */
+    entry(&t, 0, BUFFER, 0x80000000u | 2);
+    read_through(&t, TABLE, 1, DRQ);
+    teardown(&t);
+}
+END_TEST
+
 START_TEST(errors)
 {
     struct ata_test t;
@@ -550,7 +616,7 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    const TTest *const tests[] = {signatures, identify, read_pio,  write_pio, dma,
-                                  errors,     cd,       cd_change, hostile};
+    const TTest *const tests[] = {signatures, identify, read_pio, write_pio, dma,
+                                  absurd_dma, errors,   cd,       cd_change, hostile};
     return hostile_main("ata", tests, ARRAY_SIZE(tests), argc, argv);
 }
