@@ -113,10 +113,23 @@ static void check_mxcsr(struct cpu *cpu, u64 v)
         cpu_raise_error(cpu, EXC_GP, 0);
 }
 
+/* FXSAVE and FXRSTOR need all 512 bytes, whatever they use of them; processors look at the last one
+ * first. */
+static void check_image(struct cpu *cpu, u64 la, enum mmu_access access)
+{
+    check_aligned(cpu, la, 16);
+    u64 last = la + OFF_HEADER - 1;
+    if (!(cpu->hflags & HF_LONG))
+        last = (u32)last;
+    enum mmu_status s = mmu_probe(&cpu->mmu, cpu_mmu_kind(cpu), last, 1, access);
+    if (s != MMU_OK)
+        cpu_raise_mmu(cpu, s, false);
+}
+
 u64 helper_fxsave(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     u8 image[LEGACY_BYTES];
-    check_aligned(cpu, a, 16);
+    check_image(cpu, a, MMU_WRITE);
     store_control(cpu, image, b & 1);
     store_le(image + OFF_MXCSR, cpu->mxcsr, 4);
     store_le(image + OFF_MXCSR + 4, MXCSR_MASK, 4);
@@ -129,7 +142,7 @@ u64 helper_fxsave(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 u64 helper_fxrstor(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     u8 image[LEGACY_BYTES];
-    check_aligned(cpu, a, 16);
+    check_image(cpu, a, MMU_READ);
     cpu_load_bytes(cpu, a, image, OFF_XMM + 16 * xmm_count(cpu));
     u32 mxcsr = (u32)load_le(image + OFF_MXCSR, 4);
     check_mxcsr(cpu, mxcsr);

@@ -230,7 +230,8 @@ u64 helper_segaddr(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
     const struct segment *s = &cpu->seg[a & 7];
     if (cpu_code64(cpu))
         return a == SEG_FS || a == SEG_GS ? s->base + b : b;
-    if (!seg_allows(cpu, s, (u32)b, (unsigned)c, d))
+    bool flush = d & 2 && s->attr & SEG_CODE && (u32)b <= s->limit;
+    if (!flush && !seg_allows(cpu, s, (u32)b, (unsigned)c, d & 1))
         cpu_raise_mmu(cpu, MMU_NONCANONICAL, a == SEG_SS);
     return (u32)(s->base + b);
 }

@@ -320,6 +320,17 @@ static struct x64_exit *execute(struct x64_vcpu *v, struct x64_block *b)
     return x;
 }
 
+/* Emitted code does not look whether the target of an indirect branch is canonical: only one that
+ * is gets into the jump cache. */
+static void check_branch(struct cpu *cpu, const struct x64_exit *x)
+{
+    if (likely(sign_extend(cpu->rip, 48) == (s64)cpu->rip))
+        return;
+    if (cpu->count && cpu->hflags & HF_LONG)
+        cpu->budget++; /* it does not end */
+    front_check_branch(cpu, x->branch - 1u, x->rip);
+}
+
 static void dbt_run(struct cpu *cpu)
 {
     struct x64_vcpu *v = vcpu_of(cpu);
@@ -371,6 +382,8 @@ static void dbt_run(struct cpu *cpu)
         if (last && before == e->counters.flushes)
             x64_chain(cpu, last, b);
         last = b->b.valid ? execute(v, b) : NULL;
+        if (last && last->branch)
+            check_branch(cpu, last);
         if (last)
             cpu_one_done(cpu);
         if (last && unlikely(v->stepping || cpu->debug & DBG_HITS))

@@ -139,6 +139,11 @@ static inline bool block_within_limit(const struct cpu *cpu, const struct block 
  * it, and its second page, if it has one, is still mapped to where it was translated from. */
 bool front_usable(struct cpu *cpu, const struct block *b, u64 la);
 
+/* A near indirect branch of XK_ kind has set rip: if that is not canonical, the branch is undone
+ * and raises #GP(0) itself (SDM vol. 2, JMP, CALL, RET; so do AMD's processors).  imm: exit_ind's.
+ * What CALL has pushed stays below the stack's top. */
+void front_check_branch(struct cpu *cpu, unsigned kind, u64 imm);
+
 /* ---- lifter (translator/lift.c) ---- */
 
 /* Source of guest bytes for the lifter: up to `avail` bytes at p belong to rip onwards. */

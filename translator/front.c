@@ -230,3 +230,15 @@ bool front_usable(struct cpu *cpu, const struct block *b, u64 la)
                           &page) == MMU_OK &&
            page.phys == b->phys2;
 }
+
+void front_check_branch(struct cpu *cpu, unsigned kind, u64 imm)
+{
+    if (!(cpu->hflags & HF_LONG) || sign_extend(cpu->rip, 48) == (s64)cpu->rip)
+        return;
+    if (kind == XK_CALL)
+        cpu->gpr[RSP] += 8;
+    else if (kind == XK_RET)
+        cpu->gpr[RSP] -= 8 + (imm >> 48);
+    cpu->rip = (u64)sign_extend(imm, 48);
+    cpu_raise_error(cpu, EXC_GP, 0);
+}

@@ -233,7 +233,7 @@ struct tblock *xop_vst2(struct cpu *cpu, u8 *f, const struct xop *x)
 
 /* ---- segments ---- */
 
-/* aux: segment; imm: bytes, 0x100 for a store. */
+/* aux: segment; imm: the op's. */
 struct tblock *xop_segaddr(struct cpu *cpu, u8 *f, const struct xop *x)
 {
     const struct segment *s = &cpu->seg[x->aux];
@@ -245,7 +245,7 @@ struct tblock *xop_segaddr(struct cpu *cpu, u8 *f, const struct xop *x)
         *slot(f, x->d) = cpu->hflags & HF_LONG ? la : (u32)la;
     } else {
         vcpu_of(cpu)->at = x;
-        *slot(f, x->d) = helper_segaddr(cpu, x->aux, offset, n, store);
+        *slot(f, x->d) = helper_segaddr(cpu, x->aux, offset, n, x->imm >> 8);
     }
     return next_op(cpu, f, x);
 }

@@ -309,10 +309,19 @@ struct tblock *xop_exit_once(struct cpu *cpu, u8 *f, const struct xop *x)
     return NULL;
 }
 
+static void leave_to(struct cpu *cpu, u64 rip, const struct xop *x)
+{
+    cpu->rip = rip;
+    if (unlikely(sign_extend(rip, 48) != (s64)rip)) {
+        vcpu_of(cpu)->at = x;
+        front_check_branch(cpu, x->aux, x->imm);
+    }
+    vcpu_of(cpu)->insns += x->insns;
+}
+
 struct tblock *xop_exit_ind(struct cpu *cpu, u8 *f, const struct xop *x)
 {
-    cpu->rip = *slot(f, x->a);
-    vcpu_of(cpu)->insns += x->insns;
+    leave_to(cpu, *slot(f, x->a), x);
     if (unlikely(atomic_load_explicit(&cpu->requests, memory_order_relaxed)))
         return NULL;
     return interp_continue(cpu);
@@ -320,8 +329,7 @@ struct tblock *xop_exit_ind(struct cpu *cpu, u8 *f, const struct xop *x)
 
 struct tblock *xop_exit_ind_once(struct cpu *cpu, u8 *f, const struct xop *x)
 {
-    cpu->rip = *slot(f, x->a);
-    vcpu_of(cpu)->insns += x->insns;
+    leave_to(cpu, *slot(f, x->a), x);
     return NULL;
 }
 

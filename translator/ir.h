@@ -66,6 +66,12 @@ enum { EXIT_AGAIN = 1 };
 /* What an indirect exit is. */
 enum { XK_JMP, XK_CALL, XK_RET };
 
+/* The imm of exit_ind: where the branch itself is, and what RET n drops beside its target. */
+static inline u64 ir_branch(u64 rip, u16 drops)
+{
+    return (rip & 0xffffffffffff) | (u64)drops << 48;
+}
+
 /* What an engine gets from opt_run: no IR_NONE, `uses` counted, every value named after its
  * definition, and on each putf in aux the XF_ fate of what it stores: XF_LIVE when a getf, a
  * helper or an exit reads it, XF_FAULT when only an exception or interrupt could (an engine may

@@ -129,7 +129,9 @@ void lift_raise_error(struct lift *l, unsigned vector, u32 error);
 void lift_exit(struct lift *l, u64 rip);
 void lift_exit_if(struct lift *l, ir_ref cond, u64 rip);
 /* Goes to a RIP in a 64-bit value; kind: XK_. */
-void lift_exit_ind(struct lift *l, ir_ref rip, unsigned kind);
+/* drops: what RET n takes off the stack beside the target. */
+void lift_exit_ind(struct lift *l, const struct insn *in, ir_ref rip, unsigned kind,
+                   unsigned drops);
 /* After a helper that has set rip. */
 void lift_exit_lookup(struct lift *l);
 /* The next instruction's RIP as a 64-bit constant, for helpers. */

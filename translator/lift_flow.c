@@ -21,11 +21,15 @@ static unsigned branch_width(const struct lift *l, const struct insn *in)
     return l->mode == 64 ? W64 : lift_width(in->opsize);
 }
 
-/* #GP(0) of a branch beyond CS's limit.  16-bit targets in real mode are within. */
+/* #GP(0) of a branch beyond CS's limit, or to an address that is not canonical.  16-bit targets in
+ * real mode are within.  Indirect ones in 64-bit mode are looked at by front_check_branch. */
 static void check_target(struct lift *l, const struct insn *in, ir_ref target)
 {
-    bool paragraphs = !(l->hflags & HF_PE) || l->hflags & HF_VM;
-    if (!(l->hflags & (HF_LONG | HF_CSFLAT)) && !(paragraphs && in->opsize == 2))
+    bool paragraphs = !(l->hflags & HF_PE) || l->hflags & HF_VM, open = l->hflags & HF_CSFLAT;
+    if (l->hflags & HF_LONG)
+        open = in->opnd[0].kind != OPND_REL || sign_extend(branch_target(l, in), 48) ==
+                                                    (s64)branch_target(l, in);
+    if (!open && !(paragraphs && in->opsize == 2))
         ir_call(l->ir, HELPER_check_target, target, 0, 0, 0);
 }
 
@@ -46,7 +50,7 @@ bool lift_jmp(struct lift *l, const struct insn *in)
     unsigned w = branch_width(l, in);
     ir_ref target = ir_zext(l->ir, W64, w, lift_read_w(l, in, 0, w));
     check_target(l, in, target);
-    lift_exit_ind(l, target, XK_JMP);
+    lift_exit_ind(l, in, target, XK_JMP, 0);
     return true;
 }
 
@@ -96,7 +100,7 @@ bool lift_call(struct lift *l, const struct insn *in)
     ir_ref target = ir_zext(l->ir, W64, w, lift_read_w(l, in, 0, w));
     check_target(l, in, target);
     lift_push(l, w, lift_const(l, w, l->next));
-    lift_exit_ind(l, target, XK_CALL);
+    lift_exit_ind(l, in, target, XK_CALL, 0);
     return true;
 }
 
@@ -108,7 +112,7 @@ bool lift_ret(struct lift *l, const struct insn *in)
     unsigned more = in->operands ? (u16)in->imm : 0;
     check_target(l, in, target);
     lift_put_sp(l, lift_sp_add(l, sp, W_BYTES(w) + more));
-    lift_exit_ind(l, target, XK_RET);
+    lift_exit_ind(l, in, target, XK_RET, more);
     return true;
 }
 

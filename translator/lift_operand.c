@@ -320,9 +320,10 @@ void lift_exit_if(struct lift *l, ir_ref cond, u64 rip)
     ir_emit(l->ir, IR_exit_if, 0, XF_LIVE, rip, cond, 0, 0, 0);
 }
 
-void lift_exit_ind(struct lift *l, ir_ref rip, unsigned kind)
+void lift_exit_ind(struct lift *l, const struct insn *in, ir_ref rip, unsigned kind,
+                   unsigned drops)
 {
-    end_with(l, IR_exit_ind, kind, 0, rip);
+    end_with(l, IR_exit_ind, kind, ir_branch(l->next - in->len, (u16)drops), rip);
 }
 
 void lift_exit_lookup(struct lift *l)

@@ -252,8 +252,12 @@ bool lift_wbinvd(struct lift *l, const struct insn *in)
 
 bool lift_clflush(struct lift *l, const struct insn *in)
 {
-    /* Checked like a load of one byte; the host's caches are coherent. */
-    lift_ld(l, W8, lift_linear(l, in, 1, false), lift_mf(in));
+    /* Checked like a load of one byte, but code need not be readable (SDM vol. 2A, CLFLUSH); the
+     * host's caches are coherent. */
+    bool code = in->seg == SEG_CS && !(l->hflags & HF_LONG);
+    ir_ref addr = code ? ir_emit(l->ir, IR_segaddr, W64, SEG_CS, 0x201, lift_ea(l, in), 0, 0, 0)
+                       : lift_linear(l, in, 1, false);
+    lift_ld(l, W8, addr, lift_mf(in));
     return true;
 }
 

@@ -112,12 +112,38 @@ static bool vector_fault_open(const struct program *p, const struct state *nativ
                       (native->vector == EXC_GP && engine->vector == EXC_SS));
 }
 
-/* An operand across the end of 4 GiB in a segment that reaches so far (SDM vol. 3A 5.3). */
-static bool limit_open(const struct state *native, const struct state *engine)
+static bool limit_fault(const struct state *s)
 {
-    return state_mode(native) != 64 && native->rip == engine->rip &&
-           (native->vector == EXC_GP || native->vector == EXC_SS) && engine->vector == EXC_PF &&
-           engine->cr2 >= 0xffffff00;
+    return s->vector == EXC_GP || s->vector == EXC_SS;
+}
+
+/* Whether the last operand in memory reaches beyond the end of its effective addresses. */
+static bool operand_wraps(const struct insn *in, const struct state *s)
+{
+    u64 mask = in->addrsize == 2 ? 0xffff : 0xffffffff, ea = (u64)in->disp;
+    unsigned size = 0;
+    for (unsigned k = 0; k < in->operands; k++)
+        if (in->opnd[k].kind == OPND_MEM)
+            size = in->opnd[k].size;
+    if (in->base < 16)
+        ea += s->gpr[in->base];
+    if (in->index < 16 && !in->vsib)
+        ea += s->gpr[in->index] * in->scale;
+    return (ea & mask) + size > mask + 1;
+}
+
+/* An operand across the end of 4 GiB in a segment that reaches so far (SDM vol. 3A 5.3); and one of
+ * 10 bytes, of which the first 8 may fault before the segment's limit is looked at for the others. */
+static bool limit_open(const struct program *p, const struct state *native,
+                       const struct state *engine)
+{
+    struct insn in;
+    if (state_mode(native) == 64 || native->rip != engine->rip || !last_insn(p, native, &in) ||
+        !operand_wraps(&in, native))
+        return false;
+    if (limit_fault(engine))
+        return native->vector == EXC_PF && in.operands && in.opnd[0].size == 10;
+    return limit_fault(native) && (engine->vector == EXC_PF || engine->vector == EXC_AC);
 }
 
 /* MASKMOVQ may fault although the mask is 0, and with or without having entered MMX mode; gathers may
@@ -167,7 +193,7 @@ const char *difference(const struct program *p, const struct state *in,
     /* AMD's MXCSR.MM, which the guest's processor does not have, got into MXCSR. */
     bool foreign = load_le(native->fx + FX_MXCSR, 4) >> 16;
     if (foreign || fault_open(p, native) || alignment_open(p, engine) ||
-        vector_fault_open(p, native, engine) || limit_open(native, engine))
+        vector_fault_open(p, native, engine) || limit_open(p, native, engine))
         return NULL;
     bool open = order_open(p, native);
     if ((native->vector != engine->vector && !open) || native->rip != engine->rip)

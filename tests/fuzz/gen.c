@@ -76,8 +76,8 @@ static bool open_to_vendors(const struct insn *in, const u8 *bytes)
     /* m16:64 pointers exist on Intel's only. */
     if (far_pointer && in->opsize == 8)
         return true;
-    /* 16 bits from 16 or from 32. */
-    if (in->op == OP_movsxd && in->opsize == 2)
+    /* 16 bits from 16 or from 32: the same but for what is behind them in memory. */
+    if (in->op == OP_movsxd && in->opsize == 2 && in->opnd[1].kind == OPND_MEM)
         return true;
     if (in->op == OP_bswap && in->opsize == 2)
         return true;

@@ -16,6 +16,11 @@ CODE(store8, "mov %rax, (%rdi)");
 CODE(fetch, "jmp *%rdi");
 CODE(push_it, "push %rax");
 CODE(call_it, "call *%rdi");
+CODE(jump_memory, "jmp *(%rdi)");
+CODE(ret_it, "ret");
+CODE(ret_more, "ret $0x18");
+CODE(save_image, "fxsave (%rdi)");
+CODE(load_image, "fxrstor (%rdi)");
 CODE(lock_modify, "lock addl $1, (%rdi)");
 CODE(compare, "lock cmpxchg %ecx, (%rdi)");
 CODE(bit_set, "bts %eax, (%rdi)");
@@ -331,6 +336,11 @@ static void crossing(u8 *one, u8 *two)
     u64 at = NEXT - 3;
     pt_map(AREA, 1, (u64)one | PT_P | PT_W);
     pt_map(NEXT, 1, 0);
+    /* The last 96 bytes of the image belong to it (vol. 1 table 10-2), though nothing is there. */
+    r = run(save_image, NEXT - 416);
+    expect_pf("FXSAVE across, unused end absent", &r, 2, save_image, NEXT + 95);
+    r = run(load_image, NEXT - 416);
+    expect_pf("FXRSTOR across, unused end absent", &r, 0, load_image, NEXT + 95);
     memset(one + 0xff0, 0x11, 16);
     memset(two, 0x22, 16);
     r = run(load8, at);
@@ -473,12 +483,52 @@ static void canonical(void)
     r.rsp = 0x1000000000000000;
     enter(&r);
     expect("push, not canonical", &r, SS, 0, (void *)AS_USER(push_it));
-    r = user_at(call_it);
-    r.rdi = 0x8000000000000000;
-    enter(&r);
-    /* The branch itself faults on Intel's processors, the fetch at its target on AMD's. */
-    check("call, not canonical", r.vector == GP && !r.error &&
-                                     (r.rip == AS_USER(call_it) || r.rip == 0x8000000000000000));
+}
+
+/* A branch to what is not canonical is #GP(0) itself, and has done nothing (vol. 2 JMP, CALL, RET). */
+static void branches(void)
+{
+    static u64 stack[8];
+    static const struct { const char *name; u8 *code; } rows[] = {
+        {"JMP", fetch}, {"JMP through memory", jump_memory}, {"CALL", call_it}, {"RET", ret_it},
+        {"RET n", ret_more},
+    };
+    static const u64 targets[] = {0x800000000000, 0x8000000000000000, 0xffff7fffffffffff};
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        for (unsigned k = 0; k < ARRAY_SIZE(targets); k++) {
+            struct regs r = user_at(rows[i].code);
+            stack[4] = targets[k];
+            r.rsp = AS_USER(&stack[4]);
+            r.rdi = rows[i].code == jump_memory ? AS_USER(&stack[4]) : targets[k];
+            enter(&r);
+            expect(rows[i].name, &r, GP, 0, (void *)AS_USER(rows[i].code));
+            check_eq("a branch that is not canonical leaves RSP", r.rsp, AS_USER(&stack[4]));
+        }
+    }
+}
+
+/* Direct ones at the end of the lower half. */
+static void last_page(u8 *page)
+{
+    static const struct { const char *name; u8 code[6]; u64 flags; bool faults; } rows[] = {
+        {"JMP off the lower half", {0xeb, 0x10}, 0, true},
+        {"CALL off the lower half", {0xe8, 0x10}, 0, true},
+        {"JZ off the lower half", {0x74, 0x10}, FL_ZF, true},
+        {"JZ, not taken", {0x74, 0x10, 0xcc}, 0, false},
+        {"LOOP off the lower half", {0xe2, 0x10}, 0, true},
+    };
+    u8 *code = (u8 *)0x7ffffffffff0;
+    pt_map((u64)code & ~0xfffull, 1, (u64)page | PT_P | PT_W);
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        memcpy(page + 0xff0, rows[i].code, sizeof rows[i].code);
+        struct regs r = kernel_at(code);
+        r.flags |= rows[i].flags;
+        r.rcx = 5;
+        u64 rsp = r.rsp;
+        enter(&r);
+        expect(rows[i].name, &r, rows[i].faults ? GP : BP, 0, code + (rows[i].faults ? 0 : 3));
+        check_eq("RCX and RSP stay", r.rcx + r.rsp, 5 + rsp);
+    }
 }
 
 /* ---- PCID (4.10.1) ---- */
@@ -581,6 +631,8 @@ void test_main(void)
     fetch_crossing(one, two);
     stacks(one);
     canonical();
+    branches();
+    last_page(one);
     pcid(one, two);
     control();
 }

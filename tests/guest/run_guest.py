@@ -36,6 +36,8 @@ PARTLY = "an instruction that faults changes no memory (SDM vol. 3A 6.5); TCG st
 MASKED = "what the mask leaves out is not accessed (SDM vol. 2 VMASKMOV)"
 
 # image -> (name or pattern with * -> reason)
+BRANCH = ("a target that is not canonical is #GP(0) of the branch, which has done nothing (SDM vol. 2, "
+          "CALL, JMP, RET; Zen 4 too); QEMU finds out at the target")
 QEMU_WRONG = {
     "avx64": {
         "AVX does not care for CR0.EM": "CR0.EM concerns legacy SSE alone (SDM vol. 2A 2.4)",
@@ -69,6 +71,11 @@ QEMU_WRONG = {
         "locked modify across, second absent": RMW, "bts in an absent page": RMW,
         "physical address bit in a *": RSVD, "PS in a PML4E": RSVD, "NX in a * without NXE": RSVD,
         "bit * of a * page": RSVD, "PS in a PDPTE without 1 GiB pages": RSVD,
+        "JMP": BRANCH, "JMP through memory": BRANCH, "CALL": BRANCH, "RET": BRANCH, "RET n": BRANCH,
+        "* off the lower half": BRANCH, "a branch that is not canonical leaves RSP": BRANCH,
+        "RCX and RSP stay": BRANCH,
+        "FX* across, unused end absent": "the operand has 512 bytes (SDM vol. 2, FXSAVE; Zen 4 looks at the "
+                                         "last one first); QEMU checks what it uses",
         "not canonical, RBP": STACK, "not canonical, RSP": STACK, "push, not canonical": STACK,
         "CR4.PCIDE where there is none": "a reserved bit of CR4 is #GP(0) (SDM vol. 3A 2.5); "
                                          "QEMU drops it silently",

@@ -33,6 +33,7 @@ CODE(es_stos, "stosl");
 CODE(rep_movs, "rep movsb");
 CODE(fld10, "fldt %fs:(%ebx)");
 CODE(cs_load, "mov %cs:(%ebx), %eax");
+CODE(cs_flush, "clflush %cs:(%ebx)");
 CODE(cs_store, "mov %eax, %cs:(%ebx)");
 
 struct limit_case {
@@ -131,6 +132,11 @@ static void stacks(void)
     r.ebx = (u32)area;
     enter(&r);
     expect("load from execute-only code", &r, GP, 0, cs_load);
+    r = user_at(cs_flush);
+    r.cs = T2 | 3;
+    r.ebx = (u32)area;
+    enter(&r);
+    expect("CLFLUSH of execute-only code", &r, STOP, 0, cs_flush_end + 2);
     /* A repeat that meets the limit in the middle. */
     set_descriptor(T1, descriptor((u32)area, 99, DATA_RW | RING3, SMALL));
     r = user_at(rep_movs);

@@ -394,8 +394,11 @@ void random_ir_block(struct ir *ir, bool calls)
     unsigned insns = 1 + rnd() % 40;
     for (unsigned k = 0; k < insns; k++)
         gen_insn(&g, 0x1000 + 3 * k);
-    if (rnd() & 1)
+    if (rnd() & 1) {
         ir_emit(ir, IR_exit, 0, rnd() % 3, 0x9000, 0, 0, 0, 0);
-    else
-        ir_emit(ir, IR_exit_ind, 0, XK_JMP, 0, pick(&g, W64), 0, 0, 0);
+        return;
+    }
+    /* To an address that is canonical. */
+    ir_ref target = ir_2(ir, IR_shr, W64, pick(&g, W64), ir_const(ir, W8, 17));
+    ir_emit(ir, IR_exit_ind, 0, XK_JMP, 0, target, 0, 0, 0);
 }

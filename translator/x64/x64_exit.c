@@ -150,8 +150,9 @@ static void emit_exit_ind(struct x64_sel *s, const struct ir_insn *in)
     if (s->chain)
         x64_store_flags(s);
     unsigned target = x64_use(s, in->arg[0]);
-    struct x64_exit *e = new_exit(s, 0, XF_LIVE, &id);
+    struct x64_exit *e = new_exit(s, in->imm, XF_LIVE, &id);
     e->dynamic = 1;
+    e->branch = in->aux + 1;
     e->flags = exit_recipe(s, XF_LIVE);
     struct x64_stub *stub = exit_stub(s, e, id);
     stub->areg = (u8)target;

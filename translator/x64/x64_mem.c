@@ -382,7 +382,7 @@ static void emit_segaddr(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     struct x64_stub *stub = x64_stub(s);
     stub->thunk = s->thunks->seg[s->vec];
     stub->areg = (u8)off;
-    stub->word = in->aux | size << 8 | (write ? 1u << 16 : 0);
+    stub->word = in->aux | size << 8 | (u32)(in->imm >> 8 & 3) << 16;
     stub->site = x64_site(s);
     x64_lea(&s->buf, W64, t, x64_m(off, (s32)size));
     x64_alu(&s->buf, ALU_CMP, W64, t,

@@ -56,6 +56,7 @@ struct x64_exit {
     u64 stub;    /* executable address it goes to when not chained */
     u8 fate;     /* XF_ */
     u8 dynamic;  /* rip is already in cpu.rip */
+    u8 branch;   /* of exit_ind: XK_ kind + 1; rip is its imm */
     struct x64_recipe flags;
     struct x64_block *to; /* chained to */
     struct x64_exit *next_in; /* other exits chained to the same block */

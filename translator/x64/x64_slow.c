@@ -92,7 +92,7 @@ void x64_slow_seg(struct cpu *cpu, u64 unused)
     u32 what = cpu->exit_id;
     (void)unused;
     cpu->slow_value[0] =
-        helper_segaddr(cpu, what & 0xff, cpu->slow_addr, what >> 8 & 0xff, what >> 16 & 1);
+        helper_segaddr(cpu, what & 0xff, cpu->slow_addr, what >> 8 & 0xff, what >> 16 & 3);
 }
 
 void x64_slow_div(struct cpu *cpu, u64 unused)
