@@ -427,6 +427,7 @@ static void configure(const struct options *o, struct pc_config *c)
         .cmdline = o->append,
         .boot_order = o->boot_order,
         .boot_menu = o->boot_menu,
+        .snapshot = o->drives.snapshot,
         .vga = !o->no_vga,
     };
     open_drives(o, c);

@@ -409,6 +409,7 @@ bool pc_init(struct pc *pc, const struct pc_config *config, char **error)
     memset(pc, 0, sizeof *pc);
     memcpy(pc->drive, config->drive, sizeof pc->drive);
     memcpy(pc->floppy, config->floppy, sizeof pc->floppy);
+    pc->snapshot = config->snapshot;
     machine.count.hash_machine = hash_machine;
     machine.count.ended = trace_ended;
     machine.count.opaque = pc;

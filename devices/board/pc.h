@@ -69,6 +69,7 @@ struct pc_config {
     const char *kernel, *initrd, *cmdline; /* NULL: none */
     struct pc_drive drive[PC_IDE_DRIVES];
     struct pc_floppy floppy[PC_FLOPPIES];
+    bool snapshot; /* what is written to floppies that are put in later is lost at the end */
     const char *boot_order; /* of letters a, c, d, n; NULL: disk, floppy, CD-ROM */
     bool boot_menu;
     bool vga;            /* there is a display adapter */
@@ -109,6 +110,7 @@ struct pc {
     struct i8237 dma;
     struct i82077 fdc;
     struct pc_floppy floppy[PC_FLOPPIES]; /* the images are owned */
+    bool snapshot;
     void *added[PC_DEVICES]; /* states of -device chips; owned */
     unsigned added_count;
 };

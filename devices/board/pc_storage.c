@@ -153,7 +153,7 @@ static void drain(struct pc *pc)
 static bool change_floppy(struct pc *pc, unsigned n, const char *path, char **error)
 {
     struct block *fresh = NULL;
-    struct block_options o = {.path = path, .auto_read_only = true};
+    struct block_options o = {.path = path, .auto_read_only = true, .snapshot = pc->snapshot};
     if (path && !(fresh = block_open(&o, error)))
         return false;
     drain(pc);

@@ -97,6 +97,23 @@ def monitor(tmp):
     print("good: monitor", flush=True)
 
 
+def snapshot(tmp, sector):
+    """A disk that is put into an empty drive boots; with -snapshot its image stays as it is."""
+    path, said = tmp / "later.img", tmp / "said"
+    before = make_image(path, sector, 1440)
+    done = subprocess.run([DRAGOMAN, "-S", "-snapshot", "-drive", "if=floppy", "-boot", "a",
+                           "-display", "none", "-serial", "none", "-monitor", "stdio", "-debugcon",
+                           f"file:{said}", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"],
+                          input=f"change floppy0 {path}\ncont\n", capture_output=True, text=True,
+                          timeout=LIMIT)
+    check("snapshot: status", done.returncode, 33)
+    lines = said.read_text().splitlines()
+    check("snapshot: read, written, verified", lines[-7:-3],
+          ["00054f12", f"{checksum(before):08x}", "00000000", "00000000"])
+    check("snapshot: the image is as it was", path.read_bytes() == before, True)
+    print("good: snapshot", flush=True)
+
+
 def linux(tmp):
     """Linux's own driver reads the disk and writes to it."""
     path = tmp / "linux.img"
@@ -141,6 +158,8 @@ def main():
                 boot(name, start, pathlib.Path(tmp), sector, kib, **how)
         if args.only in "monitor":
             monitor(pathlib.Path(tmp))
+        if args.only in "snapshot":
+            snapshot(pathlib.Path(tmp), sector)
         if args.only in "linux":
             linux(pathlib.Path(tmp))
 
