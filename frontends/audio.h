@@ -7,4 +7,7 @@
 /* The host's sound through SDL; NULL with *error when it has none (or this build no SDL). */
 struct audio *audio_open_sdl(char **error);
 
+/* Whether a sound card or a sound server seems to be there: without, SDL's libraries complain. */
+bool audio_sdl_likely(void);
+
 #endif

@@ -375,7 +375,8 @@ static struct audio *open_audio(const struct options *o)
 {
     char *error = NULL;
     bool wanted = o->audio && !strcmp(o->audio, "sdl");
-    bool by_window = !o->audio && o->display && !strcmp(o->display, "sdl");
+    bool by_window = CONFIG_SDL && !o->audio && o->display && !strcmp(o->display, "sdl") &&
+                     audio_sdl_likely();
     struct audio *audio = CONFIG_SDL && (wanted || by_window) ? audio_open_sdl(&error) : NULL;
     if (wanted && !audio)
         fatal("-audiodev sdl: %s", error ? error : "the host has no memory");

@@ -294,6 +294,12 @@ static bool open_window(struct sdl *s)
     SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
     if (SDL_InitSubSystem(SDL_INIT_VIDEO) < 0)
         return false;
+    /* Where no screen answers SDL draws into memory, which nobody can see. */
+    if (!getenv("SDL_VIDEODRIVER") && (!strcmp(SDL_GetCurrentVideoDriver(), "offscreen") ||
+                                       !strcmp(SDL_GetCurrentVideoDriver(), "dummy"))) {
+        SDL_SetError("no screen answers at DISPLAY or WAYLAND_DISPLAY");
+        return false;
+    }
     s->window = SDL_CreateWindow("Dragoman", SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, 720,
                                  400, SDL_WINDOW_RESIZABLE);
     s->renderer = s->window ? SDL_CreateRenderer(s->window, -1, 0) : NULL;

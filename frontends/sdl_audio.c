@@ -1,6 +1,8 @@
 /* The guest's sound through SDL2, which plays what is queued from a thread of its own. */
 #include <SDL.h>
+#include <glob.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "frontends/audio.h"
@@ -36,6 +38,22 @@ static void sdl_audio_free(struct audio *a)
     SDL_CloseAudioDevice(s->device);
     SDL_QuitSubSystem(SDL_INIT_AUDIO);
     free(s);
+}
+
+bool audio_sdl_likely(void)
+{
+    static const char *const servers[] = {"pulse/native", "pipewire-0"};
+    const char *run = getenv("XDG_RUNTIME_DIR");
+    char path[512];
+    glob_t cards;
+    bool card = glob("/dev/snd/controlC*", 0, NULL, &cards) == 0;
+    if (card)
+        globfree(&cards);
+    for (unsigned i = 0; run && !card && i < ARRAY_SIZE(servers); i++) {
+        snprintf(path, sizeof path, "%s/%s", run, servers[i]);
+        card = access(path, F_OK) == 0;
+    }
+    return card || getenv("PULSE_SERVER") || getenv("SDL_AUDIODRIVER");
 }
 
 struct audio *audio_open_sdl(char **error)

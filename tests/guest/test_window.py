@@ -14,7 +14,7 @@ from Xlib import X, Xatom, display, error
 from Xlib.ext import xtest
 from Xlib.protocol import event
 
-from common import firmware
+from common import boot_sector_rom, firmware, out_byte, run
 from picture import TextScreen
 from test_terminal import Terminal
 
@@ -225,6 +225,18 @@ def check_title(w):
     w.wait("'stopped' to go", lambda: w.title() == "Dragoman - guest")
 
 
+def check_no_screen(tmp, name):
+    """A display that does not answer is one line, and the guest runs all the same."""
+    rom = tmp / "rom"
+    rom.write_bytes(boot_sector_rom(out_byte(0xf4, 0) + b"\xf4"))
+    os.environ.update({"DISPLAY": name, "XDG_RUNTIME_DIR": str(tmp)})
+    result = run("-bios", rom, "-device", "isa-debug-exit,iobase=0xf4", "-display", "sdl")
+    assert result.returncode == 1, result
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1 and "no screen answers" in lines[0], result.stderr
+    print("no screen: ok")
+
+
 def main():
     steps = [check_keys, check_sizes, check_mouse, check_title]
     with tempfile.TemporaryDirectory() as name:
@@ -241,7 +253,8 @@ def main():
             w.shows("READY", step=3, bar=BAR)
             w.press("ctrl", "alt", "q")
             assert w.program.wait(LIMIT) == 0, "status after Ctrl-Alt-Q"
-    print("closing: ok")
+        print("closing: ok")
+        check_no_screen(tmp, w.name)
 
 
 if __name__ == "__main__":
