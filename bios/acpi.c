@@ -154,6 +154,7 @@ static void *facs(void)
     memcpy(f, "FACS", 4);
     f[4] = 64;
     f[32] = 1; /* version */
+    SERVICE_DATA(shared)->facs = (u32)f;
     return f;
 }
 

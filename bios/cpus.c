@@ -153,10 +153,39 @@ void cpu_ap_start(void)
     started++;
 }
 
+static void keep_msr(u32 number)
+{
+    struct shared *s = SERVICE_DATA(shared);
+    if (s->msr_count < MSRS_MAX)
+        s->msr[s->msr_count++] = (struct kept_msr){number, rdmsr(number)};
+}
+
+/* This processor's MTRRs, for resuming from S3; the one that switches them on is last. */
+static void keep_mtrrs(void)
+{
+    u32 r[4];
+    cpuid(1, r);
+    if (!(r[3] & CPUID_EDX_MTRR))
+        return;
+    u32 cap = (u32)rdmsr(MSR_MTRR_CAP);
+    if (cap & MTRR_CAP_FIXED) {
+        keep_msr(MSR_MTRR_FIX64K);
+        for (u32 i = 0; i < 2; i++)
+            keep_msr(MSR_MTRR_FIX16K + i);
+        for (u32 i = 0; i < 8; i++)
+            keep_msr(MSR_MTRR_FIX4K + i);
+    }
+    for (u32 i = 0; i < 2 * (cap & 0xff) && i < 2 * UC_MAX; i++)
+        keep_msr(MSR_MTRR_BASE0 + i);
+    keep_msr(MSR_MTRR_DEF);
+}
+
 void cpus_init(void)
 {
     plan_uncached();
     cpu_init(true);
+    keep_mtrrs();
+    SERVICE_DATA(shared)->apic = cpus.apic;
     u16 wanted = 1;
     fw_get(FW_NB_CPUS, &wanted, sizeof wanted);
     if (wanted > 1 && cpus.apic) {

@@ -1,7 +1,8 @@
 /* The DSDT: what an operating system cannot find out by itself.
  *
- * S5; the PCI root with its windows and interrupt routing; the four PIRQ link devices of the PIIX3;
- * the ISA devices that exist; HPET; processors.  Left out: S3, hot plug, general-purpose events.
+ * S3 and S5; the PCI root with its windows and interrupt routing; the four PIRQ link devices of
+ * the PIIX3; the ISA devices that exist; HPET; processors.  Left out: hot plug, general-purpose
+ * events.
  */
 #include "bios/aml.h"
 #include "bios/post.h"
@@ -284,15 +285,23 @@ static void hpet(struct aml *a)
     aml_close(a, d);
 }
 
+/* A sleep state and what the PM1 control register gets as its type. */
+static void sleep_state(struct aml *a, const char *name, u32 type)
+{
+    aml_byte(a, AML_NAME);
+    aml_path(a, name);
+    u8 *package = aml_open_package(a, 4);
+    for (u32 i = 0; i < 4; i++)
+        aml_int(a, i < 2 ? type : 0);
+    aml_close(a, package);
+}
+
 void dsdt_build(struct aml *a)
 {
-    /* PIIX4: SLP_TYP 0 is soft off (data sheet 290562, 7.2.3). */
-    aml_byte(a, AML_NAME);
-    aml_path(a, "\\_S5");
-    u8 *s5 = aml_open_package(a, 4);
-    for (u32 i = 0; i < 4; i++)
-        aml_int(a, 0);
-    aml_close(a, s5);
+    /* PIIX4: type 1 suspends to RAM, 0 is soft off (data sheet 290562, 7.2.3). */
+    if (pci.pm)
+        sleep_state(a, "\\_S3", 1);
+    sleep_state(a, "\\_S5", 0);
 
     u8 *sb = aml_open_scope(a, "\\_SB");
     if (pci.present) {

@@ -1,7 +1,8 @@
 /* Reset, the ways between real and protected mode, and application processors.
  *
- * Reset runs from the ROM below 4 GiB until shadow RAM is filled, so it does not matter what an
- * earlier run left in E0000-FFFFF.  Left out: resuming from S3.
+ * Reset runs from the ROM below 4 GiB until shadow RAM is filled, but for a few instructions at
+ * F0000, where a reset shows the ROM too; so it does not matter what an earlier run left there.
+ * A reset that is not a beginning (resume.c) takes shadow RAM as it is.
  */
 #include "bios/layout.h"
 
@@ -70,22 +71,94 @@ reset_entry:
         xorb    %al, %al
         outb    %al, $0x71
         cmpb    $0x05, %bl
-        je      1f
-        cmpb    $0x0a, %bl
-        je      2f
-        lgdtl   %cs:gdt_high
+        je      resume_shadow
+        cmpb    $0xfe, %bl
+        je      resume_shadow
+        cmpb    $0x09, %bl
+        jb      1f
+        cmpb    $0x0c, %bl
+        jbe     resume_shadow
+1:      lgdtl   %cs:gdt_high
         movl    %cr0, %eax
         andl    $0x9fffffff, %eax
         orl     $1, %eax
         movl    %eax, %cr0
         ljmpl   $SEL_CODE32, $(reset32 + CODE_HIGH)
-1:      movb    $0x20, %al
-        outb    %al, $0xa0
-        outb    %al, $0x20
-2:      xorw    %ax, %ax
+/* BL is CMOS's shutdown code.  As platform_lock_shadow does: reads go to DRAM, writes only at
+ * EC000. */
+resume_shadow:
+        movl    $0x80000058, %eax
+        movw    $0xcf8, %dx
+        outl    %eax, %dx
+        movw    $0xcfd, %dx
+        movb    $0x10, %al
+        outb    %al, %dx
+        movl    $0x8000005c, %eax
+        movw    $0xcf8, %dx
+        outl    %eax, %dx
+        movw    $0xcfe, %dx
+        movw    $0x3111, %ax
+        outw    %ax, %dx
+        ljmpw   $CODE_SEG, $1f
+1:      movw    $DATA_SEG, %ax
         movw    %ax, %ds
-        ljmpw   *0x467
+        movw    %ax, %es
+        movw    %ax, %ss
+        movl    $STACK_TOP, %esp
+        movw    $STACK_TOP - STACK_SLICE, service_stack
+        movzbl  %bl, %ebx
+        movl    %ebx, %eax
+        pushl   %ebx
+        calll   resume
+        popl    %ebx
+        movw    $STACK_TOP, service_stack
+        xorw    %ax, %ax
+        movw    %ax, %ds
+        cmpb    $0x09, %bl
+        je      9f
+        cmpb    $0x0b, %bl
+        jae     2f
+        ljmpw   *0x467                  /* 05h, 0Ah: a jump */
+2:      lssw    0x467, %sp              /* 0Bh: IRET, 0Ch: RETF, with SS:SP from there */
+        cmpb    $0x0c, %bl
+        je      3f
+        iretw
+3:      lretw
+9:      lssw    0x467, %sp              /* 09h: the end of a block move, INT 15h AH = 87h */
+        popw    %ds
+        popw    %es
+        popaw
+        movb    $0, %ah
+        iretw
 
+/* void wake_real(u32 far_address), void wake_protected(u32 linear): EAX; called by 16-bit C. */
+        .globl  wake_real, wake_protected
+wake_real:
+        xorw    %dx, %dx
+        movw    %dx, %ds
+        movw    %dx, %es
+        pushl   %eax
+        lretw
+wake_protected:
+        movl    %eax, %edx
+        lgdtl   %cs:gdt_low
+        movl    %cr0, %eax
+        orl     $1, %eax
+        movl    %eax, %cr0
+        ljmpl   $SEL_CODE32, $wake32
+
+        .section .text32, "ax"
+        .code32
+wake32:
+        movl    $SEL_DATA32, %eax
+        movw    %ax, %ds
+        movw    %ax, %es
+        movw    %ax, %fs
+        movw    %ax, %gs
+        movw    %ax, %ss
+        jmp     *%edx
+
+        .section .entry.text16, "ax"
         .code32
 reset32:
         movl    $SEL_DATA32, %eax
@@ -377,7 +450,7 @@ pm_copy:
 
         .section .reset.text16, "ax"
         .code16
-        jmp     reset_entry
+        ljmpw   $CODE_SEG, $reset_entry /* programs come here too, as FFFF:0 */
         .org    5
         .ascii  "11/21/26"              /* where programs look for the firmware's date */
         .byte   0

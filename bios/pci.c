@@ -343,6 +343,26 @@ static void piix4_pm_init(u16 bdf)
     SERVICE_DATA(shared)->pm_timer = PM_BASE + 8;
 }
 
+void pci_keep(u16 bdf, u8 reg)
+{
+    struct shared *s = SERVICE_DATA(shared);
+    if (s->kept_count < KEPT_MAX)
+        s->kept[s->kept_count++] = (struct kept_register){bdf, reg, pci_read(bdf, reg)};
+}
+
+static void keep(u16 bdf)
+{
+    static const struct {
+        u32 id;
+        u8 regs[5];
+    } chips[] = {{ID_PIIX3, {0x60}},
+                 {ID_PIIX3_IDE, {0x20, 0x40, PCI_COMMAND}},
+                 {ID_PIIX4_PM, {0x40, 0x80, 0x90, 0xd0, PCI_COMMAND}}};
+    for (u32 i = 0; i < ARRAY_SIZE(chips); i++)
+        for (u32 j = 0; chips[i].id == pci_read(bdf, PCI_ID) && j < 5 && chips[i].regs[j]; j++)
+            pci_keep(bdf, chips[i].regs[j]);
+}
+
 static void chip_init(u16 bdf)
 {
     switch (pci_read(bdf, PCI_ID)) {
@@ -392,8 +412,10 @@ void pci_init(void)
             if (items[i].child == bus)
                 place((u8)bus, items[i].kind, items[i].base);
     write_items();
-    pci_each(finish_function);
     struct shared *s = SERVICE_DATA(shared);
+    pci_each(finish_function);
+    pci_each(keep);
+    s->elcr = (u16)(inb(0x4d0) | inb(0x4d1) << 8);
     s->pci = 1;
     s->last_bus = last_bus;
 }

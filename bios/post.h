@@ -151,6 +151,8 @@ void pci_init(void);
 /* Configuration space, aligned dwords; bdf is bus << 8 | device << 3 | function. */
 u32 pci_read(u16 bdf, u8 reg);
 void pci_write(u16 bdf, u8 reg, u32 v);
+/* Keeps a register of configuration space as it is now for resuming from S3. */
+void pci_keep(u16 bdf, u8 reg);
 /* Calls f for every function, in the order of buses and slots. */
 void pci_each(void (*f)(u16 bdf));
 

@@ -133,6 +133,10 @@ bool call_int_ax(u8 vector, u16 *ax);
 void call_pointer(u32 handler, u32 words01, u32 words23);
 void wait_interrupt(void);
 void pm_copy(u32 to, u32 from, u32 bytes);
+/* For good: to a real-mode address (segment in the upper half), or to 32-bit code without
+ * paging. */
+_Noreturn void wake_real(u32 far_address);
+_Noreturn void wake_protected(u32 linear);
 extern const u8 config_table[], floppy_table[], floppy_tables[]; /* offsets in CODE_SEG */
 
 /* ---- between services ---- */

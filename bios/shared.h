@@ -45,6 +45,21 @@ struct emulation {
     u8 heads, spt;
 };
 
+/* A dword of configuration space, and a model-specific register, that are to be written again. */
+struct kept_register {
+    u16 bdf;
+    u8 reg;
+    u32 value;
+};
+
+struct kept_msr {
+    u32 number;
+    u64 value;
+};
+
+#define KEPT_MAX 16
+#define MSRS_MAX 28
+
 struct shared {
     u32 e820_count;
     struct e820_entry e820[E820_MAX];
@@ -64,6 +79,12 @@ struct shared {
     u32 routing;     /* linear address of the PCI interrupt routing table; 0: none */
     u16 routing_slots;
     u16 pnp;         /* the Plug and Play installation check structure's offset in CODE_SEG */
+    u32 facs;        /* linear address of ACPI's FACS */
+    u8 apic;         /* there are local APICs */
+    u16 elcr;
+    u16 kept_count, msr_count;
+    struct kept_register kept[KEPT_MAX];
+    struct kept_msr msr[MSRS_MAX];
     u8 apm_connected; /* 1 to real mode, 2 to 16-bit and 3 to 32-bit protected mode */
     u8 apm_off;
     u16 apm_version;

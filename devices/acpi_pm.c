@@ -1,13 +1,14 @@
-/* ACPI power management of the Intel PIIX4: PM1 event and control block, power-management timer,
- * GPE0, SCI, SMI command port.
+/* ACPI power management of the Intel PIIX4: PM1 event and control block, power-management
+ * timer, GPE0, SCI, SMI command port.
  *
  * Data sheets: Intel 82371AB PIIX4 (290562-001), sections 7.2 and 7.3; ACPI 6.3, section 4.8.
  *
- * Writing the FADT's ACPI_ENABLE and ACPI_DISABLE values to the SMI command port switches SCI_EN
- * here, so that firmware needs no SMM for it.  Left out: global and device monitors (of GLBSTS and
- * GLBCTL only what the command port needs), processor C-states and throttling (PCNTRL and DEV*
- * registers read 0), end-of-SMI handshake (EOS), GPIO, SMI instead of SCI while SCI_EN is
- * clear, suspend states other than S5 and the call for S3.
+ * Writing the FADT's ACPI_ENABLE and ACPI_DISABLE values to the SMI command port switches
+ * SCI_EN here, so that firmware needs no SMM for it.  Left out: global and device monitors (of
+ * GLBSTS and GLBCTL only what the command port needs), processor C-states and throttling
+ * (PCNTRL and DEV* registers read 0), end-of-SMI handshake (EOS), GPIO, SMI instead of SCI
+ * while SCI_EN is clear, suspend states other than S3 and S5.  In S3 the registers keep their
+ * state; the board resets the machine in order to leave it.
  */
 #include "devices/acpi_pm.h"
 
@@ -47,7 +48,7 @@ enum {
     TIMER_BITS = 24,
 };
 
-/* ---- timer and SCI ---- */
+/* ---- timer, SCI, waking ---- */
 
 static u64 ticks_now(const struct acpi_pm *s)
 {
@@ -72,6 +73,11 @@ static void update(struct acpi_pm *s)
         s->sci_level = sci;
         pin_set(&s->config.sci, sci);
     }
+    /* The power button wakes in any case (290562, 7.2.1, PWRBTN_EN). */
+    const u16 wakes = PM1_RTC | PM1_GLOBAL;
+    if (s->asleep && s->config.wake &&
+        ((s->status & ((s->enable & wakes) | PM1_POWER_BUTTON)) || (s->gpe_status & s->gpe_enable)))
+        s->config.wake(s->config.opaque);
     /* The overflow needs a host timer only while it would interrupt. */
     u64 when = CLOCK_NEVER;
     if ((s->enable & PM1_TIMER) && !(s->status & PM1_TIMER)) {
@@ -94,6 +100,20 @@ void acpi_pm_power_button(struct acpi_pm *s)
     update(s);
 }
 
+void acpi_pm_wake(struct acpi_pm *s)
+{
+    s->waking = s->asleep;
+}
+
+void acpi_pm_set_rtc(void *opaque, unsigned n, bool level)
+{
+    struct acpi_pm *s = opaque;
+    if (!level)
+        return;
+    s->status |= PM1_RTC;
+    update(s);
+}
+
 void acpi_pm_set_gpe(void *opaque, unsigned n, bool level)
 {
     struct acpi_pm *s = opaque;
@@ -109,9 +129,13 @@ void acpi_pm_set_gpe(void *opaque, unsigned n, bool level)
 static void reset(void *opaque)
 {
     struct acpi_pm *s = opaque;
-    s->status = s->enable = s->control = 0;
+    s->status = s->waking ? PM1_WAKE | (s->status & (PM1_RTC | PM1_POWER_BUTTON)) : 0;
+    /* Has power in S3; firmware may want SMIs before it has placed the block again. */
+    s->global_control = s->waking ? s->global_control : 0;
+    s->asleep = s->waking = 0;
+    s->enable = s->control = 0;
     s->gpe_status = s->gpe_enable = 0;
-    s->global_status = s->global_control = 0;
+    s->global_status = 0;
     s->apm_command = s->apm_status = s->apm_smi = 0;
     s->half_period = ticks_now(s) >> (TIMER_BITS - 1);
     update(s);
@@ -163,7 +187,9 @@ static void sleep_request(struct acpi_pm *s, unsigned type)
         if (s->config.power_off)
             s->config.power_off(s->config.opaque);
     } else if (type == TYPE_SUSPEND_TO_RAM && s->config.sleep) {
-        s->config.sleep(s->config.opaque, 3);
+        log_event(device, "acpi: S3 requested");
+        s->asleep = 1;
+        s->config.sleep(s->config.opaque);
     } else {
         log_event(unimp, "acpi: sleep type %u requested", type);
     }
@@ -282,6 +308,7 @@ static const struct field fields[] = {
     FIELD(struct acpi_pm, global_status), FIELD(struct acpi_pm, global_control),
     FIELD(struct acpi_pm, apm_command), FIELD(struct acpi_pm, apm_status),
     FIELD(struct acpi_pm, apm_smi),     FIELD(struct acpi_pm, sci_level),
+    FIELD(struct acpi_pm, asleep),      FIELD(struct acpi_pm, waking),
     FIELD(struct acpi_pm, half_period), FIELD_TIMER(struct acpi_pm, timer),
     FIELD_END};
 

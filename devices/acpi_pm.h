@@ -22,7 +22,8 @@ struct acpi_pm_config {
     struct pin sci;
     struct pin smi; /* pulse: a write to the SMI command port, where the board has it enabled */
     void (*power_off)(void *opaque);         /* S5 */
-    void (*sleep)(void *opaque, unsigned s); /* s = 3; may be NULL: the request is only logged */
+    void (*sleep)(void *opaque); /* S3: whoever wakes the machine calls acpi_pm_wake and resets */
+    void (*wake)(void *opaque);  /* in S3: an event that has been enabled for it has come */
     void *opaque;
 };
 
@@ -38,6 +39,8 @@ struct acpi_pm {
     u8 apm_command, apm_status;
     u8 apm_smi;          /* a command raises SMI */
     u8 sci_level;
+    u8 asleep;           /* S3 */
+    u8 waking;           /* the next reset ends it */
     u64 half_period;     /* times the timer's top bit has changed, as far as noticed */
     struct timer timer;
 };
@@ -54,6 +57,12 @@ void acpi_pm_enable(void *opaque, bool enabled);
 
 /* The PCI function's DEVACTB.APMC_EN: commands raise the smi pin. */
 void acpi_pm_set_apmc_smi(void *opaque, bool enabled);
+
+/* The machine is about to be reset in order to leave S3: what has woken it stays in the status. */
+void acpi_pm_wake(struct acpi_pm *s);
+
+/* The real-time clock's interrupt; made to be the function of a pin. */
+void acpi_pm_set_rtc(void *opaque, unsigned n, bool level);
 
 /* Somebody presses the power button. */
 void acpi_pm_power_button(struct acpi_pm *s);

@@ -88,11 +88,21 @@ static void smram_lock_update(struct i440fx *s)
 static void i440fx_reset(void *state)
 {
     struct i440fx *s = state;
+    u8 kept[REG_DRB0 + 8 - REG_DBC];
+    memcpy(kept, s->pci.config + REG_DBC, sizeof kept);
     pci_function_reset(&s->pci);
+    if (s->keep)
+        memcpy(s->pci.config + REG_DBC, kept, sizeof kept);
+    s->keep = 0;
     smram_lock_update(s);
     smram_update(s);
     for (unsigned i = 0; i < I440FX_SEGMENTS; i++)
         segment_update(s, i);
+}
+
+void i440fx_keep_dram(struct i440fx *s)
+{
+    s->keep = 1;
 }
 
 /* ---- read ---- */
@@ -203,7 +213,8 @@ static void i440fx_loaded(void *state)
         segment_update(s, i);
 }
 
-static const struct field i440fx_fields[] = {PCI_FIELDS(struct i440fx, pci), FIELD_END};
+static const struct field i440fx_fields[] = {PCI_FIELDS(struct i440fx, pci),
+                                             FIELD(struct i440fx, keep), FIELD_END};
 
 const struct device_class i440fx_class = {
     .name = "i440fx",

@@ -25,6 +25,7 @@ struct i440fx {
     struct bus *bus;
     u8 *ram; /* guest RAM at address 0, at least 1 MiB */
     struct i440fx_segment segment[I440FX_SEGMENTS];
+    u8 keep;              /* the next reset leaves what DRAM depends on */
     struct region *smram; /* A0000-BFFFF RAM, in the views that SMRAM says */
 };
 
@@ -33,6 +34,10 @@ struct i440fx {
  * board maps plain RAM from 0 up with priority 0 and the VGA window at A0000 with 1. */
 void i440fx_init(struct i440fx *s, struct pci_bus *p, struct bus *b, u8 *ram,
                  u8 *const rom[I440FX_SEGMENTS]);
+
+/* The next reset is the one that ends suspend to RAM, through which the bridge has refreshed
+ * DRAM: its DRAM and PAM registers stay as they are. */
+void i440fx_keep_dram(struct i440fx *s);
 
 extern const struct device_class i440fx_class;
 

@@ -104,7 +104,10 @@ static void info_version(struct monitor_context *c, const char *args)
 static void info_status(struct monitor_context *c, const char *args)
 {
     const struct machine *m = &c->pc->machine;
-    c->print(c->opaque, "VM status: %s\n", machine_running(m) ? "running" : "paused");
+    c->print(c->opaque, "VM status: %s\n",
+             !machine_running(m)    ? "paused"
+             : machine_suspended(m) ? "suspended"
+                                    : "running");
     if (m->config.counted)
         c->print(c->opaque, "%llu instructions, %llu ns of virtual time\n",
                  (unsigned long long)count_now(m->cpu[0]),
@@ -362,6 +365,14 @@ static void cmd_reset(struct monitor_context *c, const char *args)
 static void cmd_powerdown(struct monitor_context *c, const char *args)
 {
     machine_event(&c->pc->machine, MACHINE_POWER_DOWN);
+}
+
+static void cmd_wakeup(struct monitor_context *c, const char *args)
+{
+    if (machine_suspended(&c->pc->machine))
+        machine_event(&c->pc->machine, MACHINE_WAKE);
+    else
+        c->print(c->opaque, "system_wakeup: the guest is not suspended\n");
 }
 
 static void cmd_nmi(struct monitor_context *c, const char *args)

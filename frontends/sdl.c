@@ -151,7 +151,9 @@ static void set_title(struct sdl *s)
     char title[200];
     snprintf(title, sizeof title, "Dragoman%s%s%s%s", s->config.name ? " - " : "",
              s->config.name ? s->config.name : "",
-             machine_running(&s->pc->machine) ? "" : " [stopped]",
+             !machine_running(&s->pc->machine)     ? " [stopped]"
+             : machine_suspended(&s->pc->machine) ? " [suspended]"
+                                                  : "",
              s->grabbed ? " (Ctrl-Alt-G lets the mouse go)" : "");
     if (strcmp(SDL_GetWindowTitle(s->window), title) != 0)
         SDL_SetWindowTitle(s->window, title);

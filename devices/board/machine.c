@@ -135,6 +135,8 @@ static void pause_cpus(struct machine *m)
 
 static void resume_cpus(struct machine *m)
 {
+    if (m->suspended)
+        return;
     for (unsigned i = 0; i < m->threads; i++)
         cpu_resume(m->cpu[i]);
 }
@@ -142,6 +144,11 @@ static void resume_cpus(struct machine *m)
 bool machine_running(const struct machine *m)
 {
     return m->running;
+}
+
+bool machine_suspended(const struct machine *m)
+{
+    return m->suspended;
 }
 
 /* Order matters: nothing may execute while virtual time stands still. */
@@ -187,7 +194,26 @@ void machine_reset(struct machine *m)
         m->board_reset(m->board);
     for (unsigned i = 0; i < m->cpu_count; i++)
         cpu_reset(m->cpu[i], false);
+    m->suspended = false;
     machine_thaw(m);
+}
+
+/* In counted mode time stands still with the vCPU, so only somebody outside can wake it. */
+void machine_suspend(struct machine *m)
+{
+    pause_cpus(m);
+    m->suspended = true;
+}
+
+void machine_wake_up(struct machine *m)
+{
+    if (!m->suspended)
+        return;
+    machine_freeze(m);
+    if (m->board_wake)
+        m->board_wake(m->board);
+    machine_thaw(m);
+    machine_reset(m);
 }
 
 int machine_run(struct machine *m)

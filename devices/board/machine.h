@@ -44,6 +44,8 @@ enum machine_event {
     MACHINE_STOP = 1 << 3,
     MACHINE_CONT = 1 << 4,
     MACHINE_QUIT = 1 << 5,
+    MACHINE_SUSPEND = 1 << 6, /* the guest did (S3): vCPUs stand still, chips and time go on */
+    MACHINE_WAKE = 1 << 7,    /* out of S3, through a reset that leaves RAM alone */
 };
 
 struct machine_device {
@@ -73,12 +75,15 @@ struct machine {
     /* The board's part of a reset, after all chips, and its power button.  Machine lock held. */
     void (*board_reset)(void *board);
     void (*power_button)(void *board);
+    /* Before the reset that ends S3. */
+    void (*board_wake)(void *board);
     void *board;
 
     /* ---- private to machine.c and main_loop.c ---- */
     pthread_t thread[MACHINE_CPUS];
     unsigned threads; /* started */
     bool running;     /* vCPUs may execute and the clock goes */
+    bool suspended;   /* S3: the vCPUs may not */
     _Atomic bool quit;
     _Atomic u32 events;
     _Atomic int status;
@@ -119,6 +124,7 @@ bool machine_defer(struct machine *m, void (*fn)(void *opaque), void *opaque);
 void machine_freeze(struct machine *m);
 void machine_thaw(struct machine *m);
 bool machine_running(const struct machine *m);
+bool machine_suspended(const struct machine *m);
 
 /* ---- between machine.c and main_loop.c ---- */
 bool main_loop_init(struct machine *m, char **error);
@@ -127,5 +133,7 @@ void main_loop(struct machine *m);
 void main_loop_drain(struct machine *m);
 void machine_set_running(struct machine *m, bool running);
 void machine_reset(struct machine *m);
+void machine_suspend(struct machine *m);
+void machine_wake_up(struct machine *m);
 
 #endif

@@ -32,7 +32,7 @@ void machine_wake(struct machine *m)
 void machine_event(struct machine *m, u32 events)
 {
     /* A guest that resets the machine or ends it is not to go on until this thread has woken. */
-    if (events & (MACHINE_RESET | MACHINE_POWER_OFF | MACHINE_QUIT))
+    if (events & (MACHINE_RESET | MACHINE_POWER_OFF | MACHINE_QUIT | MACHINE_SUSPEND))
         for (unsigned i = 0; i < m->cpu_count; i++)
             cpu_pause_soon(m->cpu[i]);
     atomic_fetch_or(&m->events, events);
@@ -220,11 +220,15 @@ static void run_events(struct machine *m)
         else
             machine_reset(m);
     }
+    if (events & MACHINE_SUSPEND)
+        machine_suspend(m);
     if ((events & MACHINE_POWER_DOWN) && m->power_button) {
         machine_freeze(m);
         m->power_button(m->board);
         machine_thaw(m);
     }
+    if (events & MACHINE_WAKE)
+        machine_wake_up(m);
     if (events & MACHINE_STOP)
         machine_set_running(m, false);
     if (events & MACHINE_CONT)

@@ -21,6 +21,8 @@ enum {
     IRQ_RTC = 8,
     IRQ_ACPI = 9,
     IRQ_MOUSE = 12,
+    CMOS_SHUTDOWN = 0x0f,
+    CMOS_RESUME = 0xfe, /* as QEMU's machine has it */
     HPET_ROUTE_MASK = BIT(2), /* the one input that QEMU's pc offers */
     FIRMWARE_UNIT = 4096,
     LOW_WINDOW = 0x20000, /* of the firmware image, at E0000 */
@@ -110,6 +112,33 @@ static void power_button(void *opaque)
     acpi_pm_power_button(&((struct pc *)opaque)->acpi_pm);
 }
 
+static void suspend(void *opaque)
+{
+    machine_event(&((struct pc *)opaque)->machine, MACHINE_SUSPEND);
+}
+
+static void wake(void *opaque)
+{
+    machine_event(&((struct pc *)opaque)->machine, MACHINE_WAKE);
+}
+
+/* Firmware learns from the shutdown byte that it is to go on where the guest fell asleep. */
+static void board_wake(void *opaque)
+{
+    struct pc *pc = opaque;
+    acpi_pm_wake(&pc->acpi_pm);
+    i440fx_keep_dram(&pc->i440fx);
+    mc146818_set_cmos(&pc->rtc, CMOS_SHUTDOWN, CMOS_RESUME);
+}
+
+/* IRQ 8 is also an event of the power management. */
+static void rtc_irq(void *opaque, unsigned n, bool level)
+{
+    struct pc *pc = opaque;
+    pin_set(&pc->rtc_line, level);
+    acpi_pm_set_rtc(&pc->acpi_pm, 0, level);
+}
+
 /* ---- chips ---- */
 
 static void send_msi(void *opaque, u64 address, u32 data)
@@ -128,6 +157,8 @@ static void make_pci(struct pc *pc)
     struct acpi_pm_config pm = {.sci = pc_irq_pin(&pc->irq, IRQ_SCI, IRQ_ACPI),
                                 .smi = pc_irq_smi_pin(&pc->irq),
                                 .power_off = power_off,
+                                .sleep = suspend,
+                                .wake = wake,
                                 .opaque = pc};
 
     for (unsigned i = 0; i < 4; i++)
@@ -197,8 +228,8 @@ static void make_timers(struct pc *pc, s64 rtc_epoch, struct audio *audio)
     port61_init(&pc->port61, m->bus, &m->clock, &p61);
     machine_add_device(m, &port61_class, &pc->port61, "port61");
 
-    struct mc146818_config rtc = {
-        .port = 0x70, .epoch = rtc_epoch, .irq = pc_irq_pin(&pc->irq, IRQ_ISA, IRQ_RTC)};
+    pc->rtc_line = pc_irq_pin(&pc->irq, IRQ_ISA, IRQ_RTC);
+    struct mc146818_config rtc = {.port = 0x70, .epoch = rtc_epoch, .irq = {rtc_irq, pc, 0}};
     mc146818_init(&pc->rtc, m->bus, &m->clock, &rtc);
     machine_add_device(m, &mc146818_class, &pc->rtc, "rtc");
 
@@ -267,7 +298,7 @@ static void fill_cmos(struct pc *pc, const char *boot)
     const struct {
         u8 index, value;
     } bytes[] = {
-        {0x0f, 0},    /* shutdown status: cold start */
+        {CMOS_SHUTDOWN, 0}, /* cold start */
         {0x14, 0x06}, /* equipment: FPU, PS/2 mouse */
         {0x15, 640 & 0xff},
         {0x16, 640 >> 8},
@@ -315,8 +346,8 @@ static bool add_option_rom(struct pc *pc, const char *path, char **error)
 
 static bool make_fw_cfg(struct pc *pc, const struct pc_config *config, char **error)
 {
-    /* S3 and S4 off: bit 7 of the byte of each sleep state says that it exists. */
-    static const u8 states[6] = {128, 0, 0, 1, 2, 128};
+    /* S3 with its sleep type, S4 off: bit 7 of a sleep state's byte says that it exists. */
+    static const u8 states[6] = {128, 0, 0, 128 | 1, 2, 128};
     u8 e820[2 * 20] = {0};
     struct machine *m = &pc->machine;
     struct fw_cfg *f = &pc->fw_cfg;
@@ -424,6 +455,7 @@ bool pc_init(struct pc *pc, const struct pc_config *config, char **error)
         return false;
     m->board = pc;
     m->power_button = power_button;
+    m->board_wake = board_wake;
     if (!pc_irq_init(&pc->irq, m)) {
         *error = error_text("the host has no memory for the interrupt controllers");
         return false;

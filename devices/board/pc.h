@@ -95,6 +95,7 @@ struct pc {
     struct pcspk speaker;
     struct port61 port61;
     struct mc146818 rtc;
+    struct pin rtc_line; /* IRQ 8 */
     struct hpet hpet;
     struct fw_cfg fw_cfg;
     struct i8042 i8042;

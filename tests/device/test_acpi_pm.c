@@ -7,27 +7,32 @@
 static struct rig rig;
 static struct acpi_pm pm;
 static struct probe sci, smi;
-static unsigned offs, sleeps;
+static unsigned offs, sleeps, wakes;
 
 static void power_off(void *opaque)
 {
     offs++;
 }
 
-static void go_to_sleep(void *opaque, unsigned state)
+static void go_to_sleep(void *opaque)
 {
-    ck_assert_uint_eq(state, 3);
     sleeps++;
+}
+
+static void wake(void *opaque)
+{
+    wakes++;
 }
 
 static void start(void)
 {
     rig_make(&rig);
     sci = smi = (struct probe){0};
-    offs = sleeps = 0;
+    offs = sleeps = wakes = 0;
     acpi_pm_init(&pm, rig.bus, &rig.clock,
                  &(struct acpi_pm_config){.sci = probe_pin(&sci, 0), .smi = probe_pin(&smi, 0),
-                                          .power_off = power_off, .sleep = go_to_sleep});
+                                          .power_off = power_off, .sleep = go_to_sleep,
+                                          .wake = wake});
     acpi_pm_set_base(&pm, PM);
     acpi_pm_enable(&pm, true);
 }
@@ -125,6 +130,55 @@ START_TEST(power_button)
 }
 END_TEST
 
+/* S3 ends by the button in any case, by the clock and general events if they are enabled; the reset
+ * that follows leaves what has woken, and that something has. */
+START_TEST(waking)
+{
+    start();
+    acpi_pm_set_rtc(&pm, 0, true);
+    ck_assert_uint_eq(in(0, 2), 0x0400);
+    out(0, 0xffff, 2);
+    acpi_pm_set_rtc(&pm, 0, false);
+    ck_assert_uint_eq(in(0, 2), 0);
+
+    out(4, 0x2000 | 1 << 10, 2);
+    acpi_pm_set_rtc(&pm, 0, true);
+    acpi_pm_set_gpe(&pm, 3, true);
+    ck_assert_uint_eq(wakes, 0);
+    acpi_pm_power_button(&pm);
+    ck_assert_uint_ge(wakes, 1);
+    acpi_pm_wake(&pm);
+    acpi_pm_class.reset(&pm);
+    ck_assert_uint_eq(in(0, 2), 0x8500);
+    ck_assert_uint_eq(in(4, 2), 0);
+
+    acpi_pm_set_gpe(&pm, 3, false);
+    for (unsigned i = 0; i < 2; i++) {
+        wakes = 0;
+        out(0, 0xffff, 2);
+        out(2, i ? 0 : 0x0400, 2);
+        out(0xc, i ? 0x00080008 : 0xffff, 4);
+        out(4, 0x2000 | 1 << 10, 2);
+        ck_assert_uint_eq(wakes, 0);
+        acpi_pm_set_rtc(&pm, 0, true);
+        acpi_pm_set_gpe(&pm, 3, i);
+        ck_assert_uint_ge(wakes, 1);
+        acpi_pm_wake(&pm);
+        acpi_pm_class.reset(&pm);
+    }
+
+    /* A reset by somebody else ends it too, and says nothing. */
+    acpi_pm_set_gpe(&pm, 3, false);
+    out(4, 0x2000 | 1 << 10, 2);
+    acpi_pm_class.reset(&pm);
+    ck_assert_uint_eq(in(0, 2), 0);
+    acpi_pm_wake(&pm);
+    acpi_pm_class.reset(&pm);
+    ck_assert_uint_eq(in(0, 2), 0);
+    rig_free(&rig);
+}
+END_TEST
+
 START_TEST(sleep_states)
 {
     start();
@@ -185,7 +239,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *tests[] = {placement, timer_rate, timer_overflow, power_button, sleep_states,
+    const TTest *tests[] = {placement, timer_rate, timer_overflow, power_button, sleep_states, waking,
                             general_purpose_events, smi_command};
     return run_tests("acpi_pm", tests, ARRAY_SIZE(tests));
 }

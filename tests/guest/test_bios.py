@@ -46,17 +46,21 @@ class Machine:
     def __init__(self, name, *start, own=True):
         self.name, self.start, self.own = name, list(start), own
 
+    def keeps_codes(self):
+        """Whether a reset leaves CMOS's shutdown code alone, as hardware does: QEMU clears it."""
+        return self.own and self.name != "qemu"
+
     def command(self, *args):
         bios = ["-bios", BIOS] if self.own else []
         return [*self.start, *bios, "-display", "none", "-monitor", "none",
                 *[str(a) for a in args]]
 
-    def run(self, *args):
+    def run(self, *args, reboot=False):
         """Runs to the end: status, serial output, debug console."""
         with tempfile.TemporaryDirectory() as d:
             debug = pathlib.Path(d) / "debug"
             done = subprocess.run(self.command("-serial", "stdio", "-debugcon", f"file:{debug}",
-                                               "-no-reboot", *args),
+                                               *([] if reboot else ["-no-reboot"]), *args),
                                   stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT)
             said = debug.read_text(errors="replace") if debug.exists() else ""
         return done.returncode, done.stdout.decode(errors="replace").replace("\r", ""), said
@@ -94,7 +98,9 @@ def machines():
 def probe(machine, size):
     """What the probe says: name -> list of lists of numbers."""
     status, out, debug = machine.run("-kernel", PROBE, "-m", size, "-device",
-                                     "isa-debug-exit,iobase=0xf4,iosize=4")
+                                     "isa-debug-exit,iobase=0xf4,iosize=4", "-append",
+                                     "resets" if machine.keeps_codes() else "",
+                                     reboot=machine.keeps_codes())
     check(f"{machine.name}: the probe ends", (status, out.endswith("END\n")), (1, True))
     answers = {}
     for line in out.splitlines():
@@ -259,6 +265,11 @@ def services(machine, size=128):
     check(f"{name}: CS:IP and segments", entry[:6], [0x1020] + [0x1000] * 5)
     check(f"{name}: interrupts are off", entry[7] & 0x200, 0)
     check_clock(name, answers)
+    if machine.keeps_codes():
+        check(f"{name}: shutdown codes", answers.get("shutdown"), [[5, 10, 9, 11, 12]])
+        check(f"{name}: a key after a reset", answers.get("16-after"), [[0x1e61]])
+        check(f"{name}: PIRQA after a reset", answers["pirq-after"][0][ECX] & 0xff, 10)
+        check(f"{name}: RAM after a warm reset", answers.get("warm"), [[0x12345678]])
     if machine.own:
         check(f"{name}: a number typed with Alt", answers.get("16-numbers"), [[0x41, 0xa500]])
         check(f"{name}: shadow RAM is read-only", answers.get("shadow"), [[0, 0, 0]])
@@ -399,6 +410,21 @@ def leg_legacy(machine):
           [line for line in out.splitlines() if COMPLAINTS.search(line)], [])
 
 
+SLEEP = ("echo~+2>/sys/class/rtc/rtc0/wakealarm;echo~mem>/sys/power/state;echo~RESUMED~$(nproc);"
+         "cat~/proc/mtrr;dmesg")
+
+
+def leg_sleep(machine):
+    """Suspend to RAM; the clock's alarm wakes both processors."""
+    status, out, _ = linux(machine, SLEEP, "-m", 256, "-smp", 2)
+    check(f"{machine.name}: status after S3", status, 0)
+    for wanted in (r"^RESUMED 2$", r"^reg00: base=0x080000000 .*uncachable",
+                   r"ACPI: PM: Waking up from system sleep state S3"):
+        check_that(f"{machine.name}: {wanted}", re.search(wanted, out, re.M), out[-3000:])
+    check(f"{machine.name}: complaints after S3",
+          [line for line in out.splitlines() if COMPLAINTS.search(line)], [])
+
+
 def leg_reboot(machine):
     """A reset leads through POST again, also after an operating system has used everything."""
     said = machine.run_until(lambda s: s.count(BANNER) >= 3, "-kernel", get("cloud"), "-initrd",
@@ -440,7 +466,7 @@ def main():
         fastest = [m for m in found if m.name != "qemu"][-1:]
         if get("686-pae") and get("initrd-i386"):
             legs += [(leg_legacy, fastest)]
-        legs += [(leg_tables, fastest + qemu), (leg_reboot, fastest + qemu), (leg_pci, qemu)]
+        legs += [(leg_tables, fastest + qemu), (leg_sleep, fastest + qemu), (leg_reboot, fastest + qemu), (leg_pci, qemu)]
     else:
         print("no kernel to be had: the legs with Linux are left out")
     for leg, on in legs:

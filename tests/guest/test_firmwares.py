@@ -15,7 +15,7 @@ import tempfile
 import time
 
 from common import DRAGOMAN, SEABIOS, TOP
-from linux_guest import LIMIT, MARK, TYPED_MARK
+from linux_guest import LIMIT, MARK, TYPED_MARK, get, machine
 from test_disk import debian, grub_iso, isolinux_iso
 from test_terminal import Terminal
 
@@ -91,6 +91,33 @@ def screen(who, bios, iso):
         t.close_quietly()
 
 
+def suspend(who, bios):
+    """Our machine sleeps until somebody at the monitor, or the power button, wakes it."""
+    kernel = machine(get("cloud"), "no_console_suspend")
+    t = Terminal("-bios", bios if who == "ours" else SEABIOS, *kernel)
+    try:
+        t.expect("BOOTED", LIMIT)
+        for command in ("system_wakeup", "system_powerdown"):
+            t.expect("# ", LIMIT)
+            t.send(f"echo mem >/sys/power/state; echo {TYPED_MARK}\r")
+            t.expect(TYPED_MARK, LIMIT)
+            t.send("\x01c")
+            end, status = time.monotonic() + LIMIT, ""
+            while "suspended" not in status:
+                assert time.monotonic() < end, "not suspended"
+                t.send("info status\r")
+                t.expect("VM status: ", LIMIT)
+                status = t.expect("(dragoman) ")
+            t.send(command + "\r")
+            t.expect("(dragoman) ")
+            t.send("\x01c")
+            t.expect(MARK, LIMIT)
+        t.send("poweroff -f\r")
+        assert t.wait(LIMIT) == 0
+    finally:
+        t.close_quietly()
+
+
 def rows(args, tmp):
     """(name, function of nothing)."""
     made = {}
@@ -109,6 +136,7 @@ def rows(args, tmp):
         yield f"{name}: isolinux ISO", lambda w=who: boot_iso(w, args.bios, image(isolinux_iso))
         yield f"{name}: grub menu on the screen", lambda w=who: screen(w, args.bios,
                                                                        image(menu_iso))
+        yield f"our machine asleep, {who}", lambda w=who: suspend(w, args.bios)
         if args.long:
             yield f"{name}: grub ISO", lambda w=who: boot_iso(w, args.bios, image(grub_iso))
             yield f"{name}: debian", lambda w=who: boot_debian(w, args.bios,
