@@ -3,7 +3,7 @@
  * A Linux image, by its boot protocol (Documentation/arch/x86/boot.rst in the kernel) as a boot
  * loader does it: real mode, at the set-up code.  A multiboot image (specification 0.6.96, 3.2):
  * 32-bit protected mode.  Both lie in fw_cfg, with addresses.  Else disks and CDs, in the order
- * that CMOS says or a person chooses.  Left out: networks, boot entries of option ROMs.
+ * that CMOS says or a person chooses.  Networks are what option ROMs have boot entries for.
  */
 #include "bios/bda.h"
 #include "bios/post.h"
@@ -11,6 +11,7 @@
 #define BOOT_SECTOR 0x7c00u
 
 extern const u16 vector_idle[];
+extern const u8 boot_rom[]; /* offset in CODE_SEG */
 
 /* Loads one of fw_cfg's address, size and data triples; returns the size. */
 static u32 load(u16 addr_key, u16 size_key, u16 data_key)
@@ -96,11 +97,25 @@ static void boot_sector(u8 unit)
 
 /* ---- what to boot from ---- */
 
-enum { KIND_NONE, KIND_FLOPPY, KIND_DISK, KIND_CD, KINDS };
+enum { KIND_NONE, KIND_FLOPPY, KIND_DISK, KIND_CD, KIND_ROM, KINDS };
+
+/* On a fresh stack in real mode, for it may need all memory that we use. */
+static void boot_entry(u8 n)
+{
+    const struct shared *s = SERVICE_DATA(shared);
+    MEMORY(u32, ROM_CALL_TARGET) = (u32)s->boot_entry[n].segment << 16 | s->boot_entry[n].offset;
+    MEMORY(u16, ROM_CALL_TARGET + 4) = s->pnp;
+    struct real_entry e = {.ip = (u16)(u32)boot_rom, .cs = CODE_SEG, .sp = BOOT_SECTOR,
+                           .flags = FLAGS_BOOT};
+    enter_real(&e);
+}
 
 static void boot_device(u8 kind, u8 n)
 {
-    if (kind == KIND_CD)
+    SERVICE_DATA(shared)->booting = 1;
+    if (kind == KIND_ROM)
+        boot_entry(n);
+    else if (kind == KIND_CD)
         boot_cd((u8)(CDROM_UNIT + n));
     else
         boot_sector((u8)(kind == KIND_DISK ? 0x80 + n : n));
@@ -111,8 +126,9 @@ static u8 devices_of(u8 kind)
     const struct shared *s = SERVICE_DATA(shared);
     switch (kind) {
     case KIND_FLOPPY: return s->floppies;
-    case KIND_DISK: return s->disks;
+    case KIND_DISK: return (u8)(s->disks + s->rom_disks);
     case KIND_CD: return s->cdroms;
+    case KIND_ROM: return s->boot_entries;
     default: return 0;
     }
 }
@@ -150,7 +166,8 @@ enum { KEY_F12 = 0x8600, KEY_ESCAPE = 0x1b };
 static void menu(void)
 {
     const struct shared *s = SERVICE_DATA(shared);
-    u8 kinds[DISKS_MAX + FLOPPIES_MAX], units[DISKS_MAX + FLOPPIES_MAX], n = 0;
+    enum { MOST = DISKS_MAX + FLOPPIES_MAX + BOOT_ENTRIES_MAX };
+    u8 kinds[MOST], units[MOST], n = 0;
     say("\nBoot from:\n");
     for (u8 i = 0; i < s->floppies; i++, n++) {
         kinds[n] = KIND_FLOPPY;
@@ -166,6 +183,13 @@ static void menu(void)
         kinds[n] = KIND_CD;
         units[n] = i;
         say("  %u. CD-ROM: %s\n", (u32)n + 1, s->disk[s->cdrom[i]].model);
+    }
+    for (u8 i = 0; i < s->boot_entries && n < 9; i++, n++) {
+        const struct boot_entry *e = &s->boot_entry[i];
+        kinds[n] = KIND_ROM;
+        units[n] = i;
+        say("  %u. option ROM: %s\n", (u32)n + 1,
+            e->name ? (const char *)((u32)e->segment << 4) + e->name : "without a name");
     }
     say("Number, or Escape for the usual order: ");
     for (;;) {
@@ -195,20 +219,33 @@ static void boot_in_order(void)
 {
     u8 low = cmos_read(0x3d), high = cmos_read(0x38);
     const u8 order[3] = {low & 15, low >> 4, high >> 4};
+    struct shared *s = SERVICE_DATA(shared);
+    u8 at = 0;
     for (u32 i = 0; i < 3; i++) {
         if (order[i] >= KINDS)
             continue;
-        for (u8 n = 0; n < devices_of(order[i]); n++)
+        for (u8 n = 0; n < devices_of(order[i]); n++) {
+            if (at++ < s->boot_at)
+                continue;
+            s->boot_at = at;
             boot_device(order[i], n);
+        }
     }
+    s->booting = 0;
 }
 
 _Noreturn void boot_main(void)
 {
+    struct shared *s = SERVICE_DATA(shared);
+    bool again = s->boot_continue;
+    s->boot_continue = 0;
     fw_init();
-    boot_multiboot();
-    boot_linux();
-    offer_menu();
+    if (!again) {
+        s->boot_at = 0;
+        boot_multiboot();
+        boot_linux();
+        offer_menu();
+    }
     boot_in_order();
     struct int_regs r = {0};
     bios_int(0x18, &r);

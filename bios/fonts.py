@@ -80,6 +80,9 @@ def main():
         text += [f"        .globl  vga_font_{size}", f"vga_font_{size}:"]
         for glyph in font(folder, size):
             text.append("        .byte   " + ", ".join(str(b) for b in glyph))
+        if size == 8:
+            low = [line for line in text if line.startswith("        .byte")][:128]
+    text += ['        .section .font8.text16, "ax"', *low]
     text.append('        .section .note.GNU-stack, "", @progbits')
     output.write_text("\n".join(text) + "\n")
 

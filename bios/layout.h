@@ -4,7 +4,8 @@
  *
  *     E0000-EBFFF  32-bit code and constants (POST, tables, boot); write-protected after POST
  *     EC000-EFFFF  DS and SS of the services: their data and constants, their stack; stays writable
- *     F0000-FFFFF  16-bit code; RSDP and SMBIOS anchors; the reset vector; write-protected
+ *     F0000-FFFFF  16-bit code; RSDP, SMBIOS and other tables; fixed places; the reset vector;
+ *                  write-protected
  *
  * Writable data of the 32-bit part lies in low RAM, which is the boot loader's afterwards.
  */
@@ -18,6 +19,7 @@
 #define CODE_SEG 0xf000
 #define CODE_BASE 0xf0000
 #define CODE_HIGH 0xffff0000
+#define FIXED_BASE 0xe000 /* in CODE_SEG: what programs expect at fixed places (fixed.S) */
 #define DATA_SEG 0xec00
 #define DATA_BASE 0xec000
 #define DATA_SIZE 0x4000

@@ -20,6 +20,7 @@ const u16 uart_ports[4] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 const u8 uart_irqs[4] = {4, 3, 4, 3};
 
 extern const u16 vector_table[], vector_ignore[];
+extern const u8 crtc_table[]; /* offset in CODE_SEG */
 
 static u8 uarts_found;
 
@@ -32,7 +33,8 @@ void platform_vectors(void)
     for (const u16 *v = SERVICE_CODE(vector_table); v[0] != 0xffff; v += 2)
         MEMORY(u32, v[0] * 4) = (u32)CODE_SEG << 16 | v[1];
     /* Pointers to tables, not code; and vectors that belong to programs. */
-    static const u8 none[] = {0x1d, 0x1f, 0x41, 0x43, 0x46, 0x60, 0x61,
+    MEMORY(u32, 0x1d * 4) = (u32)CODE_SEG << 16 | (u16)(u32)crtc_table;
+    static const u8 none[] = {0x1f, 0x41, 0x43, 0x46, 0x60, 0x61,
                               0x62, 0x63, 0x64, 0x65, 0x66, 0x67};
     for (u32 i = 0; i < sizeof none; i++)
         MEMORY(u32, none[i] * 4) = 0;

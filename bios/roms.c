@@ -1,8 +1,10 @@
-/* Option ROMs of PCI devices: copied to C0000-DFFFF and started.
+/* Option ROMs at C0000-DFFFF: those of ISA cards where they are, those of PCI devices copied
+ * there.
  *
- * PCI 3.0, section 6.3 (expansion ROMs); Plug and Play BIOS 1.0A, section 3.  The display adapter's
- * comes first and takes INT 10h; where the console is shown on a UART too, our handler stays in
- * front of it.  Left out: ROMs on ISA cards, boot entry vectors, PMM.
+ * PCI 3.0, section 6.3 (expansion ROMs); IBM PC AT Technical Reference, "Adapter ROM"; Plug and
+ * Play BIOS 1.0A, section 3 (connection and boot entry vectors).  The display adapter's comes
+ * first and takes INT 10h; where the console is shown on a UART too, our handler stays in front
+ * of it.  Left out: PMM, disconnect vectors.
  */
 #include "bios/bda.h"
 #include "bios/post.h"
@@ -23,7 +25,20 @@ enum {
     ROM_UNIT = 2048,
     PCIR = 0x52494350,
     CODE_PC_AT = 0,
+    /* Plug and Play expansion header. */
+    HEADER_POINTER = 0x1a,
+    HEADER_SIZE = 0x20,
+    HEADER_NEXT = 0x06,
+    HEADER_PRODUCT = 0x10,
+    HEADER_CONNECT = 0x16,
+    HEADER_BOOT = 0x1a,
+    HEADERS_MAX = 8,
+    ISA_START = 0xc8000,
+    ISA_MAX = 8,
+    ISA_BUFFER = 0x10000, /* where C8000-DFFFF fits while shadow RAM is cleared */
 };
+
+#define PNP_SIGNATURE 0x506e5024 /* "$PnP" */
 
 extern const u16 vector_mirror[], vector_call_rom[];
 
@@ -77,15 +92,53 @@ static u32 find_image(u32 at, u32 limit, u32 *image)
     return 0;
 }
 
-/* Its initialisation, at offset 3; AX is where the device is. */
-static void call_rom(u32 rom, u16 bdf)
+static struct {
+    u32 at, size;
+} isa[ISA_MAX];
+static u32 isa_count;
+
+/* Calls one of its vectors: initialisation at offset 3, AX is where the device is; ES:DI is the
+ * Plug and Play installation check. */
+static void call_rom(u32 rom, u16 offset, u16 bdf)
 {
     MEMORY(u32, ROM_CALL_INT * 4) = (u32)CODE_SEG << 16 | *SERVICE_CODE(vector_call_rom);
-    MEMORY(u32, ROM_CALL_TARGET) = rom >> 4 << 16 | 3;
-    struct int_regs r = {.eax = bdf, .ebx = 0xffff, .edx = 0xffff};
+    MEMORY(u32, ROM_CALL_TARGET) = rom >> 4 << 16 | offset;
+    struct int_regs r = {.eax = bdf, .ebx = 0xffff, .edx = 0xffff, .es = CODE_SEG,
+                         .edi = SERVICE_DATA(shared)->pnp};
     bios_int_big(ROM_CALL_INT, &r);
     MEMORY(u32, ROM_CALL_INT * 4) = 0;
     MEMORY(u32, ROM_CALL_TARGET) = 0;
+}
+
+/* Disks are connected at once, boot entries kept for INT 19h. */
+static void expansion_headers(u32 rom, u16 bdf)
+{
+    struct shared *s = SERVICE_DATA(shared);
+    u32 size = MEMORY(u8, rom + 2) * 512u;
+    u16 at = MEMORY(u16, rom + HEADER_POINTER);
+    for (u32 i = 0; i < HEADERS_MAX && at && (u32)at + HEADER_SIZE <= size; i++) {
+        u32 header = rom + at;
+        if (MEMORY(u32, header) != PNP_SIGNATURE)
+            return;
+        u16 connect = MEMORY(u16, header + HEADER_CONNECT);
+        u16 boot = MEMORY(u16, header + HEADER_BOOT);
+        if (connect)
+            call_rom(rom, connect, bdf);
+        if (boot && s->boot_entries < BOOT_ENTRIES_MAX)
+            s->boot_entry[s->boot_entries++] = (struct boot_entry){
+                (u16)(rom >> 4), boot, MEMORY(u16, header + HEADER_PRODUCT)};
+        at = MEMORY(u16, header + HEADER_NEXT);
+    }
+}
+
+/* The first place from rom_next on that no ISA card's ROM has. */
+static u32 free_place(u32 size)
+{
+    u32 at = rom_next;
+    for (u32 i = 0; i < isa_count; i++)
+        if (at < isa[i].at + isa[i].size && isa[i].at < at + size)
+            at = isa[i].at + isa[i].size;
+    return at;
 }
 
 /* PCI set-up has given the ROM an address; it decodes only while we copy. */
@@ -99,7 +152,7 @@ static void start(u16 bdf)
         return;
     pci_write(bdf, PCI_COMMAND, (command & 0xffff) | COMMAND_MEM);
     pci_write(bdf, PCI_ROM, bar | ROM_ENABLE);
-    u32 image = 0, to = rom_next, size = find_image(bar, ~mask + 1, &image);
+    u32 image = 0, size = find_image(bar, ~mask + 1, &image), to = free_place(size);
     bool fits = size && to + size <= ROM_END;
     if (fits)
         memcpy((void *)to, (const void *)image, size);
@@ -107,7 +160,8 @@ static void start(u16 bdf)
     pci_write(bdf, PCI_COMMAND, command & 0xffff);
     if (!fits)
         return;
-    call_rom(to, bdf);
+    call_rom(to, 3, bdf);
+    expansion_headers(to, bdf);
     /* It may have made itself smaller, down to nothing. */
     rom_next = to + (MEMORY(u8, to + 2) * 512u + ROM_UNIT - 1) / ROM_UNIT * ROM_UNIT;
 }
@@ -141,13 +195,47 @@ static void start_other(u16 bdf)
         start(bdf);
 }
 
+/* ---- ISA ---- */
+
+/* Each 2 KiB may begin one: the signature, its length, and a sum of 0. */
+static void find_isa(void)
+{
+    memcpy((void *)ISA_BUFFER, (const void *)ISA_START, ROM_END - ISA_START);
+    for (u32 at = ISA_START; at < ROM_END && isa_count < ISA_MAX;) {
+        u32 copy = at - ISA_START + ISA_BUFFER, size = MEMORY(u8, copy + 2) * 512u;
+        u8 sum = 0;
+        bool fits = MEMORY(u16, copy) == ROM_SIGNATURE && size && at + size <= ROM_END;
+        for (u32 i = 0; fits && i < size; i++)
+            sum = (u8)(sum + MEMORY(u8, copy + i));
+        if (fits && !sum) {
+            size = (size + ROM_UNIT - 1) / ROM_UNIT * ROM_UNIT;
+            isa[isa_count].at = at;
+            isa[isa_count++].size = size;
+            at += size;
+        } else {
+            at += ROM_UNIT;
+        }
+    }
+}
+
+static void start_isa(void)
+{
+    for (u32 i = 0; i < isa_count; i++) {
+        call_rom(isa[i].at, 3, 0xffff);
+        expansion_headers(isa[i].at, 0xffff);
+    }
+}
+
 void roms_video(void)
 {
     struct shared *s = SERVICE_DATA(shared);
     if (!pci.present)
         return;
+    find_isa();
     shadow(0);
     memset((void *)ROM_START, 0, ROM_END - ROM_START);
+    for (u32 i = 0; i < isa_count; i++)
+        memcpy((void *)isa[i].at, (const void *)(isa[i].at - ISA_START + ISA_BUFFER), isa[i].size);
     u32 ours = MEMORY(u32, 0x10 * 4);
     pci_each(start_display);
     bool hooked = MEMORY(u32, 0x10 * 4) != ours;
@@ -168,6 +256,15 @@ void roms_others(void)
 {
     if (!pci.present)
         return;
+    struct shared *s = SERVICE_DATA(shared);
+    u8 disks = MEMORY(u8, BDA_DISKS);
+    start_isa();
     pci_each(start_other);
-    shadow(rom_next);
+    if (MEMORY(u8, BDA_DISKS) > disks)
+        s->rom_disks = (u8)(MEMORY(u8, BDA_DISKS) - disks);
+    u32 end = rom_next;
+    for (u32 i = 0; i < isa_count; i++)
+        if (isa[i].at + isa[i].size > end)
+            end = isa[i].at + isa[i].size;
+    shadow(end);
 }

@@ -118,9 +118,14 @@ void service_12(frame_ptr f)
     f->ax = bda16(BDA_MEMORY);
 }
 
-/* INT 18h: nothing has booted. */
+/* INT 18h: what has been started could not boot (BIOS Boot Specification 1.01, section 6.4: the
+ * next one, then), or nothing has booted. */
 void service_18(frame_ptr f)
 {
+    if (shared.booting) {
+        shared.boot_continue = 1;
+        __asm__ volatile("int $0x19");
+    }
     console_print("No kernel given and no bootable device found: nothing to boot.\r\n");
     for (;;)
         wait_interrupt();

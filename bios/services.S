@@ -49,6 +49,17 @@ int_call_rom:
         lcallw  *ROM_CALL_TARGET
         iretw
 
+/* INT 19h's way into an option ROM's boot entry, where ROM_CALL_TARGET points; ES:DI is the
+ * Plug and Play installation check, whose offset is behind it.  If it comes back it could not
+ * boot. */
+        .globl  boot_rom
+boot_rom:
+        movw    %cs, %ax
+        movw    %ax, %es
+        movw    ROM_CALL_TARGET + 4, %di
+        lcallw  *ROM_CALL_TARGET
+        int     $0x18
+
 /* Lets interrupts in until one has come. */
         .globl  int_idle
 int_idle:
@@ -239,16 +250,6 @@ vector_mirror:
         .word   int_10_mirror
 vector_call_rom:
         .word   int_call_rom
-
-/* INT 15h AH = C0h points here (PS/2 BIOS reference): model FC, submodel 0, revision 1; features:
- * second 8259 (40h), RTC (20h), keyboard intercept through INT 15h AH = 4Fh (10h), EBDA (04h);
- * second byte: INT 16h AH = 09h
- * (40h). */
-        .globl  config_table
-config_table:
-        .word   8
-        .byte   0xfc, 0, 1
-        .byte   0x74, 0x40, 0, 0, 0
 
 /* Diskette parameters (INT 1Eh; IBM PC AT Technical Reference, "Diskette base table") of 360 KB,
  * 720 KB, 1.2, 1.44 and 2.88 MB. */

@@ -57,6 +57,12 @@ struct kept_msr {
     u64 value;
 };
 
+/* An option ROM's boot entry vector, and the offset of what it calls itself; 0: nothing. */
+struct boot_entry {
+    u16 segment, offset, name;
+};
+
+#define BOOT_ENTRIES_MAX 4
 #define KEPT_MAX 16
 #define MSRS_MAX 28
 
@@ -79,6 +85,12 @@ struct shared {
     u32 routing;     /* linear address of the PCI interrupt routing table; 0: none */
     u16 routing_slots;
     u16 pnp;         /* the Plug and Play installation check structure's offset in CODE_SEG */
+    u8 boot_entries;
+    struct boot_entry boot_entry[BOOT_ENTRIES_MAX];
+    u8 rom_disks;    /* how many option ROMs have added to INT 13h */
+    u8 booting;      /* a device has been given control, and others are left to try */
+    u8 boot_at;      /* the next one in the order */
+    u8 boot_continue; /* INT 18h wants that one */
     u32 facs;        /* linear address of ACPI's FACS */
     u8 apic;         /* there are local APICs */
     u16 elcr;

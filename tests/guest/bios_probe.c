@@ -919,6 +919,52 @@ static void apm(void)
     call("apm-leave", 0x15, blank(0x5304));
 }
 
+/* ---- fixed places and data areas ---- */
+
+static void fixed(void)
+{
+    struct regs c = call(0, 0x15, blank(0xc000));
+    text("fixed");
+    hex(c.ebx & 0xffff);
+    /* INT 12h by its address; the letter A and the blank of the 8 by 8 font; the model. */
+    far_segment(0);
+    u32 old = FAR(u32, 0x60 * 4);
+    FAR(u32, 0x60 * 4) = 0xf000f841;
+    hex(call(0, 0x60, blank(0)).eax & 0xffff);
+    far_segment(0);
+    FAR(u32, 0x60 * 4) = old;
+    far_segment(0xf000);
+    u8 letter = 0, space = 0;
+    for (u16 i = 0; i < 8; i++) {
+        letter |= FAR(u8, 0xfa6e + 'A' * 8 + i);
+        space |= FAR(u8, 0xfa6e + ' ' * 8 + i);
+    }
+    hex(letter != 0);
+    hex(space);
+    hex(FAR(u8, 0xff53)); /* IRET */
+    hex(FAR(u8, 0xfffe));
+    hex(FAR(u8, 0xfff0));
+    end();
+    /* The data area: COM1, EBDA, size, keyboard buffer's ends, time-outs, 101 keys. */
+    text("bda");
+    far_segment(0);
+    static const u16 words[] = {0x400, 0x40e, 0x413, 0x480, 0x482};
+    for (unsigned i = 0; i < sizeof words / 2; i++)
+        hex(FAR(u16, words[i]));
+    hex(FAR(u8, 0x496) & 0x10);
+    hex(FAR(u16, 0x472));
+    far_segment(0x9fc0);
+    hex(FAR(u8, 0)); /* KiB of EBDA */
+    far_segment(0);
+    u32 stray = 0; /* hardware's and services' vectors that lead nowhere */
+    for (u16 v = 0; v < 0x1d; v++)
+        stray += FAR(u32, 4 * v) == 0;
+    for (u16 v = 0x70; v < 0x78; v++)
+        stray += FAR(u32, 4 * v) == 0;
+    hex(stray);
+    end();
+}
+
 /* ---- resets that are no beginning ---- */
 
 /* void reset_to(u32 code): EAX.  Resets the machine through the 8042, with the shutdown code in CMOS
@@ -1062,6 +1108,7 @@ void probe(const struct entry *e)
     bios32();
     routing();
     apm();
+    fixed();
     anchor("$PnP", 0x21);
     anchor("_MP_", 16);
     shadow();

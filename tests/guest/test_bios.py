@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from common import DRAGOMAN, TOP
+from common import DRAGOMAN, TOP, out_string
 
 PROBE = sys.argv[1] if len(sys.argv) > 2 else str(TOP / "build/tests/guest/bios_probe.img")
 BIOS = sys.argv[2] if len(sys.argv) > 2 else str(TOP / "build/bios/bios.bin")
@@ -223,6 +223,8 @@ LINES = {
     "83-flag": [0],
     "86": [1],
     "1a-rang": [1],
+    "fixed": [0xe6f5, 639, 1, 0, 0xcf, 0xfc, 0xea],
+    "bda": [0x3f8, 0x9fc0, 639, 0x1e, 0x3e, 0x10, 0, 1, 0],
     "anchor-_32_": [1],
     "anchor-$PIR": [1],
     "anchor-$PnP": [1],
@@ -457,10 +459,50 @@ def leg_pci(machine):
           [base >= 1 << 32 and base % size == 0 for base, size in sizes if size == 1 << 30], [True])
 
 
+def isa_rom():
+    """An option ROM of 2 KiB whose initialisation, connection and boot vectors say so on port E9."""
+    rom = bytearray(2048)
+    rom[:5] = b"\x55\xaa\x04\xeb" + bytes([0x40 - 5])
+    rom[0x1a] = 0x20
+    rom[0x20:0x26] = b"$PnP\x01\x02"
+    rom[0x30] = 0x60                                    # product name
+    rom[0x36:0x38] = struct.pack("<H", 0x80)            # bootstrap connection vector
+    rom[0x3a:0x3c] = struct.pack("<H", 0x100)           # bootstrap entry vector
+    rom[0x60:0x6c] = b"a ROM's name"
+    for at, text in ((0x40, "<I>"), (0x80, "<connected>"), (0x100, "<booted>")):
+        code = out_string(text, 0xe9) + b"\xcb"
+        rom[at:at + len(code)] = code
+    rom[-1] = -sum(rom) & 255
+    return bytes(rom)
+
+
+def leg_roms(machine):
+    """iPXE from a network card's ROM; an ISA card's at D8000, put into memory by QEMU."""
+    nothing = "nothing to boot"
+    said = machine.run_until(lambda s: s.count("othing to boot") >= 2, "-nic", "user,model=e1000", "-boot",
+                             "n", "-serial", "none")
+    for part in ("iPXE (PCI 00:02.0) starting execution...ok", "No more network devices",
+                 f"{nothing}."):
+        check_that(f"{machine.name}: {part}", part in said, said)
+    with tempfile.TemporaryDirectory() as d:
+        rom = pathlib.Path(d) / "isa.rom"
+        rom.write_bytes(isa_rom())
+        load = ["-device", f"loader,file={rom},addr=0xd8000,force-raw=on", "-serial", "none"]
+        said = machine.run_until(lambda s: nothing in s, *load, "-boot", "n")
+        check_that(f"{machine.name}: an ISA ROM's vectors in order", re.search(
+            "<I><connected>.*<booted>.*nothing to boot", said, re.S), said)
+        broken = bytearray(isa_rom())
+        broken[-1] ^= 1
+        rom.write_bytes(broken)
+        said = machine.run_until(lambda s: nothing in s, *load, "-boot", "n")
+        check_that(f"{machine.name}: a bad sum", nothing in said and "<I>" not in said, said)
+
+
 def main():
     wanted = sys.argv[3:]
     found = machines()
-    legs = [(leg_services, found), (leg_nothing, found)]
+    legs = [(leg_services, found), (leg_nothing, found),
+            (leg_roms, [m for m in found if m.name == "qemu"])]
     if get("cloud") and get("initrd"):
         qemu = [m for m in found if m.name == "qemu"]
         fastest = [m for m in found if m.name != "qemu"][-1:]
