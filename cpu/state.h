@@ -216,6 +216,7 @@ struct cpu {
     u64 call_arg[4];  /* engine: arguments of a helper call */
     u32 exit_id;      /* engine: which exit emitted code took */
     bool x87_host;    /* engine: the host's x87 holds registers, control and status word */
+    bool vec_host;    /* engine: vector registers are in the host's; never while C runs */
     s64 budget;       /* counted mode: instructions left before the run loop must look around */
     struct segment seg[SEG_COUNT];
     struct mmu mmu;

@@ -507,6 +507,8 @@ static void dbt_detach(struct cpu *cpu)
     X(rmw_fused, "stores that share the check of their load")                                      \
     X(x87_inline, "x87 instructions on the host's x87")                                            \
     X(x87_loads, "moves of the x87's state to the host")                                           \
+    X(vec_homed, "vector results computed straight into their home")                               \
+    X(vec_folds, "memory operands folded into vector instructions")                                \
     X(ymm_ops, "vectors of 256 bits in one host instruction")                                      \
     X(pages_shared, "accesses that share the check of a neighbour")                                \
     X(spills, "values spilled")                                                                    \

@@ -43,6 +43,7 @@ CODE64(avx64, "mov $7, %eax\n xor %edx, %edx\n xor %ecx, %ecx\n mov %cr4, %rbx\n
 CODE64(sets64, "mov $100, %ecx\n lea 2f(%rip), %rax\n lea 3f(%rip), %rdx\n"
                "1: call *%rax\n call *%rdx\n dec %ecx\n jnz 1b\n hlt\n"
                ".org sets64 + 0x100\n 2: ret\n .org sets64 + 0x4104\n 3: inc %rbx\n ret\n")
+CODE64(vector64, "movups 0x20000, %xmm0\n addps 0x20010, %xmm0\n sqrtsd 0x20004, %xmm1\n hlt\n")
 CODE64(rewrite64, "lea 1f(%rip), %rdi\n movb $0x55, 1(%rdi)\n 1: mov $0x11, %eax\n hlt\n")
 
 static const struct {
@@ -68,6 +69,7 @@ static const struct {
     FIRES("code_writes", unchain64, true), FIRES("slow_loads", slow64, true),
     FIRES("slow_stores", slow64, true),   FIRES("retries", rewrite64, true),
     FIRES("x87_inline", x87_64, true),    FIRES("x87_loads", x87_64, true),
+    FIRES("vec_homed", vector64, true),   FIRES("vec_folds", vector64, true),
     FIRES("folded", arith64, true),       FIRES("forwarded", arith64, true),
     FIRES("puts_killed", deads64, true),  FIRES("flags_killed", deads64, true),
     FIRES("dead", deads64, true),         FIRES("fates_dead", deads64, true),
@@ -81,6 +83,8 @@ START_TEST(test_counter)
     tiny_long(&m, 0x10000);
     tiny_run(&m);
     if (!strcmp(fires[_i].counter, "shiftx") && !__builtin_cpu_supports("bmi2"))
+        return;
+    if (!strcmp(fires[_i].counter, "vec_folds") && !__builtin_cpu_supports("avx"))
         return;
     if (!CONFIG_X87_HOST && !strncmp(fires[_i].counter, "x87_", 4)) /* -Dx87=soft */
         return;

@@ -220,6 +220,7 @@ void x64_call_c(struct x64_sel *s, const void *fn, u64 thunk)
 {
     x64_mov_imm(&s->buf, X_RAX, (u64)(uintptr_t)fn);
     x64_call(&s->buf, thunk);
+    s->xhomes_in = false;
     x64_site_here(s);
 }
 
@@ -307,6 +308,12 @@ static void emit_slow(struct x64_sel *s, struct x64_stub *stub)
                     RM_CPU(slow_value));
         else
             x64_op(b, X64_OP(0, 1, 0x10), false, false, false, stub->dst, RM_CPU(slow_value));
+    }
+    if (stub->dst_kind == STUB_MEM) {
+        x64_lea(b, W64, stub->dst, RM_CPU(slow_value));
+        x64_alu(b, ALU_SUB, W64, stub->dst, x64_r(stub->rm.base));
+        if (stub->rm.disp)
+            x64_lea(b, W64, stub->dst, x64_m(stub->dst, -stub->rm.disp));
     }
     x64_jmp(b, (u64)(uintptr_t)stub->back + (u64)b->exec_delta);
 }

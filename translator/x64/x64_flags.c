@@ -333,7 +333,7 @@ static void eval_flags(struct x64_sel *s, ir_ref f, const struct ir_insn *in)
     x64_clobber(s);
     x64_flush_scratch(s);
     x64_store_imm(&s->buf, W32, RM_CPU(exit_id), in->op | in->w << 16);
-    x64_call(&s->buf, s->thunks->eval[s->vec]);
+    x64_call(&s->buf, s->thunks->eval[x64_vec_kept(s)]);
     x64_load(&s->buf, W64, X_RAX, RM_CPU(slow_value));
     x64_store(&s->buf, W64, slot(flags_slot(s, f)), X_RAX);
 }
@@ -345,7 +345,7 @@ static void emit_getf(struct x64_sel *s, ir_ref f)
     x64_flush_scratch(s);
     x64_alu_imm(&s->buf, ALU_CMP, W32, RM_CPU(lazy_kind), LAZY_AHF);
     u8 *ok = x64_jcc_later(&s->buf, CC_E);
-    x64_call(&s->buf, s->thunks->fetch_flags[s->vec]);
+    x64_call(&s->buf, s->thunks->fetch_flags[x64_vec_kept(s)]);
     x64_bind(&s->buf, ok);
     x64_load(&s->buf, W64, X_RAX, RM_CPU(lazy_a));
     x64_store(&s->buf, W64, slot(flags_slot(s, f)), X_RAX);

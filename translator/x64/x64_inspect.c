@@ -36,7 +36,8 @@ static const struct known_field known_fields[] = {
     PLAIN(hflags), PLAIN(mxcsr), PLAIN(host_sp), PLAIN(host_ret), PLAIN(host_mxcsr),
     PLAIN(guest_mxcsr_host), LIST(spill), LIST(vspill), PLAIN(slow_addr), LIST(slow_value),
     LIST(scratch), LIST(call_arg), PLAIN(exit_id), LIST(seg), PLAIN(mmu.context),
-    PLAIN(mmu.tlb_mask), LIST(xmm), PLAIN(x87), PLAIN(x87_host), PLAIN(cpl), PLAIN(irq_shadow),
+    PLAIN(mmu.tlb_mask), LIST(xmm), PLAIN(x87), PLAIN(x87_host), PLAIN(vec_host), PLAIN(cpl),
+    PLAIN(irq_shadow),
 };
 #undef PLAIN
 #undef LIST
@@ -95,7 +96,7 @@ static void put_thunk(FILE *out, const struct x64_thunks *t, u64 address)
         u64 at;
         const char *name;
     } thunks[] = {{t->leave, "the run loop"}, {t->alone, "the instruction alone"},
-                 {t->call, "call of a helper"},
+                 {t->vec_load, "vector registers to their homes"}, {t->call, "call of a helper"},
                  {t->call_flags, "call of a helper that sees flags"},
                  {t->call_vec, "call of a helper that sees MXCSR"}};
     for (unsigned i = 0; i < ARRAY_SIZE(thunks); i++)

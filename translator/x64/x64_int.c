@@ -401,7 +401,7 @@ static void emit_div(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     if (slow2)
         x64_bind(&s->buf, slow2);
     x64_store_imm(&s->buf, W64, RM_CPU(call_arg), (s32)(in->w | (is_signed ? 8 : 0)));
-    x64_call(&s->buf, s->thunks->div[s->vec]);
+    x64_call(&s->buf, s->thunks->div[x64_vec_kept(s)]);
     x64_site_here(s);
     x64_load(&s->buf, W64, X_RAX, x64_m(X_RSP, CPU_OFF(slow_value)));
     x64_load(&s->buf, W64, X_RDX, x64_m(X_RSP, CPU_OFF(slow_value) + 8));
@@ -546,7 +546,7 @@ static void emit_deposit_bits(struct x64_sel *s, ir_ref r, const struct ir_insn 
         }
         s->pinned = 0;
         x64_store_imm(&s->buf, W32, RM_CPU(exit_id), in->op | in->w << 16);
-        x64_call(&s->buf, s->thunks->eval[s->vec]);
+        x64_call(&s->buf, s->thunks->eval[x64_vec_kept(s)]);
         unsigned t = x64_scratch(s);
         x64_load(&s->buf, W64, t, RM_CPU(slow_value));
         x64_def(s, r, t);

@@ -170,12 +170,13 @@ static struct check emit_shared(struct x64_sel *s, struct x64_page *page, ir_ref
     return c;
 }
 
-/* Emits the inline TLB probe for `size` bytes at value r. */
-static struct check emit_check(struct x64_sel *s, ir_ref r, unsigned size, bool write, unsigned mf)
+/* Emits the inline TLB probe for `size` bytes at value r, accessed by op `op`. */
+static struct check emit_check_of(struct x64_sel *s, ir_ref op, ir_ref r, unsigned size, bool write,
+                                  unsigned mf)
 {
     struct check c;
     s32 disp = 0;
-    struct x64_page *page = x64_page_of(s, (ir_ref)s->cur, &disp);
+    struct x64_page *page = x64_page_of(s, op, &disp);
     if (page && page->checked)
         return emit_shared(s, page, r, size, write, mf);
     x64_clobber(s);
@@ -229,13 +230,18 @@ static struct check emit_check(struct x64_sel *s, ir_ref r, unsigned size, bool 
     return c;
 }
 
+static struct check emit_check(struct x64_sel *s, ir_ref r, unsigned size, bool write, unsigned mf)
+{
+    return emit_check_of(s, (ir_ref)s->cur, r, size, write, mf);
+}
+
 /* As emit_check, leaving the host address in a scratch register (addend). */
 static struct check emit_check_host(struct x64_sel *s, ir_ref r, unsigned size, bool write,
                                     unsigned mf)
 {
     struct check c = emit_check(s, r, size, write, mf);
     x64_lea(&s->buf, W64, c.addend, c.mem);
-    c.stub->thunk = s->thunks->host[write][s->vec];
+    c.stub->thunk = s->thunks->host[write][x64_vec_kept(s)];
     c.stub->value_kind = STUB_CONST;
     c.stub->value = size;
     c.stub->dst_kind = STUB_GPR;
@@ -267,7 +273,7 @@ static void emit_ld(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     struct check c = emit_check(s, in->arg[0], W_BYTES(in->w), in->aux & MF_RMW, in->aux);
     unsigned dst = x64_dst(s, r, c.spare);
     x64_load(&s->buf, in->w, dst, c.mem);
-    c.stub->thunk = s->thunks->load[s->vec][in->w];
+    c.stub->thunk = s->thunks->load[x64_vec_kept(s)][in->w];
     c.stub->dst_kind = STUB_GPR;
     c.stub->dst = (u8)dst;
     c.stub->w = in->w;
@@ -304,7 +310,7 @@ static void emit_st(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     }
     struct check c = emit_check(s, in->arg[0], W_BYTES(in->w), true, in->aux);
     bool constant = x64_is_const(s, value, &cv);
-    c.stub->thunk = s->thunks->store[s->vec][in->w];
+    c.stub->thunk = s->thunks->store[x64_vec_kept(s)][in->w];
     c.stub->value_kind = constant ? STUB_CONST : STUB_GPR;
     c.stub->value = cv;
     if (!constant)
@@ -318,7 +324,7 @@ static void emit_st(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 
 static void emit_vld(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
-    unsigned dst = x64_xscratch(s); /* before the check: the stub skips what comes after it */
+    unsigned dst = x64_xdst(s, r, 0); /* before the check: the stub skips what comes after it */
     struct check c = emit_check(s, in->arg[0], W_BYTES(in->w), false, in->aux);
     u32 op = in->w == W256   ? X64_OP(0, 1, 0x10) | X64_VEX256
              : in->w == W128 ? X64_OP(0, 1, 0x10)
@@ -328,12 +334,25 @@ static void emit_vld(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
         x64_vex(&s->buf, op, false, dst, 0, c.mem);
     else
         x64_op(&s->buf, op, false, false, false, dst, c.mem);
-    c.stub->thunk = s->thunks->load[s->vec][in->w];
+    c.stub->thunk = s->thunks->load[x64_vec_kept(s)][in->w];
     c.stub->dst_kind = STUB_XMM;
     c.stub->dst = (u8)dst;
     c.stub->w = in->w;
     c.stub->back = s->buf.p;
     x64_xdef(s, r, dst);
+}
+
+struct x64_rm x64_check_vector(struct x64_sel *s, ir_ref ld)
+{
+    const struct ir_insn *in = &s->ir->insns[ld];
+    x64_x87_flush(s);
+    struct check c = emit_check_of(s, ld, in->arg[0], W_BYTES(in->w), false, in->aux);
+    c.stub->thunk = s->thunks->load[x64_vec_kept(s)][in->w];
+    c.stub->dst_kind = STUB_MEM;
+    c.stub->dst = (u8)c.addend;
+    c.stub->rm = c.mem;
+    c.stub->back = s->buf.p;
+    return c.mem;
 }
 
 static void emit_vst(struct x64_sel *s, const struct ir_insn *in)
@@ -348,7 +367,7 @@ static void emit_vst(struct x64_sel *s, const struct ir_insn *in)
         x64_vex(&s->buf, op, false, v, 0, c.mem);
     else
         x64_op(&s->buf, op, false, false, false, v, c.mem);
-    c.stub->thunk = s->thunks->store[s->vec][in->w];
+    c.stub->thunk = s->thunks->store[x64_vec_kept(s)][in->w];
     c.stub->value_kind = STUB_XMM;
     c.stub->rm = x64_r(v);
     c.stub->w = in->w;
@@ -364,7 +383,7 @@ static void emit_vst2(struct x64_sel *s, const struct ir_insn *in)
     high.disp += 16;
     x64_vstore(s, 0, c.mem, lo);
     x64_vstore(s, 0, high, hi);
-    c.stub->thunk = s->thunks->store[s->vec][W256];
+    c.stub->thunk = s->thunks->store[x64_vec_kept(s)][W256];
     c.stub->value_kind = STUB_XMM2;
     c.stub->rm = x64_r(lo);
     c.stub->dst = (u8)hi;
@@ -380,7 +399,7 @@ static void emit_segaddr(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     unsigned off = x64_use_addr(s, in->arg[0]);
     unsigned t = x64_scratch(s);
     struct x64_stub *stub = x64_stub(s);
-    stub->thunk = s->thunks->seg[s->vec];
+    stub->thunk = s->thunks->seg[x64_vec_kept(s)];
     stub->areg = (u8)off;
     stub->word = in->aux | size << 8 | (u32)(in->imm >> 8 & 3) << 16;
     stub->site = x64_site(s);

@@ -2,8 +2,8 @@
  *
  * Host registers: RSP = struct cpu (a private stack lies below it), RBP = TLB entries of the
  * current context, RAX RCX RDX scratch, the other eleven are homes of guest registers and hold
- * them at every block border.  Guest registers without a home stay in cpu.gpr.  XMM registers
- * are a cache within the block: every putv also writes cpu.xmm.
+ * them at every block border.  Guest registers without a home stay in cpu.gpr.  Most XMM registers
+ * have homes too (x64_vreg.c).
  *
  * A value (IR ref) may be in several places at once: a host register, the home of a guest
  * register, a spill slot.  Guest flags are not computed until somebody needs them: a fault or an
@@ -86,8 +86,9 @@ struct x64_thunks {
     u64 lookup;     /* likewise: on to the block at cpu.rip if the jump cache has it */
     u64 other_ways; /* likewise, if emitted code has missed and not looked elsewhere in the set */
     u64 resolve;    /* likewise, after a miss of the whole set: if there is such a block */
-    /* [0], [1], [2]: that keep no, XMM, YMM registers (x64_sel.vec) */
+    /* [0], [1], [2]: that keep no, XMM, YMM registers (x64_vec_kept) */
     u64 load[3][6], store[3][6]; /* by width */
+    u64 vec_load;   /* vector homes from struct cpu; keeps every other register */
     u64 x87_load[3], x87_save[3]; /* the guest's x87 into the host's, and back */
     /* TLB probe for w bytes at the address in scratch register r: ZF and the page's addend in r, or
      * no ZF and r as it was.  [r][write][w] */
@@ -114,7 +115,7 @@ struct x64_counters {
     u64 x87_inline, x87_loads;
     u64 chains, unchains, way_hits, resolved, exits, retired, slow_loads, slow_stores;
     u64 flushes, retries, unfit;
-    u64 vec_calls, shiftx, ymm_ops;
+    u64 vec_calls, shiftx, ymm_ops, vec_homed, vec_folds;
 };
 
 #define MAX_SITES 1024u
@@ -153,13 +154,14 @@ struct x64_page {
 };
 
 /* Out-of-line code, emitted after the block's body: a slow path through a thunk, or a way out. */
-enum { STUB_NO_VALUE, STUB_CONST, STUB_GPR, STUB_XMM, STUB_XMM2 };
+enum { STUB_NO_VALUE, STUB_CONST, STUB_GPR, STUB_XMM, STUB_XMM2, STUB_MEM };
 struct x64_stub {
     u64 thunk;        /* 0: an exit */
     u32 word;         /* for the thunk, in cpu.exit_id; exits: their id */
     u8 areg;          /* goes to cpu.slow_addr (exits: to cpu.rip, unless X_NONE) */
     u8 value_kind;    /* what goes to cpu.slow_value (STUB_XMM2: rm.reg and dst) */
-    u8 dst_kind, dst; /* where cpu.slow_value goes afterwards */
+    u8 dst_kind, dst; /* where cpu.slow_value goes afterwards; STUB_MEM: rm.base + dst + rm.disp
+                       * become its address */
     u8 w, free_reg;   /* a register that may be used to move the value */
     u64 value;
     struct x64_rm rm;
@@ -189,6 +191,9 @@ struct x64_sel {
     unsigned cur;      /* op being emitted */
     u8 vec;            /* 1: the block uses XMM registers, 2: YMM registers */
     bool chain;        /* exits may be chained (not single-stepping, flat CS) */
+    bool vhomes;       /* vector registers have homes */
+    bool xhomes_in;    /* ...and these are known to be loaded here */
+    u16 xzero;         /* guest registers whose upper half in struct cpu is known to be 0 */
     bool avx, lzcnt, bmi2; /* host has VEX for vectors; LZCNT and TZCNT; BMI2 */
     u32 levels;        /* host's instruction sets for vectors, a bit for each VL_ */
     bool x87;          /* x87 instructions go to the host's x87 (x64_x87.c) */
@@ -202,6 +207,7 @@ struct x64_sel {
     u16 pinned, xpinned; /* registers that must not be given away now */
     ir_ref reg_val[16], xreg_val[16];
     ir_ref home_head[16], xhome_head[32]; /* [16 + n]: the upper half of register n */
+    ir_ref xhome_val[16]; /* a value that is at this home, even if its val.home names another */
     ir_ref spill_val[64], vspill_val[16]; /* value in each slot */
     u64 spill_used;    /* bit per spill slot */
     struct x64_page pages[X64_PAGES];
@@ -264,13 +270,25 @@ void x64_put(struct x64_sel *s, unsigned guest, ir_ref r);
 struct x64_loc x64_loc(struct x64_sel *s, ir_ref r);
 void x64_release_dead(struct x64_sel *s);
 
-/* vectors */
+/* ---- vector values (x64_vreg.c) ---- */
+#define X64_XSCRATCH 4u /* XMM0.. are scratch, the others homes of the guest's XMM0.. */
+#define X64_XHOMES (16u - X64_XSCRATCH)
+bool x64_has_xhome(const struct x64_sel *s, unsigned home);
+/* Makes sure that the homes are loaded; before any op on vectors. */
+void x64_xhomes_in(struct x64_sel *s);
+/* Which thunk of three a slow path here needs. */
+unsigned x64_vec_kept(const struct x64_sel *s);
 unsigned x64_xscratch(struct x64_sel *s);
 unsigned x64_xtake(struct x64_sel *s, unsigned reg);
 unsigned x64_xuse(struct x64_sel *s, ir_ref r);
 /* vl: of the op that reads it, 0 if only the low half counts. */
 struct x64_rm x64_xuse_rm(struct x64_sel *s, ir_ref r, unsigned vl);
 void x64_xdef(struct x64_sel *s, ir_ref r, unsigned reg);
+/* Register for the result r: the home that it will be put in if that is safe and not in `busy` (a
+ * mask of what is read after the result is begun), else a scratch one. */
+unsigned x64_xdst(struct x64_sel *s, ir_ref r, unsigned busy);
+void x64_xrelease_dead(struct x64_sel *s);
+void x64_getv(struct x64_sel *s, ir_ref r, const struct ir_insn *in);
 void x64_putv(struct x64_sel *s, const struct ir_insn *in);
 void x64_flush_vectors(struct x64_sel *s, bool homes);
 /* Moves of a whole register (vl 1: 256 bits; 0: 128, which clears the rest where there is VEX). */
@@ -322,6 +340,9 @@ void x64_site_here(struct x64_sel *s);
 /* A site of the current instruction whose return address is not known yet. */
 struct x64_site x64_site(struct x64_sel *s);
 struct x64_stub *x64_stub(struct x64_sel *s);
+/* The memory operand of vector load `ld`, checked: a miss leads to its copy in struct cpu.  To be
+ * used by the very next instruction that touches memory. */
+struct x64_rm x64_check_vector(struct x64_sel *s, ir_ref ld);
 /* Emits the check of `size` bytes at linear address r; a scratch register with their host address.
  * Where there is none, the instruction is done again alone. */
 unsigned x64_check_host(struct x64_sel *s, ir_ref r, unsigned size, bool write, unsigned mf);
@@ -344,6 +365,10 @@ struct x64_addr x64_match_addr(struct x64_sel *s, ir_ref r, bool mark);
 /* Register with the linear address; pinned. */
 unsigned x64_use_addr(struct x64_sel *s, ir_ref r);
 struct x64_rm x64_addr_rm(struct x64_sel *s, const struct x64_addr *a);
+
+/* ---- vector ops (x64_vec.c) ---- */
+/* In the pre-pass: marks the load that op i takes over as its memory operand. */
+void x64_vec_fold(struct x64_sel *s, unsigned i);
 
 /* ---- x87 (x64_x87.c) ---- */
 /* Emits the helper call as a host instruction; false if it is to be called. */

@@ -89,7 +89,7 @@ static void count_uses(struct x64_sel *s)
             v->uses++;
             v->conditions += k == condition || (call && x64_x87_condition(s, in, k));
         }
-        if (in->op == IR_put) {
+        if (in->op == IR_put || (in->op == IR_putv && !in->imm)) {
             struct x64_val *v = &s->val[s->val[in->arg[0]].root];
             if (!v->put_at) {
                 v->put_at = (u16)i;
@@ -254,6 +254,14 @@ static bool sees_flags(const struct x64_sel *s, const struct ir_insn *in)
     return e & (E_FAULT | E_CALL | E_EXIT | E_END | E_RFL);
 }
 
+static bool uses_value(const struct ir_insn *in, ir_ref r)
+{
+    for (unsigned k = 0; k < ir_args(in); k++)
+        if (in->arg[k] == r)
+            return true;
+    return false;
+}
+
 /* Up to where each putf's value is the guest's flags and somebody may see it. */
 static void find_visibility(struct x64_sel *s, u16 *visible)
 {
@@ -261,8 +269,13 @@ static void find_visibility(struct x64_sel *s, u16 *visible)
     memset(visible, 0, s->ir->count * sizeof *visible);
     for (unsigned i = 1; i < s->ir->count; i++) {
         const struct ir_insn *in = &s->ir->insns[i];
-        if (cur && sees_flags(s, in))
-            visible[cur] = (u16)i;
+        if (cur && sees_flags(s, in)) {
+            unsigned until = i;
+            if (in->op == IR_vld && s->val[i].flags & VAL_DEFERRED) /* it faults at its user */
+                while (!uses_value(&s->ir->insns[until], (ir_ref)i))
+                    until++;
+            visible[cur] = (u16)until;
+        }
         if (in->op == IR_putf)
             cur = in->arg[0];
         else if (in->op == IR_call || in->op == IR_callv)
@@ -338,6 +351,8 @@ static void look_over(struct x64_sel *s)
             pair_flags(s, i);
         if (s->ir->insns[i].op == IR_call || s->ir->insns[i].op == IR_callv)
             x64_x87_fold(s, &s->ir->insns[i]);
+        if (ir_is_vec(s->ir->insns[i].op))
+            x64_vec_fold(s, i);
     }
     defer_conditions(s);
     find_lifetimes(s);
@@ -347,11 +362,9 @@ static void look_over(struct x64_sel *s)
 static void emit_get(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
     struct x64_val *v = &s->val[r];
-    unsigned home = in->aux + (in->op == IR_getv && in->imm ? 16 : 0);
-    ir_ref *head = in->op == IR_get ? &s->home_head[home] : &s->xhome_head[home];
-    v->home = (s8)home;
-    v->alias_next = *head;
-    *head = r;
+    v->home = (s8)in->aux;
+    v->alias_next = s->home_head[in->aux];
+    s->home_head[in->aux] = r;
 }
 
 static void emit_one(struct x64_sel *s, const struct ir_insn *in)
@@ -359,6 +372,8 @@ static void emit_one(struct x64_sel *s, const struct ir_insn *in)
     ir_ref r = (ir_ref)(in - s->ir->insns);
     if (ir_effects(in) & (E_FAULT | E_CALL | E_EXIT | E_END) && !x64_x87_quiet(s, in))
         x64_x87_flush(s);
+    if (ir_briefs[in->op].vec && in->op != IR_getv)
+        x64_xhomes_in(s);
     switch (in->op) {
     case IR_NONE:
     case IR_const: break;
@@ -366,8 +381,8 @@ static void emit_one(struct x64_sel *s, const struct ir_insn *in)
         s->insn_rip = in->imm;
         s->insns++;
         break;
-    case IR_get:
-    case IR_getv: emit_get(s, r, in); break;
+    case IR_get: emit_get(s, r, in); break;
+    case IR_getv: x64_getv(s, r, in); break;
     case IR_put: x64_put(s, in->aux, in->arg[0]); break;
     case IR_putv: x64_putv(s, in); break;
     case IR_putf:
@@ -408,7 +423,11 @@ bool x64_select(struct x64_sel *s)
     memset(s->home_head, 0, sizeof s->home_head);
     memset(s->xhome_head, 0, sizeof s->xhome_head);
     s->spill_used = 0;
+    memset(s->xhome_val, 0, sizeof s->xhome_val);
     memset(s->vspill_val, 0, sizeof s->vspill_val);
+    s->vhomes = x64_on(s, T_vhomes);
+    s->xhomes_in = false;
+    s->xzero = 0;
     s->val[0] = (struct x64_val){.reg = -1, .home = -1, .spill = -1};
     s->fl_ref = s->f_cur = s->f_stored = 0;
     s->pinned = s->xpinned = 0;

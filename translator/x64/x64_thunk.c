@@ -10,6 +10,10 @@
 #define ENTRIES_OFF ((s32)offsetof(struct tlb_context, entries))
 #define ENTRY_OFF(field) ((s32)offsetof(struct tlb_entry, field))
 
+struct host {
+    bool avx, vhomes;
+};
+
 static const u8 callee_saved[] = {X_RBX, X_RBP, X_R12, X_R13, X_R14, X_R15};
 
 static void move_homes(struct x64_buf *b, bool store, s32 off)
@@ -64,13 +68,43 @@ static u64 make_enter(struct x64_buf *b)
     return at;
 }
 
-static u64 make_leave(struct x64_buf *b, bool avx)
+static void move_vector(struct x64_buf *b, bool store, bool wide, unsigned reg, struct x64_rm rm,
+                        bool avx)
+{
+    u32 op = X64_OP(0, 1, store ? 0x11 : 0x10) | (wide ? X64_VEX256 : 0);
+    if (avx)
+        x64_vex(b, op, false, reg, 0, rm);
+    else
+        x64_op(b, op, false, false, false, reg, rm);
+}
+
+static void move_vector_homes(struct x64_buf *b, bool store, s32 off, bool avx)
+{
+    for (unsigned x = 0; x < X64_XHOMES; x++)
+        move_vector(b, store, false, X64_XSCRATCH + x,
+                    x64_m(X_RSP, off + CPU_OFF(xmm) + (s32)sizeof(union vec) * (s32)x), avx);
+    x64_store_imm(b, W8, x64_m(X_RSP, off + CPU_OFF(vec_host)), !store);
+}
+
+/* Vector homes to struct cpu if they are not there: before C code, and not undone. */
+static void save_vector_homes(struct x64_buf *b, s32 off, struct host h)
+{
+    if (!h.vhomes)
+        return;
+    x64_alu_imm(b, ALU_CMP, W8, x64_m(X_RSP, off + CPU_OFF(vec_host)), 0);
+    u8 *there = x64_jcc_later(b, CC_E);
+    move_vector_homes(b, true, off, h.avx);
+    x64_bind(b, there);
+}
+
+static u64 make_leave(struct x64_buf *b, struct host h)
 {
     x64_align(b, 16, 0);
     u64 at = x64_here(b);
     move_homes(b, true, 0);
+    save_vector_homes(b, 0, h);
     move_scratch(b, true, 0);
-    if (avx)
+    if (h.avx)
         x64_vzeroupper(b);
     mxcsr(b, 3, RM_CPU(guest_mxcsr_host));
     mxcsr(b, 2, RM_CPU(host_mxcsr));
@@ -105,21 +139,18 @@ static void call_abs(struct x64_buf *b, const void *fn)
     x64_call_rm(b, x64_r(X_RAX));
 }
 
-static void move_vectors(struct x64_buf *b, bool store, unsigned vectors, bool avx)
+/* Vector registers to and from a frame at RSP. */
+static void move_vectors(struct x64_buf *b, bool store, unsigned vectors, struct host h)
 {
-    u32 op = X64_OP(0, 1, store ? 0x11 : 0x10) | (vectors == 2 ? X64_VEX256 : 0);
-    for (unsigned x = 0; vectors && x < 16; x++) {
-        struct x64_rm rm = x64_m(X_RSP, (vectors == 2 ? 32 : 16) * (s32)x);
-        if (avx)
-            x64_vex(b, op, false, x, 0, rm);
-        else
-            x64_op(b, op, false, false, false, x, rm);
-    }
+    unsigned count = !vectors ? 0 : vectors == 1 && h.vhomes ? X64_XSCRATCH : 16;
+    for (unsigned x = 0; x < count; x++)
+        move_vector(b, store, vectors == 2, x, x64_m(X_RSP, (vectors == 2 ? 32 : 16) * (s32)x),
+                    h.avx);
 }
 
 /* A slow path: fn(cpu, arg); all registers are kept: vectors 1 XMM, 2 YMM registers too. */
 static u64 make_slow(struct x64_buf *b, void (*fn)(struct cpu *, u64), u64 arg, unsigned vectors,
-                     bool avx)
+                     struct host h)
 {
     /* Keeps RSP a multiple of 16 at the call. */
     s32 frame = (vectors == 2 ? 512 : vectors ? 256 : 0) + 8;
@@ -128,14 +159,20 @@ static u64 make_slow(struct x64_buf *b, void (*fn)(struct cpu *, u64), u64 arg, 
     move_scratch(b, true, 8);
     move_homes(b, true, 8);
     save_return_address(b);
+    if (vectors && h.vhomes)
+        move_vector_homes(b, true, 8, h.avx);
+    else
+        save_vector_homes(b, 8, h);
     x64_lea(b, W64, X_RDI, x64_m(X_RSP, 8));
     x64_mov_imm(b, X_RSI, arg);
     x64_lea(b, W64, X_RSP, x64_m(X_RSP, -frame));
-    move_vectors(b, true, vectors, avx);
-    if (avx)
+    move_vectors(b, true, vectors, h);
+    if (h.avx)
         x64_vzeroupper(b);
     call_abs(b, (const void *)fn);
-    move_vectors(b, false, vectors, avx);
+    if (vectors && h.vhomes)
+        move_vector_homes(b, false, 8 + frame, h.avx);
+    move_vectors(b, false, vectors, h);
     x64_lea(b, W64, X_RSP, x64_m(X_RSP, frame));
     move_homes(b, false, 8);
     move_scratch(b, false, 8);
@@ -183,13 +220,14 @@ static void load_args(struct x64_buf *b)
 
 /* Helper calls; RAX is the function.  flags: materialise them first; vec: the helper works with
  * cpu.mxcsr, so the host's register is brought there and back. */
-static u64 make_call(struct x64_buf *b, bool flags, bool vec, bool avx)
+static u64 make_call(struct x64_buf *b, bool flags, bool vec, struct host h)
 {
     x64_align(b, 16, 0);
     u64 at = x64_here(b);
     move_homes(b, true, 8);
     save_return_address(b);
-    if (avx)
+    save_vector_homes(b, 8, h);
+    if (h.avx)
         x64_vzeroupper(b);
     x64_lea(b, W64, X_RSP, x64_m(X_RSP, -8));
     if (flags || vec) {
@@ -216,14 +254,15 @@ static u64 make_call(struct x64_buf *b, bool flags, bool vec, bool avx)
 }
 
 /* The jump cache has missed, and cpu.rip is set: x64_resolve knows where to go on. */
-static u64 make_resolve(struct x64_buf *b, u64 leave, bool avx)
+static u64 make_resolve(struct x64_buf *b, u64 leave, struct host h)
 {
     x64_align(b, 16, 0);
     u64 at = x64_here(b);
     x64_alu_imm(b, ALU_CMP, W32, RM_CPU(requests), 0);
     x64_jcc(b, CC_NE, leave);
     move_homes(b, true, 0);
-    if (avx)
+    save_vector_homes(b, 0, h);
+    if (h.avx)
         x64_vzeroupper(b);
     x64_mov(b, W64, X_RDI, X_RSP);
     call_abs(b, (const void *)x64_resolve);
@@ -303,37 +342,48 @@ static u64 make_lookup(struct x64_buf *b, u64 leave, u64 resolve, const u64 *way
     return at;
 }
 
+static u64 make_vec_load(struct x64_buf *b, struct host h)
+{
+    x64_align(b, 16, 0);
+    u64 at = x64_here(b);
+    move_vector_homes(b, false, 8, h.avx);
+    x64_ret(b);
+    return at;
+}
+
 void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, struct x64_engine *e)
 {
     u64 off = e->off;
-    bool avx = e->avx, ways = technique_on(off, T_ways);
+    bool ways = technique_on(off, T_ways);
+    struct host h = {e->avx, technique_on(off, T_vhomes)};
     t->enter = make_enter(b);
-    t->leave = make_leave(b, avx);
+    t->leave = make_leave(b, h);
     t->retired = make_retired(b, t->leave);
-    t->resolve = technique_on(off, T_resolve) ? make_resolve(b, t->leave, avx) : t->leave;
+    t->resolve = technique_on(off, T_resolve) ? make_resolve(b, t->leave, h) : t->leave;
     t->lookup = make_lookup(b, t->leave, t->resolve, ways ? &e->counters.way_hits : NULL);
     t->other_ways = ways ? t->lookup : t->resolve;
     for (unsigned v = 0; v < 3; v++) {
         for (unsigned w = W8; w <= W256; w++) {
-            t->load[v][w] = make_slow(b, x64_slow_load, w, v, avx);
-            t->store[v][w] = make_slow(b, x64_slow_store, w, v, avx);
+            t->load[v][w] = make_slow(b, x64_slow_load, w, v, h);
+            t->store[v][w] = make_slow(b, x64_slow_store, w, v, h);
         }
-        t->host[0][v] = make_slow(b, x64_slow_host, false, v, avx);
-        t->host[1][v] = make_slow(b, x64_slow_host, true, v, avx);
-        t->x87_load[v] = make_slow(b, x64_x87_load, 0, v, avx);
-        t->x87_save[v] = make_slow(b, x64_x87_save, 0, v, avx);
-        t->seg[v] = make_slow(b, x64_slow_seg, 0, v, avx);
-        t->div[v] = make_slow(b, x64_slow_div, 0, v, avx);
-        t->vec[v] = make_slow(b, x64_slow_vec, 0, v, avx);
-        t->eval[v] = make_slow(b, x64_slow_eval, 0, v, avx);
-        t->fetch_flags[v] = make_slow(b, x64_fetch_flags, 0, v, avx);
+        t->host[0][v] = make_slow(b, x64_slow_host, false, v, h);
+        t->host[1][v] = make_slow(b, x64_slow_host, true, v, h);
+        t->x87_load[v] = make_slow(b, x64_x87_load, 0, v, h);
+        t->x87_save[v] = make_slow(b, x64_x87_save, 0, v, h);
+        t->seg[v] = make_slow(b, x64_slow_seg, 0, v, h);
+        t->div[v] = make_slow(b, x64_slow_div, 0, v, h);
+        t->vec[v] = make_slow(b, x64_slow_vec, 0, v, h);
+        t->eval[v] = make_slow(b, x64_slow_eval, 0, v, h);
+        t->fetch_flags[v] = make_slow(b, x64_fetch_flags, 0, v, h);
     }
     for (unsigned w = W8; w <= W256; w++)
         for (unsigned r = X_RAX; r <= X_RDX; r++)
             for (unsigned write = 0; write < 2; write++)
                 t->probe[r][write][w] = make_probe(b, r, write, w);
-    t->alone = make_slow(b, x64_slow_alone, 0, 0, avx);
-    t->call = make_call(b, false, false, avx);
-    t->call_flags = make_call(b, true, false, avx);
-    t->call_vec = make_call(b, true, true, avx);
+    t->vec_load = make_vec_load(b, h);
+    t->alone = make_slow(b, x64_slow_alone, 0, 0, h);
+    t->call = make_call(b, false, false, h);
+    t->call_flags = make_call(b, true, false, h);
+    t->call_vec = make_call(b, true, true, h);
 }

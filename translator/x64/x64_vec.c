@@ -32,13 +32,10 @@ static void emit_op(struct x64_sel *s, u32 op, bool w, unsigned reg, unsigned vv
         x64_op(&s->buf, op, w, false, false, reg, rm);
 }
 
-/* Destination for a destructive op whose first source is a: without VEX a is copied there. */
-static unsigned xdst(struct x64_sel *s, unsigned a)
+/* Registers of which a result that is begun by copying another operand must keep out. */
+static unsigned busy(struct x64_rm rm)
 {
-    unsigned dst = x64_xscratch(s);
-    if (!s->avx)
-        x64_vmov(s, 0, dst, x64_r(a));
-    return dst;
+    return rm.is_reg ? 1u << rm.reg : 0;
 }
 
 /* Opcodes whose memory form means something else: MOVLPS, loads that zero, INSERTPS from a dword.
@@ -48,22 +45,94 @@ static bool needs_register(const struct ir_insn *in)
     return in->op == IR_vmovhl || in->op == IR_vmovlo || in->op == IR_vinsps;
 }
 
-/* Operand k as the ModRM operand. */
+/* Bytes that the host's instruction reads where operand k is in memory. */
+static unsigned operand_bytes(const struct ir_insn *in, unsigned k)
+{
+    bool logic = in->op >= IR_vand && in->op <= IR_vxor; /* aux is a domain */
+    switch (in->op) {
+    case IR_fprsqrts:
+    case IR_fprcps: return 4;
+    case IR_vmovq: return 8;
+    case IR_vbcast: return W_BYTES(in->w);
+    case IR_vsx4:
+    case IR_vzx4: return in->vl ? 8 : 4;
+    case IR_vsx8:
+    case IR_vzx8: return in->vl ? 4 : 2;
+    case IR_vsx2:
+    case IR_vzx2:
+    case IR_fpfromh: return in->vl ? 16 : 8;
+    default: break;
+    }
+    if (ir_vec_info[in->op].key == VK_AUX && !logic && in->aux >= VF_SS)
+        return in->aux == VF_SS ? 4 : 8;
+    if (in->op == IR_fpcvt || in->op == IR_fpfromi) /* some read half of what they write */
+        return (in->vl ? 32 : 16) >> vec_reads_low(in, 0);
+    return in->vl && !vec_reads_low(in, k) ? 32 : 16;
+}
+
+/* Whether the host lacks an op, which is then evaluated in C. */
+static bool lacks(const struct x64_sel *s, const struct ir_insn *in)
+{
+    /* The legacy comparisons have only eight predicates. */
+    return !(s->levels >> vec_level(in) & 1) || (in->op == IR_fpcmp && in->imm > 7 && !s->avx);
+}
+
+/* Which operand may be in memory, or 4. */
+static unsigned memory_operand(const struct x64_sel *s, const struct ir_insn *in)
+{
+    if (needs_register(in) || !vex_form(s, in) || lacks(s, in)) /* legacy forms want it aligned */
+        return 4;
+    switch (ir_vec_info[in->op].shape) {
+    case V_RR:
+    case V_RR_I:
+    case V_RR_XMM0:
+    case V_FLAGS: return 1;
+    case V_R:
+    case V_R_I: return 0;
+    case V_FMA: return 2;
+    default: return 4;
+    }
+}
+
+void x64_vec_fold(struct x64_sel *s, unsigned i)
+{
+    const struct ir_insn *in = &s->ir->insns[i];
+    unsigned k = memory_operand(s, in);
+    if (k == 4 || !x64_on(s, T_vfold))
+        return;
+    ir_ref ld = in->arg[k];
+    const struct ir_insn *l = &s->ir->insns[ld];
+    if (l->op != IR_vld || s->val[ld].uses != 1 || W_BYTES(l->w) != operand_bytes(in, k))
+        return;
+    /* Nothing in between may be done before it that ought to wait until it cannot fault. */
+    for (const struct ir_insn *m = l + 1; m < in; m++)
+        if (m->op != IR_getv && m->op != IR_get && m->op != IR_const && m->op != IR_NONE)
+            return;
+    s->val[ld].flags |= VAL_DEFERRED;
+}
+
+/* Operand k as the ModRM operand; the op's other operands are in registers already. */
 static struct x64_rm source_rm(struct x64_sel *s, const struct ir_insn *in, unsigned k)
 {
+    ir_ref r = in->arg[k];
+    if (s->val[r].flags & VAL_DEFERRED) {
+        s->counters->vec_folds++;
+        return x64_check_vector(s, r);
+    }
     if (needs_register(in))
-        return x64_r(x64_xuse(s, in->arg[k]));
-    return x64_xuse_rm(s, in->arg[k], vec_reads_low(in, k) ? 0 : in->vl);
+        return x64_r(x64_xuse(s, r));
+    return x64_xuse_rm(s, r, vec_reads_low(in, k) ? 0 : in->vl);
 }
 
 static void emit_two(struct x64_sel *s, ir_ref r, const struct ir_insn *in, bool imm)
 {
-    unsigned a = x64_xuse(s, in->arg[0]);
+    unsigned a = x64_xuse(s, in->arg[0]), dst;
     struct x64_rm b = source_rm(s, in, 1);
-    unsigned dst = x64_xscratch(s);
     if (vex_form(s, in)) {
+        dst = x64_xdst(s, r, 0);
         x64_vex(&s->buf, opcode(in), vex_w(in), dst, a, b);
-    } else {
+    } else { /* beside VEX, a register of its own: what is above 128 bits must be 0 */
+        dst = s->avx ? x64_xscratch(s) : x64_xdst(s, r, busy(b));
         x64_vmov(s, 0, dst, x64_r(a));
         x64_op(&s->buf, opcode(in), false, false, false, dst, b);
     }
@@ -75,7 +144,7 @@ static void emit_two(struct x64_sel *s, ir_ref r, const struct ir_insn *in, bool
 static void emit_one(struct x64_sel *s, ir_ref r, const struct ir_insn *in, bool imm)
 {
     struct x64_rm a = source_rm(s, in, 0);
-    unsigned dst = x64_xscratch(s);
+    unsigned dst = x64_xdst(s, r, 0);
     emit_op(s, opcode(in), vex_w(in), dst, 0, a);
     if (imm)
         x64_byte(&s->buf, (u8)in->imm);
@@ -85,7 +154,7 @@ static void emit_one(struct x64_sel *s, ir_ref r, const struct ir_insn *in, bool
 /* The result in the ModRM operand, the source in its register field. */
 static void emit_to_xrm(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
-    unsigned a = x64_xuse(s, in->arg[0]), dst = x64_xscratch(s);
+    unsigned a = x64_xuse(s, in->arg[0]), dst = x64_xdst(s, r, 0);
     x64_vex(&s->buf, opcode(in), false, a, 0, x64_r(dst));
     x64_byte(&s->buf, (u8)in->imm);
     x64_xdef(s, r, dst);
@@ -95,7 +164,7 @@ static void emit_fma(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
     unsigned a = x64_xuse(s, in->arg[0]), b = x64_xuse(s, in->arg[1]);
     struct x64_rm c = source_rm(s, in, 2);
-    unsigned dst = x64_xscratch(s);
+    unsigned dst = x64_xdst(s, r, 1u << b | busy(c));
     x64_vmov(s, in->vl, dst, x64_r(a));
     bool w = in->aux == VF_PD || in->aux == VF_SD;
     x64_vex(&s->buf, (opcode(in) & ~0xffu) | (u8)in->imm, w, dst, b, c);
@@ -104,8 +173,10 @@ static void emit_fma(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 
 static void emit_shift_imm(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
-    unsigned a = x64_xuse(s, in->arg[0]), dst = xdst(s, a);
+    unsigned a = x64_xuse(s, in->arg[0]), dst = x64_xdst(s, r, 0);
     unsigned ext = ir_vec_info[in->op].ext;
+    if (!s->avx)
+        x64_vmov(s, 0, dst, x64_r(a));
     if (s->avx)
         x64_vex(&s->buf, opcode(in), false, ext, dst, x64_r(a));
     else
@@ -134,7 +205,9 @@ static void emit_from_gpr(struct x64_sel *s, ir_ref r, const struct ir_insn *in,
 {
     unsigned a = x64_xuse(s, in->arg[0]);
     struct x64_rm b = x64_r(x64_use(s, in->arg[1]));
-    unsigned dst = xdst(s, a);
+    unsigned dst = x64_xdst(s, r, 0);
+    if (!s->avx)
+        x64_vmov(s, 0, dst, x64_r(a));
     emit_op(s, opcode(in), in->w == W64, dst, a, b);
     if (imm)
         x64_byte(&s->buf, (u8)in->imm);
@@ -145,7 +218,8 @@ static void emit_flags(struct x64_sel *s, ir_ref f, const struct ir_insn *in)
 {
     x64_clobber(s);
     unsigned a = x64_xuse(s, in->arg[0]);
-    emit_op(s, opcode(in), false, a, 0, source_rm(s, in, 1));
+    struct x64_rm b = source_rm(s, in, 1);
+    emit_op(s, opcode(in), false, a, 0, b);
     s->fl_ref = f;
 }
 
@@ -155,7 +229,7 @@ static void emit_blend(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     static const u8 opcodes[] = {[W8] = 0x4c, [W32] = 0x4a, [W64] = 0x4b};
     unsigned mask = x64_xuse(s, in->arg[2]), a = x64_xuse(s, in->arg[0]);
     struct x64_rm b = source_rm(s, in, 1);
-    unsigned dst = x64_xscratch(s);
+    unsigned dst = x64_xdst(s, r, 0);
     x64_vex(&s->buf, X64_OP(0x66, 3, opcodes[in->w]) | (in->vl ? X64_VEX256 : 0), false, dst, a, b);
     x64_byte(&s->buf, (u8)(mask << 4));
     x64_xdef(s, r, dst);
@@ -165,11 +239,11 @@ static void emit_blend(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 static void emit_xmm0(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
     unsigned mask = x64_xuse(s, in->arg[2]);
-    if (mask != 0) {
+    if (mask != 0) { /* it may just have been there, or be in another place by now */
         x64_xtake(s, 0);
-        x64_vmov(s, 0, 0, x64_r((unsigned)s->val[in->arg[2]].reg));
+        x64_vmov(s, 0, 0, x64_r(mask));
     }
-    s->xpinned |= 1;
+    s->xpinned = 1;
     struct x64_rm b = x64_r(x64_xuse(s, in->arg[1]));
     unsigned a = x64_xuse(s, in->arg[0]), dst = x64_xscratch(s);
     x64_vmov(s, 0, dst, x64_r(a));
@@ -180,7 +254,7 @@ static void emit_xmm0(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 static void emit_move(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
     if (in->op == IR_vfromi) { /* MOVD, MOVQ zero the rest */
-        unsigned a = x64_use(s, in->arg[0]), dst = x64_xscratch(s);
+        unsigned a = x64_use(s, in->arg[0]), dst = x64_xdst(s, r, 0);
         if (in->w < W32) {
             unsigned t = x64_scratch(s);
             x64_load(&s->buf, in->w, t, x64_r(a));
@@ -204,11 +278,11 @@ static void emit_portable(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
         x64_vstore(s, in->vl, x64_m(X_RSP, CPU_OFF(vtmp) + (s32)(k * sizeof(union vec))),
                    x64_xuse(s, in->arg[k]));
     }
-    x64_store_imm(&s->buf, W32, RM_CPU(exit_id), 
+    x64_store_imm(&s->buf, W32, RM_CPU(exit_id),
                   (s32)(in->op | (u32)in->w << 16 | (u32)in->aux << 20 | (u32)in->vl << 24));
     x64_store_imm(&s->buf, W64, RM_CPU(slow_addr), (s32)in->imm);
-    x64_call(&s->buf, s->thunks->vec[s->vec]);
-    unsigned dst = x64_xscratch(s);
+    x64_call(&s->buf, s->thunks->vec[x64_vec_kept(s)]);
+    unsigned dst = x64_xdst(s, r, 0);
     x64_vmov(s, in->vl, dst, RM_CPU(vtmp));
     x64_xdef(s, r, dst);
     s->counters->vec_calls++;
@@ -218,10 +292,7 @@ void x64_emit_vec(struct x64_sel *s, const struct ir_insn *in)
 {
     ir_ref r = (ir_ref)(in - s->ir->insns);
     s->counters->ymm_ops += in->vl;
-    /* The legacy comparisons have only eight predicates. */
-    bool lacks = ir_is_vec(in->op) && (!(s->levels >> vec_level(in) & 1) ||
-                                       (in->op == IR_fpcmp && in->imm > 7 && !s->avx));
-    if (lacks) {
+    if (ir_is_vec(in->op) && lacks(s, in)) {
         emit_portable(s, r, in);
         return;
     }
@@ -231,7 +302,7 @@ void x64_emit_vec(struct x64_sel *s, const struct ir_insn *in)
     }
     switch (ir_vec_info[in->op].shape) {
     case V_ZERO: {
-        unsigned dst = x64_xscratch(s);
+        unsigned dst = x64_xdst(s, r, 0);
         emit_op(s, opcode(in), false, dst, dst, x64_r(dst));
         x64_xdef(s, r, dst);
         break;

@@ -159,7 +159,7 @@ static void place(struct x64_sel *s, u8 where)
     bool host = where == AT_HOST;
     x64_clobber(s);
     struct x64_stub *stub = x64_stub(s);
-    stub->thunk = host ? s->thunks->x87_load[s->vec] : s->thunks->x87_save[s->vec];
+    stub->thunk = (host ? s->thunks->x87_load : s->thunks->x87_save)[x64_vec_kept(s)];
     stub->site = x64_site(s);
     x64_alu_imm(&s->buf, ALU_CMP, W8, RM_CPU(x87_host), 0);
     stub->from = x64_jcc_later(&s->buf, host ? CC_E : CC_NE);
