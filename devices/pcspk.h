@@ -15,9 +15,9 @@ struct pcspk_config {
 struct pcspk {
     struct pcspk_config config;
     struct clock *clock;
-    u8 enabled;       /* speaker data enable of port 61h */
-    u64 played;       /* samples since time 0 that are through */
-    u64 still;        /* samples since the cone last moved */
+    u8 enabled; /* speaker data enable of port 61h */
+    u64 played; /* samples since time 0 that are through */
+    u64 still;  /* samples since the cone last moved */
     s16 last;
     struct timer more;
 };
