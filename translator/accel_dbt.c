@@ -6,7 +6,6 @@
  * (x64_link.c), showing code (x64_inspect.c), any emission (x64_select.c and its neighbours).
  */
 #include <cpuid.h>
-#include <sanitizer/common_interface_defs.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -274,6 +273,10 @@ static struct x64_block *next_block(struct x64_vcpu *v)
     cpu->hflags |= HF_ONE;
     return find_block(v);
 }
+
+/* As in <sanitizer/common_interface_defs.h>, which not every compiler has. */
+void __sanitizer_start_switch_fiber(void **fake_stack, const void *bottom, size_t size);
+void __sanitizer_finish_switch_fiber(void *fake_stack, const void **old_bottom, size_t *old_size);
 
 /* To and from the stack on which emitted code calls C.  Both calls are made on the thread's own, as
  * nothing in between looks at the stack. */
