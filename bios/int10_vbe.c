@@ -1,7 +1,7 @@
 /* VESA BIOS Extensions on Bochs' DISPI registers.
  *
- * VBE Core Functions 3.0 (VESA); VBE/DDC 1.1 for the monitor's EDID.  Left out: saving the state
- * (04h), the protected-mode interface (0Ah), power management (10h), refresh-rate control.
+ * VBE Core Functions 3.0 (VESA); VBE/DDC 1.1 for the monitor's EDID; VBE/PM 1.0.  Left out: saving
+ * the state (04h), the protected-mode interface (0Ah), refresh-rate control.
  */
 #include "bios/video.h"
 
@@ -328,6 +328,21 @@ static void ddc(frame_ptr f)
     f->ax = GOOD;
 }
 
+/* 10h: the monitor can only be on. */
+static void monitor_power(frame_ptr f)
+{
+    f->ax = GOOD;
+    switch (f->bl) {
+    case 0: f->bx = 0x0010; break; /* version 1.0, no other state */
+    case 1:
+        if (f->bh)
+            f->ax = FAILED;
+        break;
+    case 2: f->bh = 0; break;
+    default: f->ax = FAILED; break;
+    }
+}
+
 void vbe_service(frame_ptr f)
 {
     if (!vbe_present())
@@ -345,6 +360,7 @@ void vbe_service(frame_ptr f)
     case 0x07: display_start(f); break;
     case 0x08: dac_width(f); break;
     case 0x09: palette(f); break;
+    case 0x10: monitor_power(f); break;
     case 0x15: ddc(f); break;
     default: f->ax = 0x0100; break; /* AL is not 4Fh: not supported */
     }

@@ -1,13 +1,13 @@
 /* Calls the firmware's services from real mode and prints what they answer, for test_bios.py.
  *
- * Packed as the set-up code of a Linux image: 32 sectors after the boot sector, loaded at 10000h.
+ * Packed as the set-up code of a Linux image: 40 sectors after the boot sector, loaded at 10000h.
  * Prints on COM1, one "name values..." line each, numbers in hexadecimal; ends by isa-debug-exit.
  */
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
 
-enum { COM1 = 0x3f8, EXIT_PORT = 0xf4, SETUP_SECTORS = 32, PM_TIMER = 0x608, CARRY = 1, ZERO = 0x40 };
+enum { COM1 = 0x3f8, EXIT_PORT = 0xf4, SETUP_SECTORS = 40, PM_TIMER = 0x608, CARRY = 1, ZERO = 0x40 };
 
 /* Boot sector and header: Documentation/arch/x86/boot.rst. */
 __asm__(".section .header, \"ax\"\n"
@@ -15,7 +15,7 @@ __asm__(".section .header, \"ax\"\n"
         ".globl header\n"
         "header:\n"
         ".org 0x1f1\n"
-        ".byte 32\n"            /* set-up sectors */
+        ".byte 40\n"            /* set-up sectors */
         ".word 0\n"
         ".long 0x20\n"          /* 16-byte units of protected-mode code */
         ".word 0, 0xffff, 0, 0xaa55\n"
@@ -919,6 +919,80 @@ static void apm(void)
     call("apm-leave", 0x15, blank(0x5304));
 }
 
+/* ---- the display adapter, where there is one ---- */
+
+static u32 sum_of(const u8 *p, u32 n)
+{
+    u8 sum = 0;
+    while (n--)
+        sum = (u8)(sum + *p++);
+    return sum;
+}
+
+static void video(void)
+{
+    static u8 block[512];
+    if ((call(0, 0x10, blank(0x1a00)).ebx & 0xff) != 8)
+        return;
+    struct regs r = {.eax = 0x4f00, .edi = (u32)block, .es = own_segment()};
+    r = call(0, 0x10, r);
+    text("vbe-info");
+    hex(r.eax & 0xffff);
+    hex(*(u32 *)block);
+    hex(block[5] >= 2); /* version */
+    end();
+    struct regs m = {.eax = 0x4f01, .ecx = 0x118, .edi = (u32)block, .es = own_segment()};
+    m = call(0, 0x10, m);
+    text("vbe-mode");
+    hex(m.eax & 0xffff);
+    hex(block[0] & 0x99); /* supported, colour, graphics, linear memory */
+    hex(*(u16 *)(block + 18));
+    hex(*(u16 *)(block + 20));
+    hex(block[25]);
+    hex(*(u32 *)(block + 40) >= 0xc0000000);
+    end();
+    m.eax = 0x4f01;
+    m.ecx = 0x1f0;
+    m = call(0, 0x10, m);
+    text("vbe-no-mode");
+    hex((m.eax & 0xffff) != 0x4f);
+    end();
+    struct regs s = {.eax = 0x4f02, .ebx = 0x4118};
+    call("vbe-set", 0x10, s);
+    call("vbe-now", 0x10, blank(0x4f03));
+    struct regs length = {.eax = 0x4f06, .ebx = 1};
+    call("vbe-line", 0x10, length);
+    struct regs start = {.eax = 0x4f07, .ecx = 0, .edx = 0};
+    call("vbe-start", 0x10, start);
+    struct regs power = {.eax = 0x4f10};
+    call("vbe-power", 0x10, power);
+    struct regs e = {.eax = 0x4f15, .ebx = 1, .edi = (u32)block, .es = own_segment()};
+    e = call(0, 0x10, e);
+    text("ddc");
+    hex(e.eax & 0xffff);
+    hex(*(u32 *)block);
+    hex(*(u32 *)(block + 4));
+    hex(sum_of(block, 128));
+    end();
+    /* Every VGA mode, its columns and rows; a point in the graphics ones comes back. */
+    static const u8 modes[] = {0, 1, 2, 3, 4, 5, 6, 7, 0x0d, 0x0e, 0x10, 0x11, 0x12, 0x13};
+    for (unsigned i = 0; i < sizeof modes; i++) {
+        call(0, 0x10, blank(modes[i]));
+        struct regs w = {.eax = 0x0c01, .ecx = 33, .edx = 44};
+        call(0, 0x10, w);
+        w.eax = 0x0d00;
+        u32 point = call(0, 0x10, w).eax & 0xff, now = call(0, 0x10, blank(0x0f00)).eax;
+        far_segment(0);
+        text("vga-mode");
+        hex(now & 0x7f);
+        hex(now >> 8 & 0xff);
+        hex(FAR(u8, 0x484));
+        hex(modes[i] > 3 && modes[i] != 7 ? point : 1);
+        end();
+    }
+    call(0, 0x10, blank(0x0003));
+}
+
 /* ---- fixed places and data areas ---- */
 
 static void fixed(void)
@@ -1108,6 +1182,7 @@ void probe(const struct entry *e)
     bios32();
     routing();
     apm();
+    video();
     fixed();
     anchor("$PnP", 0x21);
     anchor("_MP_", 16);

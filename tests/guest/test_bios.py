@@ -280,6 +280,32 @@ def services(machine, size=128):
         check_that(f"{name}: teletype", "teletype says so" in debug, debug)
 
 
+# INT 10h with a display adapter; the modes' numbers, columns, rows less one, and a point drawn.
+VIDEO = {
+    "vbe-info": [[0x4f, 0x41534556, 1]],
+    "vbe-mode": [[0x4f, 0x99, 1024, 768, 24, 1]],
+    "vbe-no-mode": [[1]],
+    "ddc": [[0x4f, 0xffffff00, 0x00ffffff, 0]],
+    "vga-mode": [[n, columns, rows - 1, 1] for n, columns, rows in (
+        (0, 40, 25), (1, 40, 25), (2, 80, 25), (3, 80, 25), (4, 40, 25), (5, 40, 25), (6, 80, 25),
+        (7, 80, 25), (13, 40, 25), (14, 80, 25), (16, 80, 25), (17, 80, 30), (18, 80, 30),
+        (19, 40, 25))],
+}
+VIDEO_EAX_EBX = {"vbe-set": (0x4f, 0x4118), "vbe-now": (0x4f, 0x4118), "vbe-line": (0x4f, 3072),
+                 "vbe-start": (0x4f, 0)}
+
+
+def leg_video(machine):
+    """The same with a display adapter; on SeaBIOS it is the adapter's own ROM that answers."""
+    answers, _ = probe(machine, 128)
+    for key, wanted in VIDEO.items():
+        check(f"{machine.name}: {key}", answers.get(key), wanted)
+    for key, wanted in VIDEO_EAX_EBX.items():
+        got = answers.get(key, [[None] * 8])[0]
+        check(f"{machine.name}: {key}", (got[EAX], got[EBX]), wanted)
+    check(f"{machine.name}: a monitor's power", answers.get("vbe-power", [[None] * 8])[0][EAX], 0x4f)
+
+
 def leg_services(machine):
     services(machine)
     services(machine, 6144)
@@ -501,7 +527,11 @@ def leg_roms(machine):
 def main():
     wanted = sys.argv[3:]
     found = machines()
-    legs = [(leg_services, found), (leg_nothing, found),
+    adapters = [Machine("dbt with a VGA", DRAGOMAN, "-vga", "std")]
+    if QEMU:
+        adapters.append(Machine("SeaBIOS with a VGA", QEMU, "-accel", "tcg", "-M", "pc", "-vga",
+                                "std", "-nic", "none", own=False))
+    legs = [(leg_services, found), (leg_nothing, found), (leg_video, adapters),
             (leg_roms, [m for m in found if m.name == "qemu"])]
     if get("cloud") and get("initrd"):
         qemu = [m for m in found if m.name == "qemu"]
