@@ -331,22 +331,38 @@ static int by_text(const void *a, const void *b)
     return order ? order : x->id < y->id ? -1 : 1;
 }
 
+/* Names of the arithmetic flags that some row leaves undefined. */
+static void print_flags(u16 flags)
+{
+    static const struct { u16 flag; const char *name; } names[] = {
+        {FL_OF, "OF"}, {FL_SF, "SF"}, {FL_ZF, "ZF"}, {FL_AF, "AF"}, {FL_PF, "PF"}, {FL_CF, "CF"}};
+    for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+        if (flags & names[i].flag)
+            printf("%s%s", names[i].name, flags & (names[i].flag - 1) ? " " : "");
+}
+
 /* Prints one line for the rows from `first` on that are spelled alike; returns the next one. */
 static unsigned print_table_line(const struct opcode_row *const *rows, unsigned first,
                                  unsigned total, bool compared)
 {
     unsigned i = first;
     u64 cases[MODES] = {0}, sum = 0;
+    u16 undefined = 0;
     const char *why = gen_why_not(rows[first]);
-    for (; i < total && !strcmp(rows[i]->text, rows[first]->text); i++)
+    for (; i < total && !strcmp(rows[i]->text, rows[first]->text); i++) {
+        undefined |= rows[i]->flags_undefined;
         for (unsigned mode = 0; mode < MODES; mode++)
             cases[mode] += seen[mode][rows[i]->id];
+    }
     for (unsigned mode = 0; mode < MODES; mode++)
         sum += cases[mode];
-    if (compared && sum)
-        printf("| `%s` | %llu | %llu | %llu |\n", rows[first]->text,
+    if (compared && sum) {
+        printf("| `%s` | %llu | %llu | %llu | ", rows[first]->text,
                (unsigned long long)cases[MODE16], (unsigned long long)cases[MODE32],
                (unsigned long long)cases[MODE64]);
+        print_flags(undefined);
+        printf(undefined ? " |\n" : "|\n");
+    }
     if (!compared && !sum && !(rows[first]->props & ROW_PRIV))
         printf("| `%s` | %s |\n", rows[first]->text, why ? why : "not exercised");
     return i;
@@ -369,7 +385,9 @@ static void write_table(const char *path, u64 cases, u64 seed)
            "16-, 32- and\n64-bit code; for a row that can only fault in a user program, how often "
            "the fault agreed. Every run of\n`fuzz_dbt` and `fuzz_interp` fails if a row has none. "
            "What only the system may execute is in\n[coverage-system.md](coverage-system.md).\n\n"
-           "| row | 16 | 32 | 64 |\n|---|---:|---:|---:|\n", accel->name,
+           "The last column has the flags that the manual leaves undefined, which are not compared; "
+           "of shifts and\nrotates OF is, where an immediate count is 1.\n\n"
+           "| row | 16 | 32 | 64 | flags left open |\n|---|---:|---:|---:|---|\n", accel->name,
            (unsigned long long)cases, (unsigned long long)seed);
     for (unsigned i = 0; i < total;)
         i = print_table_line(rows, i, total, true);

@@ -23,6 +23,24 @@ static bool fix(struct program *p, unsigned i)
     return true;
 }
 
+/* Flags that the instruction writes, and those of them that it leaves undefined.  A shift or rotate by
+ * an immediate of 0 writes none, by one of 1 defines OF (SDM vol. 2, RCL and SAL, SHLD). */
+static u16 flags_left(const struct insn *in, u16 *undef)
+{
+    static const u16 counted[] = {OP_rol, OP_ror, OP_rcl, OP_rcr, OP_shl,
+                                  OP_shr, OP_sar, OP_shld, OP_shrd};
+    bool shift = false;
+    for (unsigned i = 0; i < ARRAY_SIZE(counted); i++)
+        shift |= in->op == counted[i];
+    *undef = in->row->flags_undefined;
+    if (!shift || !in->operands || in->opnd[in->operands - 1].kind != OPND_IMM)
+        return in->row->flags_written;
+    unsigned count = (unsigned)in->imm & (in->opnd[0].size == 8 ? 63 : 31);
+    if (count == 1)
+        *undef &= (u16)~FL_OF;
+    return count ? in->row->flags_written : (*undef = 0);
+}
+
 /* Follows the instructions of item i up to offset `upto` from undefined flags `undef`; *bad is set
  * if one reads such a flag. */
 static u16 follow(const struct program *p, unsigned i, unsigned upto, u16 undef, bool *bad)
@@ -31,13 +49,13 @@ static u16 follow(const struct program *p, unsigned i, unsigned upto, u16 undef,
         struct insn in;
         if (decode(&in, p->code + at, 15, p->mode) != DECODE_OK)
             break;
-        u16 reads = in.row->flags_read & FL_ARITH, writes = in.row->flags_written;
+        u16 reads = in.row->flags_read & FL_ARITH, left, writes = flags_left(&in, &left);
         if (undef & reads)
             *bad = true;
         /* Repeated comparisons that do nothing leave the flags alone. */
         if (!(in.rep && in.row->props & ROW_REP))
             undef &= (u16)~writes;
-        undef |= in.row->flags_undefined;
+        undef |= left;
         at += in.len;
     }
     return undef;
