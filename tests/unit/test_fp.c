@@ -798,14 +798,6 @@ static unsigned put_env_op(u8 *p, unsigned reg, u64 off)
 
 /* One x87 instruction between FLDENV, which sets pointers, and FNSTENV: FOP, FIP, FDP and the
  * selectors (SDM vol. 1, 8.1.8).  True if it was one, and it could be compared. */
-static bool all_zero(const u8 *p, unsigned size)
-{
-    u8 some = 0;
-    while (size--)
-        some |= p[size];
-    return !some;
-}
-
 static bool one_pointer_case(void)
 {
     static const u8 pointers[16] = {0x78, 0x56, 0x34, 0x12, 0x33, 0, 0x65, 7,
@@ -846,9 +838,12 @@ static bool one_pointer_case(void)
         return false;
     memcpy(want.data, silicon.data, SILICON_DATA);
     memcpy(silicon.data, before, SILICON_DATA);
-    /* AMD's processors keep no pointers across a switch to another process and back. */
-    if (all_zero(want.data + IMG_OUT + 12, 14))
+    /* AMD's processors lose some or all pointers in a switch to another process: so twice. */
+    want.st = st;
+    if (silicon_run(&silicon, p, n, &want.st) != SILICON_OK ||
+        memcmp(want.data + IMG_OUT, silicon.data + IMG_OUT, 28) != 0)
         return false;
+    memcpy(silicon.data, before, SILICON_DATA);
     u8 *image = silicon.data + IMG_IN;
     store_le(image + 6, 0x765, 2);
     memcpy(image + 8, pointers, 4);
