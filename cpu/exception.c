@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cpu/count.h"
 #include "cpu/system.h"
+#include "cpu/transfer.h"
 
 /* Faults push RF (SDM vol. 3B 17.3.1.1); of #DB some do, see cpu/debug.c. */
 static bool is_fault(int vector)
@@ -152,7 +153,10 @@ static void deliver_long(struct cpu *cpu, const struct event *e)
 {
     struct descriptor gate, cs;
     u64 frame[6], sp = cpu->gpr[RSP];
+    unsigned from = cpu->cpl;
 
+    if (short_deliver(cpu, e))
+        return;
     read_gate(cpu, e, &gate);
     u16 sel = gate_selector(&gate);
     unsigned cpl = read_handler(cpu, e, sel, &cs);
@@ -189,6 +193,7 @@ static void deliver_long(struct cpu *cpu, const struct event *e)
     if (cpl < cpu->cpl)
         seg_install_flat(cpu, SEG_SS, (u16)cpl, (u16)(SEG_S | SEG_RW | SEG_A | cpl << 5));
     enter_handler(cpu, e, sel, &cs, cpl, rip, desc_type(&gate) == DT_INTR32);
+    short_note_gate(cpu, e, &gate, &cs, from);
 }
 
 /* An inner stack, or the current one, for a legacy gate. */

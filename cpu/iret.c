@@ -88,6 +88,7 @@ static void iret_protected(struct cpu *cpu, unsigned size)
     struct descriptor cs, ss = {0};
     struct stack s;
     bool from64 = cpu_code64(cpu);
+    unsigned from = cpu->cpl;
 
     stack_current(&s, cpu);
     u64 rip = stack_pop(&s, size);
@@ -118,6 +119,8 @@ static void iret_protected(struct cpu *cpu, unsigned size)
         return_install_ss(cpu, ss_sel, present, &ss, rpl);
         cs_install(cpu, sel, &cs.seg, rpl, rip);
         stack_set_pointer(cpu, sp);
+        if (from64 && size == 8 && cpu_code64(cpu))
+            short_note_iret(cpu, &cs, present ? &ss : NULL, from);
         if (outer)
             return_scrub_segments(cpu, rpl);
     }
@@ -130,6 +133,8 @@ u64 helper_iret(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     unsigned size = (unsigned)a;
     cpu->nmi_blocked = false; /* also if it faults: SDM vol. 3A 6.7.1, vol. 3C 25.3 */
+    if (size == 8 && short_iret(cpu, writable_flags(cpu, size)))
+        return 0;
     if (cpu_paragraphs(cpu)) {
         iret_paragraph(cpu, size);
     } else if (cpu->eflags & FL_NT) {

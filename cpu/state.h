@@ -194,6 +194,21 @@ enum {
 };
 #define DEBUGCTL_BTF 2u
 
+/* What a transfer has read and found good (cpu/short.c): raw descriptors, and the segments that
+ * they make. */
+struct gate_memo {
+    u64 gate[2], cs_raw;
+    struct segment cs;
+    u8 vector, from, to; /* privilege levels */
+    bool soft;
+};
+struct iret_memo {
+    u64 cs_raw, ss_raw;
+    struct segment cs, ss;
+    u8 from;
+    bool present, known; /* SS is not null; there is a memo */
+};
+
 struct cpu_model; /* cpu/cpuid.h */
 
 struct cpu {
@@ -271,6 +286,7 @@ struct cpu {
     void *irq_opaque;
     const struct engine_hooks *engine;
     void *engine_data;
+    u64 *short_transfers;    /* the engine's count of them (cpu/short.c); NULL: none are made */
     struct cpu_count *count; /* counted mode (cpu/count.h), else NULL */
     const struct cpu_model *model;
     void (*request_reset)(void *opaque); /* triple fault; from the vCPU's thread */
@@ -290,6 +306,8 @@ struct cpu {
     u8 exc_chain[3];
     u32 exc_chain_error[3];
     u64 spec_ctrl, mcg_ctl, mc_addr[4], mc_misc[4];
+    struct gate_memo gate_memos[16]; /* by vector */
+    struct iret_memo iret_memos[2];  /* [1]: to CPL 3 */
 };
 
 #endif

@@ -368,28 +368,27 @@ u64 helper_far_ret(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 
 /* ---- SYSCALL, SYSRET, SYSENTER, SYSEXIT ---- */
 
-#define CODE_ATTR (SEG_P | SEG_S | SEG_CODE | SEG_RW | SEG_A | SEG_G)
-#define DATA_ATTR (SEG_P | SEG_S | SEG_RW | SEG_A | SEG_DB | SEG_G)
-
 static void enter_kernel(struct cpu *cpu, u16 cs, u16 ss, bool code64, u64 rip)
 {
     struct segment seg = {.limit = 0xffffffffu,
-                          .attr = (u16)(CODE_ATTR | (code64 ? SEG_L : SEG_DB))};
-    seg_install_flat(cpu, SEG_SS, ss, DATA_ATTR);
+                          .attr = (u16)(SYSCALL_CODE | (code64 ? SEG_L : SEG_DB))};
+    seg_install_flat(cpu, SEG_SS, ss, SYSCALL_DATA);
     cs_install(cpu, cs, &seg, 0, rip);
 }
 
 static void enter_user(struct cpu *cpu, u16 cs, u16 ss, bool code64, u64 rip)
 {
     struct segment seg = {.limit = 0xffffffffu,
-                          .attr = (u16)(CODE_ATTR | SEG_DPL | (code64 ? SEG_L : SEG_DB))};
-    seg_install_flat(cpu, SEG_SS, ss, DATA_ATTR | SEG_DPL);
+                          .attr = (u16)(SYSCALL_CODE | SEG_DPL | (code64 ? SEG_L : SEG_DB))};
+    seg_install_flat(cpu, SEG_SS, ss, SYSCALL_DATA | SEG_DPL);
     cs_install(cpu, cs, &seg, 3, rip);
 }
 
 u64 helper_syscall(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     bool code64 = cpu_code64(cpu);
+    if (short_syscall(cpu, a))
+        return 0;
     if (!(cpu->efer & EFER_SCE))
         cpu_raise(cpu, EXC_UD);
     u16 cs = (u16)(cpu->star >> 32 & 0xfffc), ss = (u16)((cpu->star >> 32) + 8);
@@ -417,6 +416,8 @@ u64 helper_syscall(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 u64 helper_sysret(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     bool code64 = cpu_lma(cpu) && a == 8;
+    if (code64 && short_sysret(cpu))
+        return 0;
     if (!(cpu->efer & EFER_SCE) || (!cpu_is_amd(cpu) && !cpu_code64(cpu)))
         cpu_raise(cpu, EXC_UD);
     if (!(cpu->cr0 & CR0_PE) || cpu->cpl)

@@ -42,7 +42,9 @@ static void info_cpus(struct monitor_context *c, const char *args)
         const struct cpu *cpu = m->cpu[i];
         c->print(c->opaque, "%c CPU #%u: pc=0x%llx%s\n", i == c->cpu ? '*' : ' ', i,
                  (unsigned long long)(cpu->seg[SEG_CS].base + cpu->rip),
-                 cpu->wait_sipi ? " (waits for start-up)" : cpu->halted ? " (halted)" : "");
+                 cpu->wait_sipi ? " (waits for start-up)"
+                 : cpu->halted  ? " (halted)"
+                                : "");
     }
 }
 
@@ -87,12 +89,14 @@ static void info_jit(struct monitor_context *c, const char *args)
     for (unsigned i = 0; i < m->cpu_count; i++) {
         const struct mmu_counters *n = mmu_counters(&m->cpu[i]->mmu);
         c->print(c->opaque,
-                 "mmu %u: walks %llu, fills %llu, flushes %llu, page flushes %llu, asid hits %llu, "
+                 "mmu %u: walks %llu, short %llu, fills %llu, flushes %llu, page flushes %llu, "
+                 "asid hits %llu, "
                  "stores to code pages %llu, i/o accesses %llu, resizes %llu\n",
-                 i, (unsigned long long)n->walks, (unsigned long long)n->fills,
-                 (unsigned long long)n->flushes, (unsigned long long)n->page_flushes,
-                 (unsigned long long)n->asid_hits, (unsigned long long)n->code_stores,
-                 (unsigned long long)n->io_accesses, (unsigned long long)n->resizes);
+                 i, (unsigned long long)n->walks, (unsigned long long)n->short_walks,
+                 (unsigned long long)n->fills, (unsigned long long)n->flushes,
+                 (unsigned long long)n->page_flushes, (unsigned long long)n->asid_hits,
+                 (unsigned long long)n->code_stores, (unsigned long long)n->io_accesses,
+                 (unsigned long long)n->resizes);
     }
 }
 

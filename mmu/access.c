@@ -279,6 +279,11 @@ enum mmu_status mmu_host(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len
     return MMU_OK;
 }
 
+u8 *mmu_peek(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len, bool write)
+{
+    return tlb_hit(m, kind, tlb_wrap(m, la), len, write);
+}
+
 enum mmu_status mmu_fetch_page(struct mmu *m, enum mmu_kind kind, u64 la,
                                struct mmu_code_page *page)
 {

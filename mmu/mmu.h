@@ -196,6 +196,11 @@ void mmu_set_watches(struct mmu *m, const struct mmu_watch watch[4],
 enum mmu_status mmu_host(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
                          enum mmu_access access, u8 **host);
 
+/* The host address of all of [la, la + len), at most a page long, if that is plain RAM which the
+ * TLB has with these rights (`write`: for stores that nobody has to be told of); else NULL, which
+ * says nothing. */
+u8 *mmu_peek(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len, bool write);
+
 /* For instruction fetch: translates the page of la with execute rights.  host is NULL for code
  * in MMIO or unreadable memory. */
 struct mmu_code_page {
@@ -211,7 +216,8 @@ bool mmu_debug_translate(struct mmu *m, u64 la, u64 *gpa);
 
 /* Counters, for `info jit` and tests. */
 struct mmu_counters {
-    u64 walks, fills, flushes, page_flushes, asid_hits, code_stores, io_accesses, resizes;
+    u64 walks, short_walks; /* of which read the last level only */
+    u64 fills, flushes, page_flushes, asid_hits, code_stores, io_accesses, resizes;
 };
 const struct mmu_counters *mmu_counters(const struct mmu *m);
 

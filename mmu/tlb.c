@@ -73,7 +73,8 @@ void tlb_make_ready(struct mmu_private *v, unsigned index)
 static void select_context(struct mmu *m)
 {
     unsigned index = tlb_index(m, m->kind);
-    tlb_make_ready(m->priv, index);
+    if (unlikely(!m->priv->states[index].ready))
+        tlb_make_ready(m->priv, index);
     m->context = &m->priv->contexts[index];
     m->tlb_mask = (u64)(m->priv->states[index].entries - 1) * sizeof(struct tlb_entry);
 }
@@ -541,6 +542,7 @@ static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_
         return MMU_PAGE_FAULT;
     }
     v->keys |= (u16)(1u << r.key);
+    v->counters.short_walks += r.cached;
     u64 page = la & PAGE_MASK;
     bool one_view = true;
     struct bus_page host = find_page(m, access, &r, &one_view);

@@ -176,6 +176,7 @@ static void fill_result(const struct walk_state *s, unsigned shift, struct walk_
     r->read = allowed(s, MMU_READ);
     r->exec = allowed(s, MMU_EXEC);
     r->write = allowed(s, MMU_WRITE) && (leaf & PTE_D);
+    r->cached = s->depth == 1 && shift == 12;
     r->global = s->p->pge && (leaf & PTE_G);
     r->key = s->p->long_mode ? (u8)leaf_key(s) : 0;
     r->fault = 0;

@@ -30,6 +30,7 @@ struct walk_result {
     bool read, exec; /* what this kind of access may do */
     bool write;      /* stores are allowed and the dirty bit is set already */
     bool global;
+    bool cached;     /* only the last level was read */
     u8 key; /* protection key, 0 outside long mode */
     u32 fault;       /* the page-fault error code when walk_page returns false */
 };

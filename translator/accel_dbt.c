@@ -477,6 +477,8 @@ static bool dbt_attach(void *engine, struct cpu *cpu)
     cpu->engine = &hooks;
     cpu->engine_data = v;
     cpu->mmu.jumps_by_address = true; /* jump_tag */
+    cpu->short_transfers =
+        technique_on(e->off, T_transfers) ? &e->counters.short_transfers : NULL;
     e->vcpus[cpu->index] = v;
     e->vcpu_count++;
     return true;
@@ -490,6 +492,7 @@ static void dbt_detach(struct cpu *cpu)
     v->engine->vcpus[cpu->index] = NULL;
     v->engine->vcpu_count--;
     cpu->engine_data = NULL;
+    cpu->short_transfers = NULL;
     free(v);
 }
 
@@ -520,6 +523,7 @@ static void dbt_detach(struct cpu *cpu)
     X(chains, "exits chained to their successor")                                                  \
     X(unchains, "exits unchained")                                                                 \
     X(way_hits, "jumps found elsewhere in the jump cache's set")                                   \
+    X(short_transfers, "interrupts, IRETs and system calls by the short way")                      \
     X(resolved, "misses of a jump cache that stayed out of the run loop")                          \
     X(exits, "returns to the run loop")                                                            \
     X(retired, "blocks retired")                                                                   \

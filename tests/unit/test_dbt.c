@@ -35,6 +35,8 @@ CODE64(frame64,
        "mov $3, %ebx\n push %rbx\n push %rcx\n push %rsp\n pop %rax\n pop %rcx\n pop %rbx\n"
        "hlt\n")
 CODE64(spill64, "mov $0x20000, %edi\n pushfq\n pop %rbx\n pushfq\n pop (%rdi)\n hlt\n")
+CODE64(return64, "mov $4, %ecx\n lea 2f(%rip), %rdx\n 1: mov %rsp, %rax\n pushq $0x10\n"
+                 "push %rax\n pushq $2\n pushq $8\n push %rdx\n iretq\n 2: dec %ecx\n jnz 1b\n hlt\n")
 CODE64(spaces64, "mov $5, %ecx\n 1: mov %cr3, %rax\n mov %rax, %cr3\n dec %ecx\n jnz 1b\n hlt\n")
 CODE64(x87_64, "fninit\n fldpi\n fld1\n faddp\n hlt\n")
 CODE64(avx64, "mov $7, %eax\n xor %edx, %edx\n xor %ecx, %ecx\n mov %cr4, %rbx\n"
@@ -63,7 +65,7 @@ static const struct {
     FIRES("pages_shared", frame64, true),
     FIRES("ymm_ops", avx64, true),        FIRES("spills", spill64, true),
     FIRES("way_hits", sets64, true),
-    FIRES("resolved", spaces64, true),
+    FIRES("resolved", spaces64, true),    FIRES("short_transfers", return64, true),
     FIRES("chains", arith64, true),       FIRES("unchains", unchain64, true),
     FIRES("retired", unchain64, true),    FIRES("drops", unchain64, true),
     FIRES("code_writes", unchain64, true), FIRES("slow_loads", slow64, true),
@@ -237,6 +239,25 @@ START_TEST(test_unfit)
         engine_setup();
     }
     ck_assert_uint_eq(sums[0], sums[1]);
+}
+END_TEST
+
+/* IRETQ remembers a descriptor only as long as memory has it: with CS not present, #NP. */
+CODE64(gone64, "mov $4, %ecx\n lea 2f(%rip), %rdx\n 1: cmp $1, %ecx\n jne 3f\n"
+               "andb $0x7f, 0x11100d\n 3: mov %rsp, %rax\n pushq $0x10\n push %rax\n pushq $2\n"
+               "pushq $8\n push %rdx\n iretq\n 2: dec %ecx\n jnz 1b\n inc %ecx\n hlt\n"
+               ".org gone64 + 0x100\n mov $0x77, %ebx\n hlt\n")
+
+START_TEST(test_descriptor_gone)
+{
+    LOAD(0x10000, gone64);
+    tiny_long(&m, 0x10000);
+    m.cpu->no_reboot_on_triple = true;
+    tiny_gate(&m, EXC_NP, 0x10100); /* whose own CS is the one that is gone: shuts down */
+    tiny_run(&m);
+    ck_assert_uint_eq(m.cpu->gpr[RCX], 1);
+    ck_assert_uint_ne(m.cpu->gpr[RBX], 0x77);
+    ck_assert_uint_gt(tiny_counter(&m, "short_transfers"), 0);
 }
 END_TEST
 
@@ -670,6 +691,7 @@ int main(void)
     tcase_add_test(c, test_unchain);
     tcase_add_test(c, test_chained_loop);
     tcase_add_test(c, test_unfit);
+    tcase_add_test(c, test_descriptor_gone);
     tcase_add_test(c, test_jump_cache);
     tcase_add_test(c, test_jump_set);
     tcase_add_test(c, test_jump_crossing);

@@ -434,6 +434,39 @@ START_TEST(jumps_to_global_pages_stay)
 }
 END_TEST
 
+/* A walk reads the last level alone where one has been through its table, until something is
+ * invalidated. */
+START_TEST(walks_are_short_until_an_invalidation)
+{
+    use_mode(&modes[L4_4K]);
+    struct path path = map4k(0x5000, DATA, W);
+    map4k(0x6000, DATA + 0x1000, W);
+    set_paging();
+    u64 pde = get(&path, 2), table = new_table();
+    memcpy(ram + table, ram + (pde & 0xfffff000), 0x1000);
+    store_le(ram + table + 6 * 8, (DATA + 0x2000) | P | W, 8); /* another table, another page */
+    store_le(ram + DATA + 0x1000, 1, 8);
+    store_le(ram + DATA + 0x2000, 2, 8);
+    for (unsigned i = 0; i < 4; i++) {
+        put(&path, 2, pde);
+        mmu_flush_all(&m);
+        u64 n = mmu_counters(&m)->short_walks;
+        load8(0x5000);
+        ck_assert_uint_eq(mmu_counters(&m)->short_walks, n);
+        ck_assert_uint_eq(load8(0x6000), 1);
+        ck_assert_uint_eq(mmu_counters(&m)->short_walks, n + 1);
+        put(&path, 2, table | (pde & 0xfff));
+        switch (i) {
+        case 0: mmu_flush_page(&m, 0x6000); break;
+        case 1: mmu_flush_all(&m); break;
+        case 2: mmu_load_cr3(&m, pg.cr3, false); break;
+        case 3: bus_flush_tlbs(b); break;
+        }
+        ck_assert_uint_eq(load8(0x6000), 2);
+    }
+}
+END_TEST
+
 START_TEST(fetch_rights_are_checked_on_a_hit)
 {
     struct mmu_code_page page;
@@ -744,8 +777,7 @@ static void *run_cpu(void *opaque)
     ready = true;
     while (!stop) {
         for (u64 i = 0; i < 512; i++) {
-            if (mmu_load(cpu, MMU_SUPERVISOR, 0x40000000 + i * 0x1000, 8, &v) != MMU_OK ||
-                v != i)
+            if (mmu_load(cpu, MMU_SUPERVISOR, 0x40000000 + i * 0x1000, 8, &v) != MMU_OK || v != i)
                 sum++;
             if (mmu_store(cpu, MMU_SUPERVISOR, 0x40000008 + i * 0x1000, 8, v) != MMU_OK)
                 sum++;
@@ -856,9 +888,7 @@ static void model_step(void)
         model_map(page, random_below(FRAMES));
         mmu_flush_page(&m, la);
         return;
-    case 2:
-        code_mark(b, DATA + frame * 0x1000 + random_below(2) * 64, 8);
-        return;
+    case 2: code_mark(b, DATA + frame * 0x1000 + random_below(2) * 64, 8); return;
     case 3:
         if (random_below(50) == 0)
             mmu_flush_all(&m);
@@ -1000,6 +1030,7 @@ int main(void)
     tcase_add_test(t, jumps_across_a_page_border_go_with_both_pages);
     tcase_add_test(t, jump_sets);
     tcase_add_test(t, jumps_to_global_pages_stay);
+    tcase_add_test(t, walks_are_short_until_an_invalidation);
     tcase_add_test(t, fetch_rights_are_checked_on_a_hit);
     tcase_add_test(t, io_goes_to_the_region);
     tcase_add_test(t, rom_stores_vanish);

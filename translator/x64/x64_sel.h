@@ -116,6 +116,7 @@ struct x64_counters {
     u64 chains, unchains, way_hits, resolved, exits, retired, slow_loads, slow_stores;
     u64 flushes, retries, unfit;
     u64 vec_calls, shiftx, ymm_ops, vec_homed, vec_folds;
+    u64 short_transfers;
 };
 
 #define MAX_SITES 1024u

@@ -20,7 +20,7 @@ struct tss64 tss __attribute__((aligned(4096)));
 trap_handler *handlers[256];
 volatile u32 trap_counts[256];
 
-static u8 trap_stack[16384] __attribute__((aligned(16)));
+static u8 trap_stack[16384] __attribute__((aligned(4096)));
 static u8 ist_stack[16384] __attribute__((aligned(16)));
 static u8 snippet_stack[16384] __attribute__((aligned(16)));
 static struct regs *current;
