@@ -320,6 +320,8 @@ static struct x64_exit *execute(struct x64_vcpu *v, struct x64_block *b)
         cpu->rip = x->rip;
     apply_recipe(cpu, &x->flags);
     v->engine->counters.exits++;
+    if (unlikely(x->stale)) /* by whose record there is still that block: no safe point since */
+        block_remove(v->engine->cache, &x->from->b);
     return x;
 }
 
@@ -474,6 +476,7 @@ static bool dbt_attach(void *engine, struct cpu *cpu)
     v->cpu = cpu;
     v->ir.off = e->off;
     v->ir.narrow = !e->wide;
+    v->ir.heat = technique_on(e->off, T_live) ? block_heat(e->cache) : NULL;
     cpu->engine = &hooks;
     cpu->engine_data = v;
     cpu->mmu.jumps_by_address = true; /* jump_tag */
@@ -524,6 +527,7 @@ static void dbt_detach(struct cpu *cpu)
     X(unchains, "exits unchained")                                                                 \
     X(way_hits, "jumps found elsewhere in the jump cache's set")                                   \
     X(short_transfers, "interrupts, IRETs and system calls by the short way")                      \
+    X(live_blocks, "blocks made for code that changes often")                                      \
     X(resolved, "misses of a jump cache that stayed out of the run loop")                          \
     X(exits, "returns to the run loop")                                                            \
     X(retired, "blocks retired")                                                                   \

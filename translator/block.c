@@ -26,6 +26,7 @@ struct block_cache {
     struct block *dead, **dead_end;   /* oldest first */
     u64 epoch;                        /* moves on with each drop */
     _Atomic u64 seen[MAX_CPUS];       /* epoch at each vCPU's last safe point, or OFFLINE */
+    u8 heat[BLOCK_HEAT_LINES];
     struct block_counters counters;
 };
 
@@ -217,6 +218,8 @@ static bool depends_on(const struct block *b, const u8 *host, u64 offset, unsign
 
 static void mark_block(struct block_cache *c, const struct block *b)
 {
+    if (b->live)
+        return;
     u64 start = b->phys & ~PAGE_MASK;
     unsigned first = start + b->guest_bytes > PAGE_SIZE ? (unsigned)(PAGE_SIZE - start)
                                                         : b->guest_bytes;
@@ -234,7 +237,7 @@ static void remark_page(struct block_cache *c, u64 gpa, const u8 *host)
 {
     unsigned bucket = page_hash(host);
     struct block *b;
-    for (b = c->by_page[bucket]; b && !on_page(b, host); b = *next_in(b, bucket))
+    for (b = c->by_page[bucket]; b && (b->live || !on_page(b, host)); b = *next_in(b, bucket))
         ;
     if (!b)
         code_clear_page(c->bus, gpa);
@@ -308,6 +311,19 @@ void block_insert(struct block_cache *c, struct block *b)
     pthread_mutex_unlock(&c->lock);
 }
 
+const u8 *block_heat(const struct block_cache *c)
+{
+    return c->heat;
+}
+
+void block_remove(struct block_cache *c, struct block *b)
+{
+    pthread_mutex_lock(&c->lock);
+    if (b->valid)
+        drop_block(c, b);
+    pthread_mutex_unlock(&c->lock);
+}
+
 void block_flush_all(struct block_cache *c)
 {
     pthread_mutex_lock(&c->lock);
@@ -362,7 +378,7 @@ static void on_code_written(void *opaque, struct mmu *writer, u64 gpa, unsigned 
     unsigned bucket = page_hash(host);
     for (struct block *b = c->by_page[bucket], *next; b; b = next) {
         next = *next_in(b, bucket);
-        if (!depends_on(b, host, gpa & ~PAGE_MASK, len))
+        if (b->live || !depends_on(b, host, gpa & ~PAGE_MASK, len))
             continue;
         hit_running |= b == running;
         any = true;
@@ -371,8 +387,11 @@ static void on_code_written(void *opaque, struct mmu *writer, u64 gpa, unsigned 
     /* A block that is dropped already but still runs is in no list. */
     if (running && !running->valid && depends_on(running, host, gpa & ~PAGE_MASK, len))
         hit_running = true;
-    if (any)
+    if (any) {
+        u8 *heat = &c->heat[block_heat_index(gpa)];
+        *heat += *heat < BLOCK_HOT;
         remark_page(c, gpa, host);
+    }
     pthread_mutex_unlock(&c->lock);
     if (hit_running)
         c->hooks.current_hit(c->hooks.opaque, cpu, running);

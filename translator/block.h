@@ -20,6 +20,7 @@ struct block {
     u32 hflags;
     u16 guest_bytes, guest_insns;
     bool valid;          /* in the cache; cleared for good before hooks.drop */
+    bool live;           /* compares its bytes with the guest's as it is entered: not marked */
     u8 look_len[BLOCK_LOOKS]; /* bytes of successors that the flags pass has looked at, and... */
     u64 look[BLOCK_LOOKS];    /* ...their physical addresses: a change there drops the block too */
     u64 sum;             /* of the guest bytes, to notice a change before they were marked */
@@ -50,6 +51,17 @@ static inline bool block_in_jumps(const struct block *b)
     return b->phys2 == ~0ull || (u32)(b->rip + JUMP_CROSSING) > JUMP_CROSSING;
 }
 
+/* How often code was changed, by the line of 64 bytes that was written: after BLOCK_HOT times a
+ * block there that stores nothing is made `live`.  It is not dropped by stores; it compares its own
+ * bytes as it is entered, and reads those of its immediates that it can when it uses them.  Other
+ * blocks do not look ahead into such a line (block.look). */
+#define BLOCK_HEAT_LINES 4096u
+#define BLOCK_HOT 4u
+static inline unsigned block_heat_index(u64 phys)
+{
+    return (unsigned)((phys >> 6) * 0x9e3779b97f4a7c15ull >> 52);
+}
+
 struct block_cache;
 
 struct block_hooks {
@@ -78,6 +90,10 @@ struct block *block_find(struct block_cache *c, u64 phys, u64 rip, u64 cs_base, 
 /* Adds a translated block and marks its bytes as code on the bus.  If another vCPU changed the
  * bytes meanwhile it is dropped again at once (valid is false): it may be executed once. */
 void block_insert(struct block_cache *c, struct block *b);
+/* The table of heats, BLOCK_HEAT_LINES counts. */
+const u8 *block_heat(const struct block_cache *c);
+/* Drops one block if it is still in the cache. */
+void block_remove(struct block_cache *c, struct block *b);
 /* Drops everything (code cache full, monitor). */
 void block_flush_all(struct block_cache *c);
 

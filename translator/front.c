@@ -114,6 +114,35 @@ static bool fetch_second(struct fetch *f)
     return true;
 }
 
+/* Whether bytes near here have changed so often that a block should expect it. */
+static bool hot(const struct ir *ir, u64 phys, unsigned len)
+{
+    bool any = false;
+    for (u64 at = phys & ~63ull; ir->heat && at < phys + len; at += 64)
+        any |= ir->heat[block_heat_index(at)] >= BLOCK_HOT;
+    return any;
+}
+
+/* Code that changes often is lifted again as a block that compares its bytes, if nothing in it can
+ * store into what follows.  False if another vCPU has changed it so much meanwhile that nothing is
+ * left. */
+static bool lift_live(struct fetch *f, struct ir *ir)
+{
+    struct cpu *cpu = f->cpu;
+    if (!f->page || f->b->phys2 != ~0ull || ir->guest_bytes > IR_LIVE_BYTES || cpu->count ||
+        ir->hflags & (HF_ONE | HF_TF) || !hot(ir, f->b->phys, ir->guest_bytes))
+        return true;
+    for (unsigned i = 1; i < ir->count; i++)
+        if (ir_effects(&ir->insns[i]) & (E_STORE | E_CALL | E_FENCE))
+            return true;
+    struct lift_input in = {ir->live_code, ir->guest_bytes, ir->guest_insns};
+    memcpy(ir->live_code, f->p, ir->guest_bytes);
+    ir_reset(ir, cpu->rip, front_cs_base(cpu), cpu->hflags);
+    ir->live = f->p;
+    f->b->live = true;
+    return lift_block(cpu, ir, &in);
+}
+
 static bool lift(struct fetch *f, struct ir *ir)
 {
     struct cpu *cpu = f->cpu;
@@ -138,13 +167,13 @@ static bool lift(struct fetch *f, struct ir *ir)
 
 /* Looks into the successor at rip if it is on this block's page, and makes the block depend on
  * what was seen there. */
-static unsigned exit_fate(struct fetch *f, u64 rip, u64 from, unsigned slot)
+static unsigned exit_fate(struct fetch *f, const struct ir *ir, u64 rip, u64 from, unsigned slot)
 {
     struct cpu *cpu = f->cpu;
     u64 la = code_linear(cpu, rip);
     unsigned offset = (unsigned)(la & ~PAGE_MASK);
     unsigned len = PAGE_SIZE - offset < LOOK_BYTES ? PAGE_SIZE - offset : LOOK_BYTES;
-    if ((la & PAGE_MASK) != (f->la & PAGE_MASK))
+    if ((la & PAGE_MASK) != (f->la & PAGE_MASK) || hot(ir, (f->b->phys & PAGE_MASK) | offset, len))
         return XF_LIVE;
     if (!(cpu->hflags & (HF_LONG | HF_CSFLAT)) && rip + len > cpu->seg[SEG_CS].limit)
         return XF_LIVE;
@@ -162,7 +191,7 @@ static void set_fates(struct fetch *f, struct ir *ir, struct front_counters *n)
     unsigned slot = 0;
     u64 from = ir->rip;
     bool changed = false; /* an exit before any change of the flags passes on what came in */
-    if (!f->page || (ir->hflags & (HF_TF | HF_ONE)) || !technique_on(ir->off, T_fates))
+    if (!f->page || ir->live || (ir->hflags & (HF_TF | HF_ONE)) || !technique_on(ir->off, T_fates))
         return;
     for (unsigned i = 1; i < ir->count && slot < BLOCK_LOOKS; i++) {
         struct ir_insn *in = &ir->insns[i];
@@ -171,7 +200,7 @@ static void set_fates(struct fetch *f, struct ir *ir, struct front_counters *n)
         changed |= in->op == IR_putf;
         if (!changed || (in->op != IR_exit && in->op != IR_exit_if))
             continue;
-        in->aux = (u8)exit_fate(f, in->imm, from, slot++);
+        in->aux = (u8)exit_fate(f, ir, in->imm, from, slot++);
         /* Counted mode may stop at any block's entry, and what is traced there shows the flags. */
         if (f->cpu->count && in->aux == XF_DEAD)
             in->aux = XF_FAULT;
@@ -201,6 +230,8 @@ bool front_translate(struct cpu *cpu, struct ir *ir, struct block *b, unsigned m
     f.b = b;
     f.max_insns = max_insns;
     if (!fetch_first(&f) || !lift(&f, ir))
+        return false;
+    if (!lift_live(&f, ir))
         return false;
     if (log_enabled(in_asm))
         inspect_guest(ir, f.p);

@@ -61,6 +61,8 @@ void ir_reset(struct ir *ir, u64 rip, u64 cs_base, u32 hflags)
     ir->hflags = hflags;
     ir->guest_insns = 0;
     ir->guest_bytes = 0;
+    ir->live = NULL;
+    ir->live_imms = 0;
     ir->count = 1;
     memset(&ir->insns[0], 0, sizeof ir->insns[0]);
 }

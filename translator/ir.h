@@ -104,12 +104,26 @@ struct ir_insn {
 #define IR_MAX 2048u          /* ops in a block */
 #define BLOCK_MAX_INSNS 128u  /* guest instructions in a block */
 
+#define IR_LIVE_IMMS 128u
+#define IR_LIVE_BYTES 512u /* longer blocks are never `live` */
+
 struct ir {
     u64 rip;       /* of the first instruction */
     u64 cs_base;   /* linear = cs_base + rip */
     u64 next_rip;  /* after the last instruction lifted */
     bool narrow;   /* no vectors of 256 bits for this engine, which sets it once */
     u64 off;       /* techniques that are switched off (technique.h); the engine sets it once */
+    /* Code that changes often (block.h): `heat` is the engine's, set once if it can do such blocks;
+     * `live` the host address of the block's first byte while its immediates are to be read when
+     * they are used (IR_live), the bytes that were lifted, and where those immediates lie. */
+    const u8 *heat;
+    const u8 *live;
+    u8 live_code[IR_LIVE_BYTES];
+    struct {
+        u16 at;
+        u8 len;
+    } live_imm[IR_LIVE_IMMS];
+    unsigned live_imms;
     u32 hflags;
     u32 guest_insns;
     u32 guest_bytes;

@@ -74,6 +74,36 @@ bool lift_is_mem(const struct insn *in, unsigned i)
     return in->opnd[i].kind == OPND_MEM;
 }
 
+/* Bytes of the immediate if it is the last thing in the instruction and moves into the operand as
+ * it is or sign-extended: MOV, TEST and the arithmetic of opcode 81H and its short forms. */
+static unsigned plain_imm(const struct insn *in)
+{
+    unsigned bytes = in->opsize == 2 ? 2 : 4;
+    if (in->map || in->vex)
+        return 0;
+    if ((in->opcode & 0xf8) == 0xb8)
+        return in->opsize;
+    return in->opcode == 0x81 || in->opcode == 0xc7 || in->opcode == 0xf7 || in->opcode == 0xa9 ||
+                   (in->opcode & 0xc7) == 0x05
+               ? bytes
+               : 0;
+}
+
+/* The immediate as it will be when the block runs; 0 when it is to be a constant. */
+static ir_ref live_imm(struct lift *l, const struct insn *in, unsigned w)
+{
+    struct ir *ir = l->ir;
+    unsigned bytes = plain_imm(in);
+    if (!bytes || W_BYTES(w) < bytes || ir->live_imms == IR_LIVE_IMMS)
+        return 0;
+    unsigned at = (unsigned)(l->next - ir->rip) - bytes;
+    ir->live_imm[ir->live_imms].at = (u16)at;
+    ir->live_imm[ir->live_imms++].len = (u8)bytes;
+    unsigned from = lift_width(bytes);
+    ir_ref v = ir_emit(ir, IR_live, from, 0, (u64)(uintptr_t)(ir->live + at), 0, 0, 0, 0);
+    return ir_sext(ir, w, from, v);
+}
+
 ir_ref lift_read_w(struct lift *l, const struct insn *in, unsigned i, unsigned w)
 {
     const struct operand *o = &in->opnd[i];
@@ -87,8 +117,10 @@ ir_ref lift_read_w(struct lift *l, const struct insn *in, unsigned i, unsigned w
         return o->cls == RC_GPR8H ? get_high(l, o->reg) : lift_get(l, o->reg, w);
     case OPND_MEM:
         return lift_ld(l, w, lift_linear(l, in, W_BYTES(w), false), lift_mf(in));
-    default:
-        return lift_const(l, w, in->imm);
+    default: {
+        ir_ref live = l->ir->live ? live_imm(l, in, w) : 0;
+        return live ? live : lift_const(l, w, in->imm);
+    }
     }
 }
 

@@ -37,6 +37,8 @@ CODE64(frame64,
 CODE64(spill64, "mov $0x20000, %edi\n pushfq\n pop %rbx\n pushfq\n pop (%rdi)\n hlt\n")
 CODE64(return64, "mov $4, %ecx\n lea 2f(%rip), %rdx\n 1: mov %rsp, %rax\n pushq $0x10\n"
                  "push %rax\n pushq $2\n pushq $8\n push %rdx\n iretq\n 2: dec %ecx\n jnz 1b\n hlt\n")
+CODE64(patch64, "mov $12, %ecx\n lea 2f(%rip), %rdi\n 1: mov %ecx, 1(%rdi)\n call 2f\n add %rax, %rbx\n"
+                "dec %ecx\n jnz 1b\n hlt\n .balign 64\n 2: mov $0, %eax\n add $0x1000, %eax\n ret\n")
 CODE64(spaces64, "mov $5, %ecx\n 1: mov %cr3, %rax\n mov %rax, %cr3\n dec %ecx\n jnz 1b\n hlt\n")
 CODE64(x87_64, "fninit\n fldpi\n fld1\n faddp\n hlt\n")
 CODE64(avx64, "mov $7, %eax\n xor %edx, %edx\n xor %ecx, %ecx\n mov %cr4, %rbx\n"
@@ -65,6 +67,7 @@ static const struct {
     FIRES("pages_shared", frame64, true),
     FIRES("ymm_ops", avx64, true),        FIRES("spills", spill64, true),
     FIRES("way_hits", sets64, true),
+    FIRES("live_blocks", patch64, true),
     FIRES("resolved", spaces64, true),    FIRES("short_transfers", return64, true),
     FIRES("chains", arith64, true),       FIRES("unchains", unchain64, true),
     FIRES("retired", unchain64, true),    FIRES("drops", unchain64, true),
@@ -239,6 +242,30 @@ START_TEST(test_unfit)
         engine_setup();
     }
     ck_assert_uint_eq(sums[0], sums[1]);
+}
+END_TEST
+
+/* What a block of code that changes often does with its immediates and with its other bytes. */
+CODE64(change64, "mov $40, %ecx\n lea 2f(%rip), %rdi\n xor %ebx, %ebx\n 1: mov %ecx, 1(%rdi)\n"
+                 "mov %ecx, %eax\n and $7, %eax\n jnz 3f\n xorb $0x28, 5(%rdi)\n 3: mov $100, %edx\n"
+                 "call 2f\n add %rax, %rbx\n dec %ecx\n jnz 1b\n hlt\n"
+                 ".balign 64\n 2: mov $0, %eax\n .byte 0x01, 0xd0\n add $0x1000, %eax\n cltq\n ret\n")
+
+START_TEST(test_live)
+{
+    s64 want = 0;
+    bool sub = false;
+    LOAD(0x10000, change64);
+    tiny_long(&m, 0x10000);
+    tiny_run(&m);
+    for (int i = 40; i; i--) { /* add %edx, %eax and sub %edx, %eax by turns */
+        sub ^= !(i & 7);
+        want += i + (sub ? -100 : 100) + 0x1000;
+    }
+    ck_assert_int_eq((s64)m.cpu->gpr[RBX], want);
+    ck_assert_uint_gt(tiny_counter(&m, "live_blocks"), 1);
+    /* Not each change was a new block. */
+    ck_assert_uint_lt(tiny_counter(&m, "blocks"), 35);
 }
 END_TEST
 
@@ -691,6 +718,7 @@ int main(void)
     tcase_add_test(c, test_unchain);
     tcase_add_test(c, test_chained_loop);
     tcase_add_test(c, test_unfit);
+    tcase_add_test(c, test_live);
     tcase_add_test(c, test_descriptor_gone);
     tcase_add_test(c, test_jump_cache);
     tcase_add_test(c, test_jump_set);

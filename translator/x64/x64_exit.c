@@ -364,6 +364,44 @@ void x64_emit_header(struct x64_sel *s)
     x64_bytes(&s->buf, (u64)(uintptr_t)s->block, 8);
 }
 
+void x64_emit_comparison(struct x64_sel *s)
+{
+    const struct ir *ir = s->ir;
+    struct x64_buf *b = &s->buf;
+    bool skip[IR_LIVE_BYTES] = {false};
+    for (unsigned i = 0; i < ir->live_imms; i++)
+        memset(skip + ir->live_imm[i].at, true, ir->live_imm[i].len);
+    u32 id;
+    struct x64_exit *e = new_exit(s, ir->rip, XF_LIVE, &id);
+    e->flags.kind = RECIPE_ENV;
+    e->stale = true;
+    u8 *go_on = x64_jmp_later(b);
+    u64 leave = x64_here(b);
+    x64_store_imm(b, W32, RM_CPU(exit_id), (s32)id);
+    x64_jmp(b, s->thunks->leave);
+    x64_bind(b, go_on);
+    x64_mov_imm(b, X_RAX, (u64)(uintptr_t)ir->live);
+    for (unsigned at = 0, n; at < ir->guest_bytes; at += n) {
+        struct x64_rm m = x64_m(X_RAX, (s32)at);
+        unsigned left = ir->guest_bytes - at, run = 0;
+        while (run < left && run < 8 && !skip[at + run])
+            run++;
+        n = run >= 8 ? 8 : run >= 4 ? 4 : run >= 2 ? 2 : 1;
+        if (!run)
+            continue;
+        u64 v = load_le(ir->live_code + at, n);
+        if (n == 8) {
+            x64_mov_imm(b, X_RDX, v);
+            x64_alu_store(b, ALU_CMP, W64, m, X_RDX);
+        } else {
+            unsigned w = n == 4 ? W32 : n == 2 ? W16 : W8;
+            x64_alu_imm(b, ALU_CMP, w, m, (s32)sign_extend(v, n * 8));
+        }
+        x64_jcc(b, CC_NE, leave);
+    }
+    s->counters->live_blocks++;
+}
+
 void x64_emit_payment(struct x64_sel *s)
 {
     s32 price = (s32)s->ir->guest_insns;

@@ -582,6 +582,14 @@ static void emit_ldenv(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     x64_def(s, r, dst);
 }
 
+static void emit_live(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
+{
+    unsigned dst = x64_dst(s, r, X_NONE);
+    x64_mov_imm(&s->buf, dst, in->imm);
+    x64_load(&s->buf, in->w, dst, x64_m(dst, 0));
+    x64_def(s, r, dst);
+}
+
 static void emit_stenv(struct x64_sel *s, const struct ir_insn *in)
 {
     s32 imm;
@@ -650,6 +658,7 @@ void x64_emit_int(struct x64_sel *s, const struct ir_insn *in)
     case IR_icmp: emit_bool(s, r); break;
     case IR_select: emit_select(s, r, in); break;
     case IR_ldenv: emit_ldenv(s, r, in); break;
+    case IR_live: emit_live(s, r, in); break;
     case IR_stenv: emit_stenv(s, in); break;
     case IR_bitsf: emit_bitsf(s, r, in); break;
     default: s->failed = "op without a selector";

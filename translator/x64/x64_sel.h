@@ -57,6 +57,7 @@ struct x64_exit {
     u8 fate;     /* XF_ */
     u8 dynamic;  /* rip is already in cpu.rip */
     u8 branch;   /* of exit_ind: XK_ kind + 1; rip is its imm */
+    u8 stale;    /* the block's comparison of its bytes has failed */
     struct x64_recipe flags;
     struct x64_block *to; /* chained to */
     struct x64_exit *next_in; /* other exits chained to the same block */
@@ -116,7 +117,7 @@ struct x64_counters {
     u64 chains, unchains, way_hits, resolved, exits, retired, slow_loads, slow_stores;
     u64 flushes, retries, unfit;
     u64 vec_calls, shiftx, ymm_ops, vec_homed, vec_folds;
-    u64 short_transfers;
+    u64 short_transfers, live_blocks;
 };
 
 #define MAX_SITES 1024u
@@ -331,6 +332,8 @@ void x64_emit_stubs(struct x64_sel *s);
 void x64_emit_header(struct x64_sel *s);
 /* Counted mode: the block's entry, which pays for its instructions or leaves. */
 void x64_emit_payment(struct x64_sel *s);
+/* Leaves if the guest's code, but for the immediates that are read anyway, is not what it was. */
+void x64_emit_comparison(struct x64_sel *s);
 #define X64_HEADER 24
 
 /* Whether the instruction at rip, however long, is on the block's page, so that an exit there can

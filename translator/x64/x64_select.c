@@ -36,6 +36,7 @@ static void find_roots(struct x64_sel *s)
                 v->clean = in->aux;
             break;
         case IR_ld:
+        case IR_live:
         case IR_ldenv: v->clean = in->w; break;
         case IR_setcc:
         case IR_icmp: v->clean = W8; break;
@@ -444,6 +445,8 @@ bool x64_select(struct x64_sel *s)
     s->start = s->buf.p;
     if (s->counted)
         x64_emit_payment(s);
+    if (s->ir->live)
+        x64_emit_comparison(s);
     look_over(s);
     for (s->cur = 1; s->cur < s->ir->count && !s->failed; s->cur++) {
         s->op_at[s->cur] = (u32)(s->buf.p - s->start);
