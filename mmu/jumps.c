@@ -41,11 +41,27 @@ void jumps_init(struct tlb_context *c)
 void jumps_flush(struct tlb_context *c, struct tlb_state *s, bool keep_global, bool own)
 {
     empty_map(c, s->jumps[false], own);
+    if (own)
+        memset(s->jump_pages[false], 0, sizeof s->jump_pages[false]);
     if (keep_global)
         return;
     empty_map(c, s->jumps[true], own);
-    if (own)
+    if (own) {
+        memset(s->jump_pages[true], 0, sizeof s->jump_pages[true]);
         s->fetch_lost = false;
+    }
+}
+
+/* Which bit of jump_pages stands for the page of a tag or linear address. */
+static unsigned page_bit(u64 la)
+{
+    return (unsigned)((la << 16 >> (16 + PAGE_SHIFT)) * 0x9e3779b97f4a7c15ull >> 54);
+}
+
+static void note_page(struct tlb_state *s, u64 la, bool global)
+{
+    unsigned bit = page_bit(la);
+    s->jump_pages[global][bit / 64] |= BIT64(bit % 64);
 }
 
 /* Whether code with this tag may lie on the page of la; tags have the mode in their top 16 bits. */
@@ -57,6 +73,9 @@ static bool on_page(u64 tag, u64 la)
 
 void jumps_drop_page(struct tlb_context *c, struct tlb_state *s, u64 la)
 {
+    unsigned bit = page_bit(la);
+    if (!((s->jump_pages[0][bit / 64] | s->jump_pages[1][bit / 64]) >> bit % 64 & 1))
+        return;
     for (unsigned w = 0; w < JUMP_WORDS; w++) {
         for (u64 bits = s->jumps[0][w] | s->jumps[1][w]; bits; bits &= bits - 1) {
             unsigned first = (w * 64 + (unsigned)__builtin_ctzll(bits)) * JUMP_WAYS;
@@ -81,6 +100,8 @@ void mmu_put_jump(struct mmu *m, unsigned index, u64 tag, u64 code, bool global)
     struct tlb_state *s = &m->priv->states[tlb_index(m, m->kind)];
     unsigned n = index / JUMP_WAYS, to = JUMP_WAYS, used = 0;
     u64 empty = jump_empty(index);
+    note_page(s, tag, global);
+    note_page(s, tag + JUMP_CROSSING, global);
     struct jump_entry *ways = &m->context->jumps[n * JUMP_WAYS], *own = &m->context->jumps[index];
     for (unsigned i = 0; i < JUMP_WAYS; i++) {
         if (ways[i].tag == tag) /* of code that is gone */

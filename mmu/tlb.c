@@ -164,12 +164,15 @@ static void consider_shrinking(struct mmu *m, unsigned index)
 {
     struct tlb_state *s = &m->priv->states[index];
     struct tlb_context *c = &m->priv->contexts[index];
-    u32 used = s->fills;
-    for (u32 w = 0; w < s->entries / 64; w++)
-        used += (u32)__builtin_popcountll(s->global[w]);
-    s->low_use = used < s->entries / 8 ? s->low_use + 1 : 0;
+    s->low_use = s->fills < s->entries / 8 ? s->low_use + 1 : 0;
     s->fills = s->conflicts = 0;
     if (s->low_use < 4 || s->entries == TLB_MIN_ENTRIES)
+        return;
+    u32 used = 0;
+    for (u32 w = 0; w < s->entries / 64; w++)
+        used += (u32)__builtin_popcountll(s->global[w]);
+    s->low_use = 0;
+    if (used >= s->entries / 8)
         return;
     u32 half = s->entries / 2;
     for (u32 w = half / 64; w < s->entries / 64; w++) {

@@ -21,6 +21,7 @@
 #define TLB_CONTEXTS (MMU_ASIDS * MMU_KINDS)
 #define TLB_WORDS (TLB_MAX_ENTRIES / 64)
 #define JUMP_WORDS (JUMP_ENTRIES / JUMP_WAYS / 64)
+#define JUMP_PAGE_WORDS 16u
 
 /* What the slow path keeps about a context. */
 struct tlb_state {
@@ -32,6 +33,7 @@ struct tlb_state {
     u64 large;       /* large_bit of the pages above 4 KiB that were put in */
     u64 local[TLB_WORDS];  /* which entries are valid and not global */
     u64 global[TLB_WORDS]; /* and global */
+    u64 jump_pages[2][JUMP_PAGE_WORDS]; /* hashed: pages that may have jumps; [1]: global ones */
     u64 jumps[2][JUMP_WORDS]; /* sets of the jump cache in use; [1]: by code on global pages only */
 };
 
