@@ -299,9 +299,7 @@ START_TEST(bad_images)
     refuse("v.qcow2", NULL, "is truncated");
     static const char *const others[] = {"vmdk", "vdi", "vpc", "vhdx", "qed", "qcow"};
     for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
-        char command[80];
-        snprintf(command, sizeof command, "qemu-img create -f %s other.img 24M", others[i]);
-        shell(command);
+        shell("qemu-img create -f %s other.img 24M", others[i]);
         refuse("other.img", NULL, "qemu-img convert");
     }
     shell("qemu-img create -f qcow2 -o extended_l2=on e.qcow2 24M");
