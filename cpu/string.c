@@ -133,15 +133,24 @@ static u64 run_length(const struct string *s, unsigned seg, u64 off, bool store,
     return min_u64(n, (u64)s->budget);
 }
 
-/* Host address of the lowest of n elements at la; NULL when they must go through the MMU. */
-static u8 *host_of(const struct string *s, u64 la, u64 n, enum mmu_access access)
+/* Host memory of a run; what is stored there is told to the MMU afterwards. */
+struct run {
+    u8 *host; /* the lowest element, NULL when they must go through the MMU */
+    u64 gpa;
+    unsigned len;
+};
+
+static struct run run_of(const struct string *s, u64 la, u64 n, enum mmu_access access)
 {
     u64 low = s->down ? la - (n - 1) * s->size : la;
-    u8 *host;
-    if (mmu_host(&s->cpu->mmu, s->cpu->mmu.kind, low, (unsigned)(n * s->size), access, &host) !=
-        MMU_OK)
-        return NULL;
-    return host;
+    struct mmu *m = &s->cpu->mmu;
+    struct run r = {.len = (unsigned)(n * s->size)};
+    enum mmu_status st = access == MMU_WRITE
+                             ? mmu_host_store(m, m->kind, low, r.len, &r.host, &r.gpa)
+                             : mmu_host(m, m->kind, low, r.len, access, &r.host);
+    if (st != MMU_OK)
+        r.host = NULL;
+    return r;
 }
 
 static u64 load_element(const struct string *s, unsigned seg, u64 off)
@@ -203,11 +212,14 @@ static u64 movs_bulk(const struct string *s, u64 count)
     n = min_u64(n, count);
     if (n < 2)
         return 0;
-    u8 *src = host_of(s, sla, n, MMU_READ);
-    u8 *dst = src ? host_of(s, dla, n, MMU_WRITE) : NULL;
-    if (!dst)
+    const u8 *src = run_of(s, sla, n, MMU_READ).host;
+    struct run dst = {0};
+    if (src)
+        dst = run_of(s, dla, n, MMU_WRITE);
+    if (!dst.host)
         return 0;
-    copy_run(dst, src, n, s->size, s->down);
+    copy_run(dst.host, src, n, s->size, s->down);
+    mmu_stored(&s->cpu->mmu, dst.host, dst.gpa, dst.len);
     return n;
 }
 
@@ -237,16 +249,19 @@ static u64 stos_bulk(const struct string *s, u64 count)
 {
     u64 la, v = s->cpu->gpr[RAX];
     u64 n = min_u64(run_length(s, SEG_ES, get(s, RDI), true, &la), count);
-    u8 *dst = n >= 2 ? host_of(s, la, n, MMU_WRITE) : NULL;
-    if (!dst)
+    struct run r = {0};
+    if (n >= 2)
+        r = run_of(s, la, n, MMU_WRITE);
+    if (!r.host)
         return 0;
-    u8 *end = dst + n * s->size;
+    u8 *dst = r.host, *end = dst + r.len;
     switch (s->size) {
     case 1: memset(dst, (int)(v & 0xff), n); break;
     case 2: for (; dst < end; dst += 2) memcpy(dst, &(u16){(u16)v}, 2); break;
     case 4: for (; dst < end; dst += 4) memcpy(dst, &(u32){(u32)v}, 4); break;
     default: for (; dst < end; dst += 8) memcpy(dst, &v, 8); break;
     }
+    mmu_stored(&s->cpu->mmu, r.host, r.gpa, r.len);
     return n;
 }
 
@@ -329,8 +344,8 @@ static u64 compare_bulk(const struct string *s, bool cmps, u64 count, bool *stop
         n = min_u64(n, run_length(s, s->seg, get(s, RSI), false, &sla));
     if (n < 2)
         return 0;
-    u8 *src = cmps ? host_of(s, sla, n, MMU_READ) : NULL;
-    u8 *dst = cmps && !src ? NULL : host_of(s, dla, n, MMU_READ);
+    u8 *src = cmps ? run_of(s, sla, n, MMU_READ).host : NULL;
+    u8 *dst = cmps && !src ? NULL : run_of(s, dla, n, MMU_READ).host;
     return dst ? compare_run(s, src, dst, n, stop) : 0;
 }
 

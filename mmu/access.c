@@ -120,7 +120,10 @@ static void before_store(struct mmu *m, enum mmu_kind kind, const struct part *p
         return;
     written_note(m->bus, part_host(p));
     if (!code_marks(m->bus, part_host(p))) {
-        tlb_allow_write(m, kind, p->la);
+        if (code_cooling(m->bus, part_host(p)))
+            code_cool(m->bus, part_host(p));
+        else
+            tlb_allow_write(m, kind, p->la);
         return;
     }
     m->priv->counters.code_stores++;
@@ -131,6 +134,7 @@ static void write_part(struct mmu *m, const struct part *p, const u8 *buf)
 {
     if (!goes_to_bus(p)) {
         memcpy(part_host(p), buf, p->len);
+        code_stored(m->bus, part_host(p), part_gpa(p), p->len);
         return;
     }
     u64 gpa = part_gpa(p);
@@ -235,6 +239,7 @@ enum mmu_status mmu_store(struct mmu *m, enum mmu_kind kind, u64 la, unsigned si
     }
     before_store(m, kind, &p);
     ram_store(part_host(&p), value, size);
+    code_stored(m->bus, part_host(&p), part_gpa(&p), size);
     return MMU_OK;
 }
 
@@ -256,8 +261,37 @@ enum mmu_status mmu_probe(struct mmu *m, enum mmu_kind kind, u64 la, unsigned le
     return MMU_OK;
 }
 
-enum mmu_status mmu_host(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
-                         enum mmu_access access, u8 **host)
+enum mmu_status mmu_update(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
+                           void (*change)(void *opaque, void *bytes), void *opaque)
+{
+    struct part parts[2];
+    enum mmu_status status;
+    unsigned count = split(m, kind, la, len, MMU_WRITE, parts, &status);
+    u8 buf[MMU_UPDATE_MAX], *p = buf;
+    watch_parts(m, parts, count, MMU_READ);
+    watch_parts(m, parts, count, MMU_WRITE);
+    /* What may leave without returning comes before the lock. */
+    for (unsigned i = 0; i < count; i++) {
+        if (goes_to_bus(&parts[i]))
+            note_io(m);
+        before_store(m, kind, &parts[i]);
+    }
+    if (!count)
+        return status;
+    bus_lock(m->bus);
+    for (unsigned i = 0; i < count; p += parts[i++].len)
+        read_part(m, &parts[i], p);
+    change(opaque, buf);
+    p = buf;
+    for (unsigned i = 0; i < count; p += parts[i++].len)
+        write_part(m, &parts[i], p);
+    bus_unlock(m->bus);
+    return MMU_OK;
+}
+
+/* touch: a store to marked code runs the hook instead of being refused. */
+static enum mmu_status host_of(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
+                               enum mmu_access access, bool touch, u8 **host, u64 *gpa)
 {
     *host = NULL;
     if (crosses(la, len))
@@ -269,19 +303,39 @@ enum mmu_status mmu_host(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len
     if (unlikely(p.entry.phys & TLB_WATCHED))
         return MMU_OK;
     if (access == MMU_WRITE && p.entry.write == TLB_INVALID) {
-        if (goes_to_bus(&p) || code_marked(m->bus, part_host(&p), len))
+        if (goes_to_bus(&p))
             return MMU_OK;
-        written_note(m->bus, part_host(&p));
-        if (!code_marks(m->bus, part_host(&p)))
-            tlb_allow_write(m, kind, p.la);
+        if (!touch && (code_marked(m->bus, part_host(&p), len) ||
+                       code_cooling(m->bus, part_host(&p))))
+            return MMU_OK;
+        before_store(m, kind, &p);
     }
     *host = part_host(&p);
+    *gpa = part_gpa(&p);
     return MMU_OK;
 }
 
 u8 *mmu_peek(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len, bool write)
 {
     return tlb_hit(m, kind, tlb_wrap(m, la), len, write);
+}
+
+enum mmu_status mmu_host(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
+                         enum mmu_access access, u8 **host)
+{
+    u64 gpa;
+    return host_of(m, kind, la, len, access, false, host, &gpa);
+}
+
+enum mmu_status mmu_host_store(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len, u8 **host,
+                               u64 *gpa)
+{
+    return host_of(m, kind, la, len, MMU_WRITE, true, host, gpa);
+}
+
+void mmu_stored(struct mmu *m, const u8 *host, u64 gpa, unsigned len)
+{
+    code_stored(m->bus, host, gpa, len);
 }
 
 enum mmu_status mmu_fetch_page(struct mmu *m, enum mmu_kind kind, u64 la,

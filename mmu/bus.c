@@ -40,8 +40,9 @@ struct bus *bus_create(void)
     b->marks = ram_reserve(RAM_ARENA_PAGES * sizeof *b->marks);
     b->tagged = ram_reserve(RAM_ARENA_PAGES * sizeof *b->tagged);
     b->written = ram_reserve(RAM_ARENA_PAGES * sizeof *b->written);
+    b->cooling = ram_reserve(RAM_ARENA_PAGES * sizeof *b->cooling);
     bool memory = space_init(&b->memory, BUS_VIEWS), ports = space_init(&b->ports, 1);
-    if (b->marks && b->tagged && b->written && memory && ports)
+    if (b->marks && b->tagged && b->written && b->cooling && memory && ports)
         return b;
     bus_destroy(b);
     return NULL;
@@ -56,9 +57,15 @@ void bus_destroy(struct bus *b)
     ram_release((void *)b->marks, RAM_ARENA_PAGES * sizeof *b->marks);
     ram_release((void *)b->tagged, RAM_ARENA_PAGES * sizeof *b->tagged);
     ram_release((void *)b->written, RAM_ARENA_PAGES * sizeof *b->written);
+    ram_release((void *)b->cooling, RAM_ARENA_PAGES * sizeof *b->cooling);
     ram_arena_free(&b->ram);
     pthread_mutex_destroy(&b->lock);
     free(b);
+}
+
+bool bus_shared(const struct bus *b)
+{
+    return atomic_load_explicit(&b->mmu_count, memory_order_relaxed) > 1;
 }
 
 void bus_lock(struct bus *b)

@@ -48,6 +48,9 @@ struct code_hook {
 struct bus *bus_create(void);
 void bus_destroy(struct bus *b);
 
+/* Whether several vCPUs have joined: what one of them stores another may be translating. */
+bool bus_shared(const struct bus *b);
+
 /* The machine lock (recursive): devices, timers, pins and the bus dispatch run under it. */
 void bus_lock(struct bus *b);
 void bus_unlock(struct bus *b);

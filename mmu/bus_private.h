@@ -15,6 +15,7 @@ struct bus {
     struct ram_arena ram;
     _Atomic u64 *marks;     /* per RAM page: one bit per 64-byte granule with code */
     _Atomic u8 *tagged;     /* per RAM page: TAGGED_, where TLBs may have a write tag for it */
+    _Atomic u8 *cooling;    /* per RAM page that had code: stores until it is as others again */
     struct space memory, ports;
     _Atomic u8 *written;    /* per RAM page: it may have been stored to (written.h) */
     u64 next_order;

@@ -4,9 +4,12 @@
  * bus and, through tlb.h, the write tags of every vCPU.
  *
  * While other vCPUs run: marks are set before write tags are dropped, and a TLB fill looks at the
- * marks under the lock that the dropping takes, so that no tag given later is missed.  A store
- * that passed its inline check just before may still land; who translates for several vCPUs has
- * to let them pass a safe point before trusting the bytes it read.
+ * marks under the lock that the dropping takes, so that no tag given later is missed.  A store on
+ * the slow path looks at the marks before and after it, and who translates compares the bytes after
+ * marking them: one of the two sees the other.  Left open: a store that passed its inline check,
+ * on a page without any code, may land behind both if the host stops the thread in between.
+ * What is run and stored to at the same time had marks before; so that it keeps to the slow path, a
+ * page whose last marks go gets no tag for some more stores (cooling).
  */
 #include "mmu/codepage.h"
 
@@ -14,6 +17,7 @@
 #include "mmu/written.h"
 
 #define GRANULE_SHIFT 6
+#define COOLING_STORES 255
 
 /* Granules of the page that [offset, offset + len) touches; len at least 1, within the page. */
 static u64 granules(unsigned offset, unsigned len)
@@ -80,8 +84,21 @@ bool code_marked(struct bus *b, const u8 *host, unsigned len)
 void code_clear_page(struct bus *b, u64 gpa)
 {
     u8 *host = host_at(b, gpa);
-    if (host)
-        atomic_store(&b->marks[ram_arena_page(&b->ram, host)], 0);
+    if (!host)
+        return;
+    u64 page = ram_arena_page(&b->ram, host);
+    if (bus_shared(b))
+        atomic_store(&b->cooling[page], COOLING_STORES);
+    atomic_store(&b->marks[page], 0);
+}
+
+/* Two vCPUs that cool a page at once may lose a step: it takes longer. */
+void code_cool(struct bus *b, const u8 *host)
+{
+    _Atomic u8 *left = &b->cooling[ram_arena_page(&b->ram, host)];
+    u8 n = atomic_load_explicit(left, memory_order_relaxed);
+    if (n)
+        atomic_store_explicit(left, (u8)(n - 1), memory_order_relaxed);
 }
 
 bool code_page(struct bus *b, u64 gpa)

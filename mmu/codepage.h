@@ -10,11 +10,30 @@ static inline u64 code_marks(struct bus *b, const u8 *host)
     return atomic_load(&b->marks[ram_arena_page(&b->ram, host)]);
 }
 
+/* Whether the page had code lately, and several vCPUs might still be changing and running it: then
+ * its stores stay on the slow path, which looks for marks again behind each. */
+static inline bool code_cooling(struct bus *b, const u8 *host)
+{
+    return atomic_load_explicit(&b->cooling[ram_arena_page(&b->ram, host)], memory_order_relaxed);
+}
+
+/* One such store less to come. */
+void code_cool(struct bus *b, const u8 *host);
+
 /* Whether any of [host, host + len), within a page, is marked. */
 bool code_marked(struct bus *b, const u8 *host, unsigned len);
 
 /* Calls the hook for each page of [host, host + len) whose marks the range touches.  To be called
  * before the store, which it also notes (written.h).  With a writer the hook may not return. */
 void code_touch(struct bus *b, struct mmu *writer, const u8 *host, u64 gpa, u64 len);
+
+/* To be called behind a store: another vCPU may have translated the old bytes since code_touch. */
+static inline void code_stored(struct bus *b, const u8 *host, u64 gpa, u64 len)
+{
+    if (!bus_shared(b))
+        return;
+    atomic_thread_fence(memory_order_seq_cst);
+    code_touch(b, NULL, host, gpa, len);
+}
 
 #endif

@@ -195,6 +195,18 @@ void mmu_set_watches(struct mmu *m, const struct mmu_watch watch[4],
  * next safe point. */
 enum mmu_status mmu_host(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
                          enum mmu_access access, u8 **host);
+/* The same to store there at once, also over marked code: the code hook runs first, which may leave
+ * without returning.  *gpa is for mmu_stored, which has to be called behind the store. */
+enum mmu_status mmu_host_store(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len, u8 **host,
+                               u64 *gpa);
+void mmu_stored(struct mmu *m, const u8 *host, u64 gpa, unsigned len);
+
+/* Where mmu_host_store gives no address: a locked read-modify-write of up to MMU_UPDATE_MAX bytes
+ * at la, under the machine lock, so one step for all others that come this way.  `change` gets the
+ * bytes and changes them in place. */
+#define MMU_UPDATE_MAX 16
+enum mmu_status mmu_update(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
+                           void (*change)(void *opaque, void *bytes), void *opaque);
 
 /* The host address of all of [la, la + len), at most a page long, if that is plain RAM which the
  * TLB has with these rights (`write`: for stores that nobody has to be told of); else NULL, which

@@ -413,7 +413,7 @@ static bool write_tag_allowed(struct bus *b, const u8 *host, u64 la)
         old != here && old != TAGGED_SEVERAL &&
         !atomic_compare_exchange_weak(tagged, &old, old == TAGGED_NOWHERE ? here : TAGGED_SEVERAL))
         ;
-    if (code_marks(b, host))
+    if (code_marks(b, host) || code_cooling(b, host))
         return false;
     written_note(b, host);
     return true;

@@ -34,7 +34,6 @@ struct interp {
     u64 off;
     unsigned max_chunks, chunks;
     pthread_mutex_t arena_lock;  /* chunks, pool, serials; taken inside the cache's lock */
-    pthread_mutex_t atomic_lock; /* read-modify-writes that no host atomic can do */
     struct xchunk *filling, *idle, *full;
     struct pool *pools;
     struct tblock *spare;
@@ -162,7 +161,7 @@ static struct tblock *probe(struct cpu *cpu)
     struct jump_entry *j = &cpu->mmu.context->jumps[jump_index(cpu->rip)];
     struct tblock *t = (struct tblock *)(uintptr_t)j->code;
     u64 tag = __atomic_load_n(&j->tag, __ATOMIC_RELAXED);
-    if (tag >= jump_empty(0) || !t || t->serial != tag)
+    if (!tag || tag >= jump_empty(0) || !t || t->serial != tag)
         return NULL;
     return t->b.rip == cpu->rip && t->b.hflags == cpu->hflags &&
                    t->b.cs_base == front_cs_base(cpu) && block_within_limit(cpu, &t->b)
@@ -180,9 +179,10 @@ struct tblock *interp_continue(struct cpu *cpu)
 struct tblock *interp_link(struct cpu *cpu, struct xop *link)
 {
     struct tblock *t = interp_continue(cpu);
-    if (t && link->aux) {
+    u64 serial = t ? __atomic_load_n(&t->serial, __ATOMIC_RELAXED) : 0;
+    if (serial && link->aux) { /* else it has just been dropped: that must not match */
         /* The pair may be torn for another vCPU; then the serial does not match. */
-        __atomic_store_n(&link->imm, t->serial, __ATOMIC_RELAXED);
+        __atomic_store_n(&link->imm, serial, __ATOMIC_RELAXED);
         __atomic_store_n(&link->link, t, __ATOMIC_RELAXED);
         vcpu_of(cpu)->links++;
     }
@@ -310,23 +310,7 @@ static void unwind(struct cpu *cpu)
             cpu->budget += v->running->b.guest_insns - done;
     }
     v->unwinds++;
-    interp_unlock(cpu);
     _longjmp(v->unwind, 1);
-}
-
-void interp_lock(struct cpu *cpu)
-{
-    pthread_mutex_lock(&vcpu_of(cpu)->engine->atomic_lock);
-    vcpu_of(cpu)->holds_lock = true;
-}
-
-void interp_unlock(struct cpu *cpu)
-{
-    struct vcpu *v = vcpu_of(cpu);
-    if (!v->holds_lock)
-        return;
-    v->holds_lock = false;
-    pthread_mutex_unlock(&v->engine->atomic_lock);
 }
 
 static void redo(struct cpu *cpu) __attribute__((noreturn));
@@ -448,7 +432,6 @@ static void *interp_create(struct bus *bus, const struct accel_options *options)
     e->off = options ? options->off : 0;
     e->max_chunks = bytes > CHUNK_BYTES ? (unsigned)(bytes / CHUNK_BYTES) : 1;
     pthread_mutex_init(&e->arena_lock, NULL);
-    pthread_mutex_init(&e->atomic_lock, NULL);
     struct block_hooks h = {drop_block, free_block, current_hit, current_block, e};
     e->cache = block_cache_create(bus, &h);
     if (!e->cache) {
@@ -484,7 +467,6 @@ static void interp_destroy(void *engine)
         free(p);
     }
     pthread_mutex_destroy(&e->arena_lock);
-    pthread_mutex_destroy(&e->atomic_lock);
     free(e);
 }
 

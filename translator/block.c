@@ -267,7 +267,14 @@ static bool bytes_changed(struct block_cache *c, const struct block *b)
                                                         : b->guest_bytes;
     const u8 *p = bus_page(c->bus, b->phys).read;
     const u8 *q = first < b->guest_bytes ? bus_page(c->bus, b->phys2).read : p;
-    return p && q && block_sum(p + start, first, q, b->guest_bytes - first) != b->sum;
+    if (!p || !q)
+        return false;
+    u64 looks = 0;
+    for (unsigned i = 0; i < BLOCK_LOOKS; i++)
+        if (b->look_len[i])
+            looks += block_sum(p + (b->look[i] & ~PAGE_MASK), b->look_len[i], NULL, 0);
+    return looks != b->look_sum ||
+           block_sum(p + start, first, q, b->guest_bytes - first) != b->sum;
 }
 
 /* ---- interface ---- */

@@ -24,6 +24,7 @@ struct block {
     u8 look_len[BLOCK_LOOKS]; /* bytes of successors that the flags pass has looked at, and... */
     u64 look[BLOCK_LOOKS];    /* ...their physical addresses: a change there drops the block too */
     u64 sum;             /* of the guest bytes, to notice a change before they were marked */
+    u64 look_sum;        /* likewise of those of look */
     const u8 *host[2];   /* its pages; what aliases of the same RAM agree on */
     struct block *hash_next;
     struct block *page_next[2]; /* lists of the blocks on each of its pages */

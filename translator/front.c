@@ -23,7 +23,7 @@ struct fetch {
     u64 limit_bytes;   /* bytes from rip to the CS limit, at least 1 */
     const u8 *page;    /* host address of the page, NULL when the bytes were copied */
     unsigned max_insns;
-    u8 copy[2 * MAX_INSN_BYTES];
+    u8 copy[BLOCK_MAX_INSNS * MAX_INSN_BYTES];
 };
 
 static u64 code_linear(const struct cpu *cpu, u64 rip)
@@ -83,6 +83,11 @@ static bool fetch_first(struct fetch *f)
         /* One instruction is enough of what may change by being read. */
         f->avail = f->avail < MAX_INSN_BYTES ? f->avail : MAX_INSN_BYTES;
         copy_io(cpu, f->b->phys, f->avail, f->copy);
+    } else if (bus_shared(cpu->bus)) {
+        /* block.sum must be that of the very bytes that are lifted. */
+        f->avail = f->avail < sizeof f->copy ? f->avail : (unsigned)sizeof f->copy;
+        memcpy(f->copy, f->p, f->avail);
+        f->p = f->copy;
     }
     return true;
 }
@@ -138,7 +143,7 @@ static bool lift_live(struct fetch *f, struct ir *ir)
     struct lift_input in = {ir->live_code, ir->guest_bytes, ir->guest_insns};
     memcpy(ir->live_code, f->p, ir->guest_bytes);
     ir_reset(ir, cpu->rip, front_cs_base(cpu), cpu->hflags);
-    ir->live = f->p;
+    ir->live = f->page + (f->la & ~PAGE_MASK); /* not a copy */
     f->b->live = true;
     return lift_block(cpu, ir, &in);
 }
@@ -177,8 +182,11 @@ static unsigned exit_fate(struct fetch *f, const struct ir *ir, u64 rip, u64 fro
         return XF_LIVE;
     if (!(cpu->hflags & (HF_LONG | HF_CSFLAT)) && rip + len > cpu->seg[SEG_CS].limit)
         return XF_LIVE;
-    unsigned fate = lift_flags_fate(cpu, f->page + offset, len, cpu->hflags);
+    u8 bytes[LOOK_BYTES];
+    memcpy(bytes, f->page + offset, len);
+    unsigned fate = lift_flags_fate(cpu, bytes, len, cpu->hflags);
     if (fate != XF_LIVE) {
+        f->b->look_sum += block_sum(bytes, len, NULL, 0);
         f->b->look[slot] = (f->b->phys & PAGE_MASK) | offset;
         f->b->look_len[slot] = (u8)len;
     }

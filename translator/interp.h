@@ -70,7 +70,6 @@ struct vcpu {
     const struct xop *at; /* the op that may raise, while it does */
     jmp_buf unwind;
     bool redo;            /* execute the next instruction alone, with fresh bytes */
-    bool holds_lock;      /* the engine's lock for atomics */
     u64 blocks, insns, unwinds, links;
     struct front_counters front;
     u64 translate_ns; /* host time for lifting and the passes */
@@ -131,8 +130,5 @@ struct xcompact interp_compact(struct vcpu *v, struct xmark *mark, struct ir_ins
 struct tblock *interp_continue(struct cpu *cpu);
 /* The same, remembering it in the exit's link entry when that is safe. */
 struct tblock *interp_link(struct cpu *cpu, struct xop *link);
-/* Guards what cannot be one host atomic. */
-void interp_lock(struct cpu *cpu);
-void interp_unlock(struct cpu *cpu);
 
 #endif

@@ -252,15 +252,15 @@ struct tblock *xop_segaddr(struct cpu *cpu, u8 *f, const struct xop *x)
 
 /* ---- read-modify-write in one step ---- */
 
-/* Host memory for one atomic access; NULL when only a locked load and store will do: MMIO, pages
- * with code, operands that are not aligned (host atomics need not take those). */
-static u8 *atomic_host(struct cpu *cpu, const struct xop *x, u64 la)
+/* Host memory for one atomic access; NULL when only a locked load and store will do: MMIO, a page
+ * border, operands that are not aligned (host atomics need not take those). */
+static u8 *atomic_host(struct cpu *cpu, const struct xop *x, u64 la, u64 *gpa)
 {
     unsigned size = W_BYTES(x->w);
     u8 *host = NULL;
     vcpu_of(cpu)->at = x;
     check_alignment(cpu, x, la, size);
-    check(cpu, x, mmu_host(&cpu->mmu, kind_of(cpu, x), la, size, MMU_WRITE, &host));
+    check(cpu, x, mmu_host_store(&cpu->mmu, kind_of(cpu, x), la, size, &host, gpa));
     return la & (size - 1) ? NULL : host;
 }
 
@@ -316,37 +316,50 @@ static u64 (*const atomic_fns[4])(u8 *, unsigned, u64) = {atomic_u8, atomic_u16,
 static u64 (*const cmpxchg_fns[4])(u8 *, u64, u64) = {cmpxchg_u8, cmpxchg_u16, cmpxchg_u32,
                                                       cmpxchg_u64};
 
-/* Under the engine's lock: one step for all others that come this way. */
+struct update {
+    const struct xop *x;
+    bool exchange;
+    u64 expected, v, old;
+};
+
+static void update(void *opaque, void *bytes)
+{
+    struct update *u = opaque;
+    unsigned size = W_BYTES(u->x->w);
+    u->old = load_le(bytes, size);
+    u64 new = !u->exchange               ? combine(u->x->insns, u->old, u->v)
+              : u->old == u->expected ? u->v
+                                      : u->old;
+    store_le(bytes, new & eval_mask(u->x->w), size);
+}
+
 static u64 locked_update(struct cpu *cpu, const struct xop *x, u64 la, bool exchange, u64 expected,
                          u64 v)
 {
-    unsigned size = W_BYTES(x->w);
-    u64 old = 0;
-    enum mmu_kind kind = kind_of(cpu, x);
-    check(cpu, x, mmu_probe(&cpu->mmu, kind, la, size, MMU_WRITE));
-    interp_lock(cpu);
-    check(cpu, x, mmu_load(&cpu->mmu, kind, la, size, &old));
-    u64 new = !exchange ? combine(x->insns, old, v) : old == expected ? v : old;
-    check(cpu, x, mmu_store(&cpu->mmu, kind, la, size, new & eval_mask(x->w)));
-    interp_unlock(cpu);
-    return old;
+    struct update u = {.x = x, .exchange = exchange, .expected = expected, .v = v};
+    check(cpu, x, mmu_update(&cpu->mmu, kind_of(cpu, x), la, W_BYTES(x->w), update, &u));
+    return u.old;
 }
 
 /* insns: the AT_ operation. */
 struct tblock *xop_atomic(struct cpu *cpu, u8 *f, const struct xop *x)
 {
-    u64 la = *slot(f, x->a), v = *slot(f, x->b);
-    u8 *host = atomic_host(cpu, x, la);
+    u64 la = *slot(f, x->a), v = *slot(f, x->b), gpa = 0;
+    u8 *host = atomic_host(cpu, x, la, &gpa);
     *slot(f, x->d) = host ? atomic_fns[x->w](host, x->insns, v)
                           : locked_update(cpu, x, la, false, 0, v);
+    if (host)
+        mmu_stored(&cpu->mmu, host, gpa, W_BYTES(x->w));
     return next_op(cpu, f, x);
 }
 
 struct tblock *xop_cmpxchg(struct cpu *cpu, u8 *f, const struct xop *x)
 {
-    u64 la = *slot(f, x->a), expected = *slot(f, x->b), v = *slot(f, x->c);
-    u8 *host = atomic_host(cpu, x, la);
+    u64 la = *slot(f, x->a), expected = *slot(f, x->b), v = *slot(f, x->c), gpa = 0;
+    u8 *host = atomic_host(cpu, x, la, &gpa);
     *slot(f, x->d) = host ? cmpxchg_fns[x->w](host, expected, v)
                           : locked_update(cpu, x, la, true, expected, v);
+    if (host)
+        mmu_stored(&cpu->mmu, host, gpa, W_BYTES(x->w));
     return next_op(cpu, f, x);
 }

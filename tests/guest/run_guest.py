@@ -196,6 +196,11 @@ QEMU_WRONG = {
                                 "TCG gives the selector",
         "16-bit jump wraps": "with a 16-bit operand size IP is cut to 16 bits (SDM vol. 2A JMP)",
     },
+    "stress64": {
+        "code older than announced": "what another processor has changed is run after a serializing "
+                                     "instruction (SDM vol. 3A 8.1.3); TCG may keep a translation "
+                                     "that it was making meanwhile",
+    },
     "smp64": {
         "lowest priority": "who has the lowest priority takes it (SDM vol. 3A 10.6.2.4); QEMU goes by the "
                            "number alone",
@@ -287,6 +292,7 @@ OPTIONS = {
     "paging64": {"machines": [["-cpu", "max"], ["-cpu", "qemu64"]]},
     "reset": {"reboot": True},
     "smp64": {"machines": [["-cpu", "max", "-smp", "2"], ["-cpu", "max", "-smp", "4"]]},
+    "stress64": {"machines": [["-cpu", "max", "-smp", "2"], ["-cpu", "max", "-smp", "4"]]},
     # QEMU chooses the save map when it is built, not by the processor.
     "smm32": {"machines": [["-cpu", "max"], ["-cpu", "max,-lm"]], "qemu": [["-cpu", "max"]]},
 }

@@ -4,12 +4,9 @@
  * SDM vol. 3A chapters 8 and 10 (sections beside the checks).  Runs on any number of processors from 2
  * to 8.
  */
-#include "tests/guest/lib/apic.h"
+#include "tests/guest/lib/smp.h"
 
-enum { MAX_CPUS = 8, VECTOR = 0x50, VECTOR_TLB = 0x51, START = 0x8000 };
-
-extern u8 ap_start[], ap_start_end[], ap_pointer[], ap_cr0[], ap_cr3[], ap_cr4[], ap_efer[];
-extern volatile u32 ap_count;
+enum { VECTOR = 0x50, VECTOR_TLB = 0x51 };
 
 /* By APIC ID. */
 static volatile struct {
@@ -17,30 +14,10 @@ static volatile struct {
 } cpus[MAX_CPUS];
 static unsigned count;
 
-static unsigned id(void)
-{
-    return x2apic() ? apic_read(APIC_ID) : apic_read(APIC_ID) >> 24;
-}
-
-static void spin(unsigned n)
-{
-    while (n--)
-        __asm__ volatile("pause" : : : "memory");
-}
-
-/* Waits until *p is `want`; false when it does not come in seconds. */
-static bool wait_for(volatile u32 *p, u32 want)
-{
-    for (u64 end = rdtsc() + 20000000000ull; rdtsc() < end; spin(10))
-        if (*p == want)
-            return true;
-    return false;
-}
-
 static bool on_fixed(struct regs *r)
 {
     (void)r;
-    cpus[id()].fixed++;
+    cpus[cpu_id()].fixed++;
     eoi();
     return false;
 }
@@ -48,7 +25,7 @@ static bool on_fixed(struct regs *r)
 static bool on_nmi(struct regs *r)
 {
     (void)r;
-    cpus[id()].nmi++;
+    cpus[cpu_id()].nmi++;
     return false;
 }
 
@@ -66,7 +43,7 @@ static bool on_tlb(struct regs *r)
 {
     (void)r;
     invlpg((void *)AREA);
-    cpus[id()].fixed++;
+    cpus[cpu_id()].fixed++;
     eoi();
     return false;
 }
@@ -116,12 +93,11 @@ static void follow(void)
     }
 }
 
-void ap_main(unsigned number, u32 cs, u32 cr0);
 void ap_main(unsigned number, u32 cs, u32 cr0)
 {
     (void)number;
     load_idt(idt, 4095);
-    unsigned me = id();
+    unsigned me = cpu_id();
     apic_write(APIC_SVR, 0x1ff);
     cpus[me].cs = cs;
     cpus[me].cr0 = cr0;
@@ -155,35 +131,6 @@ static void let_do(unsigned cpu, u32 work)
 }
 
 /* ---- start (8.4.3, 10.4.7.3) ---- */
-
-static u8 *placed(const u8 *field)
-{
-    return (u8 *)START + (field - ap_start);
-}
-
-static void place_start(void)
-{
-    memcpy((void *)START, ap_start, (size_t)(ap_start_end - ap_start));
-    *(u16 *)placed(ap_pointer) = sizeof gdt - 1;
-    *(u32 *)(placed(ap_pointer) + 2) = (u32)(u64)gdt;
-    *(u32 *)placed(ap_cr0) = (u32)read_cr0();
-    *(u32 *)placed(ap_cr3) = (u32)read_cr3();
-    *(u32 *)placed(ap_cr4) = (u32)read_cr4();
-    *(u32 *)placed(ap_efer) = (u32)rdmsr(EFER) & ~EFER_LMA;
-}
-
-static unsigned cpu_count(void)
-{
-    __asm__ volatile("outw %w0, %w1" : : "a"(5), "Nd"(0x510)); /* fw_cfg: number of processors */
-    return inb(0x511);
-}
-
-static void settle(void)
-{
-    u64 end = rdtsc() + 30000000;
-    while (rdtsc() < end)
-        __asm__ volatile("pause");
-}
 
 static void start(void)
 {
@@ -305,7 +252,7 @@ static bool on_set(struct regs *r)
     (void)r;
     apic_write(APIC_DFR, want_dfr);
     apic_write(APIC_LDR, want_ldr);
-    cpus[id()].done++;
+    cpus[cpu_id()].done++;
     eoi();
     return false;
 }

@@ -57,6 +57,8 @@ VARIANTS = [
     (["-cpu", "qemu64"], "", says("cat /proc/cpuinfo", r"model name.*qemu64")),
     (["-cpu", "max"], "", says("grep flags /proc/cpuinfo", r"sse4_2.*popcnt")),
     (["-smp", "2"], "", says("grep -c ^processor /proc/cpuinfo", "^2")),
+    (["-smp", "4"], "", says("grep -c ^processor /proc/cpuinfo", "^4")),
+    (["-smp", "8"], "", says("grep -c ^processor /proc/cpuinfo", "^8")),
 ]
 
 

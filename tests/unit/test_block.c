@@ -164,13 +164,20 @@ START_TEST(test_looked_at_bytes)
     struct block *b = insert(0, 0x1000, 16);
     block_flush_all(cache);
     *b = (struct block){.rip = 0x1000, .phys = 0x1000, .phys2 = ~0ull, .guest_bytes = 16,
-                        .hflags = HF_LONG, .look = {0x1100}, .look_len = {24}, .sum = b->sum};
+                        .hflags = HF_LONG, .look = {0x1100}, .look_len = {24}, .sum = b->sum,
+                        .look_sum = block_sum(ram + 0x1100, 24, NULL, 0)};
+    struct block again = *b;
     block_insert(cache, b);
     store(0x10ff, 1);
     store(0x1118, 1);
     ck_assert_ptr_eq(find(0x1000), b);
     store(0x1117, 1);
     ck_assert_ptr_null(find(0x1000));
+    /* A change between look and mark. */
+    ram[0x1108] ^= 1;
+    *b = again;
+    block_insert(cache, b);
+    ck_assert(!b->valid);
 }
 END_TEST
 

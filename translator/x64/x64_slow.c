@@ -224,25 +224,33 @@ static u64 host_atomic(u8 *p, unsigned size, u64 what, u64 b, u64 c)
 #undef LOOP
 }
 
+struct atomic {
+    u64 what, b, c, old;
+    unsigned size;
+};
+
+static void change(void *opaque, void *bytes)
+{
+    struct atomic *a = opaque;
+    a->old = load_le(bytes, a->size);
+    store_le(bytes, apply(a->what, a->old, a->b, a->c, size_mask(a->size)), a->size);
+}
+
 u64 x64_slow_atomic(struct cpu *cpu, u64 addr, u64 what, u64 b, u64 c)
 {
     unsigned w = what >> 8 & 7, size = W_BYTES(w);
     u32 mf = (u32)(what >> 16);
     u8 *host = NULL;
-    u64 old = 0;
     enum mmu_kind kind = cpu->mmu.kind;
     check_alignment(cpu, addr, size, mf);
-    check_status(cpu, mmu_host(&cpu->mmu, kind, addr, size, MMU_WRITE, &host), mf);
-    if (host)
-        return host_atomic(host, size, what, b, c);
-    /* MMIO, a page border, or a page with code: a load and a store, alone under the lock. */
-    check_status(cpu, mmu_probe(&cpu->mmu, kind, addr, size, MMU_WRITE), mf);
-    count_exact(cpu); /* not with the lock held */
-    bus_lock(cpu->bus);
-    enum mmu_status status = mmu_load(&cpu->mmu, kind, addr, size, &old);
-    bus_unlock(cpu->bus);
-    check_status(cpu, status, mf);
-    u64 value = apply(what, old, b, c, size_mask(size));
-    check_status(cpu, mmu_store(&cpu->mmu, kind, addr, size, value), mf);
-    return old;
+    u64 gpa;
+    check_status(cpu, mmu_host_store(&cpu->mmu, kind, addr, size, &host, &gpa), mf);
+    if (host) {
+        u64 old = host_atomic(host, size, what, b, c);
+        mmu_stored(&cpu->mmu, host, gpa, size);
+        return old;
+    }
+    struct atomic a = {.what = what, .b = b, .c = c, .size = size};
+    check_status(cpu, mmu_update(&cpu->mmu, kind, addr, size, change, &a), mf);
+    return a.old;
 }
