@@ -55,7 +55,8 @@ void jumps_flush(struct tlb_context *c, struct tlb_state *s, bool keep_global, b
 /* Which bit of jump_pages stands for the page of a tag or linear address. */
 static unsigned page_bit(u64 la)
 {
-    return (unsigned)((la << 16 >> (16 + PAGE_SHIFT)) * 0x9e3779b97f4a7c15ull >> 54);
+    u64 page = la << 16 >> (16 + PAGE_SHIFT);
+    return (unsigned)(page * 0x9e3779b97f4a7c15ull >> 32) % (64 * JUMP_PAGE_WORDS);
 }
 
 static void note_page(struct tlb_state *s, u64 la, bool global)

@@ -21,7 +21,7 @@
 #define TLB_CONTEXTS (MMU_ASIDS * MMU_KINDS)
 #define TLB_WORDS (TLB_MAX_ENTRIES / 64)
 #define JUMP_WORDS (JUMP_ENTRIES / JUMP_WAYS / 64)
-#define JUMP_PAGE_WORDS 16u
+#define JUMP_PAGE_WORDS 256u
 
 /* What the slow path keeps about a context. */
 struct tlb_state {
