@@ -138,8 +138,11 @@ static bool limit_open(const struct program *p, const struct state *native,
                        const struct state *engine)
 {
     struct insn in;
-    if (state_mode(native) == 64 || native->rip != engine->rip || !last_insn(p, native, &in) ||
-        !operand_wraps(&in, native))
+    if (state_mode(native) == 64 || native->rip != engine->rip)
+        return false;
+    if (limit_fault(native) && engine->vector == EXC_PF && engine->cr2 >= 0xffffff00)
+        return true; /* on the stack, too */
+    if (!last_insn(p, native, &in) || !operand_wraps(&in, native))
         return false;
     if (limit_fault(engine))
         return native->vector == EXC_PF && in.operands && in.opnd[0].size == 10;
