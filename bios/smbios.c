@@ -121,7 +121,26 @@ static void type_chassis(void)
     end();
 }
 
-static void type_processor(u32 n)
+/* The processor's clock in MHz, to the next ten: its time-stamp counter over a millisecond of the
+ * ACPI timer; 0 if either does not count. */
+static u16 clock_mhz(void)
+{
+    enum { TICKS_PER_MS = 3580, HAS_TSC = 1 << 4 };
+    u32 r[4], begin, end, ticks = 0, tries = 0;
+    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(1));
+    if (!(r[3] & HAS_TSC))
+        return 0;
+    u32 from = inl(PM_BASE + 8);
+    __asm__ volatile("rdtsc" : "=a"(begin) : : "edx");
+    while (ticks < TICKS_PER_MS && tries++ < 1000000)
+        ticks = (inl(PM_BASE + 8) - from) & 0xffffff;
+    __asm__ volatile("rdtsc" : "=a"(end) : : "edx");
+    if (ticks < TICKS_PER_MS)
+        return 0;
+    return (u16)(((end - begin) / ticks * TICKS_PER_MS / 1000 + 5) / 10 * 10);
+}
+
+static void type_processor(u32 n, u16 mhz)
 {
     u32 r[4];
     char socket[] = "CPU 000";
@@ -136,8 +155,10 @@ static void type_processor(u32 n)
     string("Dragoman");
     aml_dword(&out, r[0]);
     aml_dword(&out, r[3]);
-    aml_byte(&out, 0); /* version */
-    zeros(1 + 6);      /* voltage, clock, speeds: unknown */
+    aml_byte(&out, 0);  /* version */
+    zeros(1 + 2);        /* voltage, external clock: unknown */
+    aml_word(&out, mhz); /* the most, and now */
+    aml_word(&out, mhz);
     aml_byte(&out, 0x41); /* populated, enabled */
     aml_byte(&out, 1);    /* upgrade: other */
     for (u32 i = 0; i < 3; i++)
@@ -256,8 +277,9 @@ void smbios_init(void)
     type_system();
     type_chassis();
     /* As many processors as leave room for the rest. */
+    u16 mhz = clock_mhz();
     for (u32 i = 0; i < cpus.count && i < 64; i++)
-        type_processor(i);
+        type_processor(i, mhz);
     const u64 module = 16ull << 30;
     u32 modules = 0;
     while (modules < MAX_MODULES && modules * module < memory.bytes)

@@ -2,7 +2,7 @@
  *
  * Source: the kernel's Documentation/arch/x86/boot.rst (boot protocol 2.00 to 2.15).  Left out:
  * the EFI handover, setup_data, the 32-bit and 64-bit entry points (the firmware runs the kernel's
- * real-mode code), "vga=" in the command line (there is no display to choose a mode for).
+ * real-mode code).
  */
 #include <stdlib.h>
 
@@ -16,6 +16,7 @@ enum {
     HDR_CMDLINE_OFFSET = 0x22,
     HDR_SETUP_SECTS = 0x1f1,
     HDR_SYSSIZE = 0x1f4,
+    HDR_VID_MODE = 0x1fa,
     HDR_BOOT_FLAG = 0x1fe,
     HDR_MAGIC = 0x202,
     HDR_VERSION = 0x206,
@@ -73,6 +74,29 @@ static u64 initrd_limit(const struct header *h, u64 low_ram)
         limit = load_le(h->p + HDR_INITRD_MAX, 4);
     u64 usable = low_ram > BOOT_FIRMWARE_BYTES ? low_ram - BOOT_FIRMWARE_BYTES : 0;
     return limit >= usable ? usable - (usable != 0) : limit;
+}
+
+/* "vga=" is for the boot loader: the mode that the set-up code asks the BIOS for (boot.rst,
+ * "Special Command Line Options").  The last one counts; what is none leaves the kernel's own. */
+static void fill_video_mode(const struct header *h, const char *cmdline)
+{
+    static const struct {
+        const char *name;
+        u16 mode;
+    } names[] = {{"normal", 0xffff}, {"ext", 0xfffe}, {"ask", 0xfffd}};
+    for (const char *at = cmdline; (at = strstr(at, "vga=")); at++) {
+        if (at != cmdline && at[-1] != ' ')
+            continue;
+        const char *value = at + 4;
+        size_t len = strcspn(value, " ");
+        char *end;
+        unsigned long mode = strtoul(value, &end, 0);
+        if (len && end == value + len && mode <= 0xffff)
+            store_le(h->p + HDR_VID_MODE, mode, 2);
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+            if (len == strlen(names[i].name) && !memcmp(value, names[i].name, len))
+                store_le(h->p + HDR_VID_MODE, names[i].mode, 2);
+    }
 }
 
 static void fill_header(const struct header *h, const struct boot_block *initrd)
@@ -179,5 +203,6 @@ bool linux_load(struct boot_kernel *k, const struct boot_request *r, u8 *image, 
     if (r->initrd && !load_initrd(k, r, &h, end, error))
         return false;
     fill_header(&h, &k->initrd);
+    fill_video_mode(&h, k->cmdline);
     return true;
 }

@@ -381,14 +381,17 @@ def check_madt(name, madt, cpus):
 
 
 def check_dmi(name, dmi, cpus, size):
-    at, kinds, memory = 0, [], 0
+    at, kinds, memory, speeds = 0, [], 0, []
     while at < len(dmi):
         kind, length = dmi[at], dmi[at + 1]
         kinds.append(kind)
         if kind == 17:
             mib = struct.unpack_from("<H", dmi, at + 12)[0]
             memory += mib if mib != 0x7fff else struct.unpack_from("<I", dmi, at + 28)[0]
+        if kind == 4:
+            speeds += struct.unpack_from("<HH", dmi, at + 20)
         at = dmi.index(b"\0\0", at + length) + 2
+    check(f"{name}: SMBIOS processor speeds", all(100 <= mhz <= 30000 for mhz in speeds), True)
     check(f"{name}: SMBIOS types", sorted(set(kinds)), [0, 1, 3, 4, 16, 17, 19, 32, 127])
     check(f"{name}: SMBIOS processors", kinds.count(4), cpus)
     check(f"{name}: SMBIOS memory", memory, size)

@@ -108,6 +108,27 @@ START_TEST(linux_places)
 }
 END_TEST
 
+START_TEST(linux_video_mode)
+{
+    static const struct {
+        const char *cmdline;
+        u16 mode;
+    } cases[] = {
+        {"quiet", 0x1234},        {"vga=792", 792},         {"quiet vga=0x318 x", 0x318},
+        {"vga=ask", 0xfffd},      {"vga=normal", 0xffff},   {"a vga=ext", 0xfffe},
+        {"novga=5", 0x1234},      {"vga=", 0x1234},         {"vga=99999", 0x1234},
+        {"vga=5x", 0x1234},       {"vga=7 vga=8", 8},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        make_linux(0x20f);
+        store_le(image + 0x1fa, 0x1234, 2);
+        write_file(kernel_path, image, sizeof image);
+        ck_assert(load(kernel_path, NULL, cases[i].cmdline, 128 * MIB));
+        ck_assert_uint_eq(load_le(boot.setup.data + 0x1fa, 2), cases[i].mode);
+    }
+}
+END_TEST
+
 /* initrd_addr_max keeps the disk low on a large machine; XLF_CAN_BE_LOADED_ABOVE_4G lifts it. */
 START_TEST(linux_initrd_limit)
 {
@@ -319,6 +340,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_set_timeout(t, 60);
     tcase_add_test(t, linux_places);
+    tcase_add_test(t, linux_video_mode);
     tcase_add_test(t, linux_initrd_limit);
     tcase_add_test(t, linux_bad);
     tcase_add_test(t, linux_published);
