@@ -49,7 +49,7 @@ def draw(median, names, groups, width=760):
             label(one, TOP - 9, "native", 'font-size="10" text-anchor="middle"')]
     x = width - RIGHT
     for n, colour in reversed(list(zip(names, COLOURS))):
-        x -= 16 + 7 * len(n)
+        x -= 28 + 8 * len(n)
         head.append(f'<rect x="{x}" y="9" width="10" height="10" fill="{colour}"/>')
         head.append(label(x + 14, 18, n))
     return "\n".join([*head, *body, "</svg>"]) + "\n"
