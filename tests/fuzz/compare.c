@@ -132,8 +132,16 @@ static bool operand_wraps(const struct insn *in, const struct state *s)
     return (ea & mask) + size > mask + 1;
 }
 
+/* Operands that are read or written in two parts. */
+static bool in_parts(const struct insn *in)
+{
+    return in->op == OP_ljmp || in->op == OP_lcall || in->op == OP_lds || in->op == OP_les ||
+           in->op == OP_lss || in->op == OP_lfs || in->op == OP_lgs ||
+           (in->operands && in->opnd[0].size == 10);
+}
+
 /* An operand across the end of 4 GiB in a segment that reaches so far (SDM vol. 3A 5.3); and one of
- * 10 bytes, of which the first 8 may fault before the segment's limit is looked at for the others. */
+ * two parts, of which the first may fault before the segment's limit is looked at for the other. */
 static bool limit_open(const struct program *p, const struct state *native,
                        const struct state *engine)
 {
@@ -145,7 +153,7 @@ static bool limit_open(const struct program *p, const struct state *native,
     if (!last_insn(p, native, &in) || !operand_wraps(&in, native))
         return false;
     if (limit_fault(engine))
-        return native->vector == EXC_PF && in.operands && in.opnd[0].size == 10;
+        return native->vector == EXC_PF && in_parts(&in);
     return limit_fault(native) && (engine->vector == EXC_PF || engine->vector == EXC_AC);
 }
 

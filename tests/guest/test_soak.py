@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A guest that forks, executes, pipes, writes files, signals and makes code, round after round.
 
-    test_soak.py [--minutes 20] [--accel dbt,tb-size=16] [--kernel cloud] [-v]
+    test_soak.py [--minutes 20] [--accel dbt,tb-size=4] [--kernel cloud] [-v]
 
 Each round is soak.sh, with the kernel's part of guestbench; what it prints must be what it prints
 natively.  The host memory of the process beyond the guest's RAM stays below a fixed bound, the
@@ -118,7 +118,7 @@ def soak(args, tmp):
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--minutes", type=float, default=20)
-    ap.add_argument("--accel", default="dbt,tb-size=16")
+    ap.add_argument("--accel", default="dbt,tb-size=4")
     ap.add_argument("--kernel", default="cloud")
     ap.add_argument("--append", default="")
     ap.add_argument("-v", "--verbose", action="store_true")
