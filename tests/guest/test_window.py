@@ -119,7 +119,9 @@ class Window:
         return None
 
     def title(self, window=None):
-        name = (window or self.window).get_full_property(self.x.intern_atom("_NET_WM_NAME"), 0)
+        # At once: in two requests the second fails if the title has become shorter meanwhile.
+        name = (window or self.window).get_full_property(self.x.intern_atom("_NET_WM_NAME"), 0,
+                                                         sizehint=1000)
         return name.value.decode() if name else ""
 
     def size(self):
