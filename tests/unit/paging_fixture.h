@@ -148,6 +148,13 @@ static inline u64 load8(u64 la)
     return v;
 }
 
+/* The entry that emitted code finds for la, NULL where it would leave. */
+static inline struct tlb_entry *inline_probe(u64 la)
+{
+    struct tlb_entry *e = &m.context->entries[la >> 12 & (m.tlb_mask / 32)];
+    return e->read == (la & PAGE_MASK) ? e : NULL;
+}
+
 static inline void expect_fault(enum mmu_status status, u64 la, u32 code)
 {
     ck_assert_int_eq(status, MMU_PAGE_FAULT);

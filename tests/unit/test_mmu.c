@@ -32,12 +32,6 @@ END_TEST
 
 /* ---- TLB ---- */
 
-static struct tlb_entry *inline_probe(u64 la)
-{
-    struct tlb_entry *e = &m.context->entries[la >> 12 & (m.tlb_mask / 32)];
-    return e->read == (la & PAGE_MASK) ? e : NULL;
-}
-
 START_TEST(hits_walk_once)
 {
     use_mode(&modes[L4_4K]);
@@ -293,144 +287,6 @@ START_TEST(the_table_grows_with_use_and_shrinks)
     }
     ck_assert_uint_eq(m.tlb_mask, (TLB_MIN_ENTRIES - 1) * 32);
     ck_assert_uint_gt(mmu_counters(&m)->resizes, 4);
-}
-END_TEST
-
-START_TEST(jump_caches_empty_with_their_mappings)
-{
-    struct mmu_code_page page;
-    use_mode(&modes[L4_4K]);
-    map4k(0x5000, DATA, W);
-    map4k(0x6000, DATA, W);
-    set_paging();
-    struct jump_entry *j = &m.context->jumps[5];
-    for (unsigned i = 0; i < JUMP_ENTRIES; i++)
-        ck_assert_uint_eq(m.context->jumps[i].tag, jump_empty(i));
-    for (unsigned i = 0; i < 4; i++) {
-        ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, 0x5000, &page), MMU_OK);
-        load8(0x6000);
-        mmu_put_jump(&m, 5, 0x5005, 1, false);
-        switch (i) {
-        case 0: mmu_flush_jumps(&m); break;
-        case 1: mmu_flush_all(&m); break;
-        case 2: mmu_load_cr3(&m, pg.cr3, false); break;
-        case 3:
-            mmu_flush_page(&m, 0x6000); /* no code from there */
-            ck_assert_uint_eq(j->tag, 0x5005);
-            mmu_flush_page(&m, 0x5000);
-            break;
-        }
-        ck_assert_uint_eq(j->tag, ~0ull);
-        if (i == 0) { /* put in after the flush, by a translator that fetched before it */
-            mmu_put_jump(&m, 5, 0x5005, 1, false);
-            mmu_flush_jumps(&m);
-            ck_assert_uint_eq(j->tag, ~0ull);
-        }
-    }
-    /* Evicted from the TLB, the page still has jumps: they must go all the same. */
-    ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, 0x5000, &page), MMU_OK);
-    mmu_put_jump(&m, 5, 0x5005, 1, false);
-    map4k(0x5000 + TLB_MIN_ENTRIES * 0x1000, DATA, W);
-    load8(0x5000 + TLB_MIN_ENTRIES * 0x1000);
-    ck_assert_ptr_null(inline_probe(0x5000));
-    mmu_flush_page(&m, 0x5000);
-    ck_assert_uint_eq(j->tag, ~0ull);
-}
-END_TEST
-
-/* An instruction that begins in one page and ends in the next goes with either. */
-START_TEST(jumps_across_a_page_border_go_with_both_pages)
-{
-    struct mmu_code_page page;
-    use_mode(&modes[L4_4K]);
-    for (u64 la = 0x5000; la < 0x8000; la += 0x1000)
-        map4k(la, DATA, W);
-    set_paging();
-    m.jumps_by_address = true;
-    static const struct {
-        u64 rip, flushed;
-        bool goes;
-    } cases[] = {
-        {0x5ffe, 0x5000, true},  {0x5ffe, 0x6000, true},  {0x5ff2, 0x6000, true},
-        {0x5ff1, 0x6000, false}, {0x5ffe, 0x7000, false}, {0x6000, 0x5000, false},
-    };
-    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-        mmu_flush_all(&m);
-        for (u64 la = 0x5000; la < 0x8000; la += 0x1000)
-            ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, la, &page), MMU_OK);
-        mmu_put_jump(&m, 0x123, cases[i].rip, 1, false);
-        mmu_flush_page(&m, cases[i].flushed);
-        ck_assert_uint_eq(m.context->jumps[0x123].tag, cases[i].goes ? ~0ull : cases[i].rip);
-    }
-}
-END_TEST
-
-/* A set keeps JUMP_WAYS entries, the newest where its hash says, none twice; a flush finds all, and
- * one that keeps global pages takes a set with any other code. */
-START_TEST(jump_sets)
-{
-    struct mmu_code_page page;
-    use_mode(&modes[L4_4K]);
-    map4k(0x5000, DATA, W);
-    pg.pge = true;
-    set_paging();
-    ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, 0x5000, &page), MMU_OK);
-    struct jump_entry *set = &m.context->jumps[0x40];
-    for (u64 i = 0; i < 3 * JUMP_WAYS; i++) {
-        mmu_put_jump(&m, 0x41, 0x5000 + i, i, i != 5);
-        mmu_put_jump(&m, 0x41, 0x5000 + i, 100 + i, i != 5);
-        ck_assert_uint_eq(set[1].tag, 0x5000 + i);
-        ck_assert_uint_eq(set[1].code, 100 + i);
-        unsigned used = 0;
-        for (unsigned way = 0; way < JUMP_WAYS; way++) {
-            used += set[way].tag != jump_empty(0x40);
-            for (unsigned k = 0; k < way; k++)
-                ck_assert(set[way].tag != set[k].tag || set[way].tag == jump_empty(0x40));
-        }
-        ck_assert_uint_eq(used, i < JUMP_WAYS ? i + 1 : JUMP_WAYS);
-        if (i == 4) {
-            mmu_load_cr3(&m, pg.cr3, false);
-            ck_assert_uint_eq(set[1].tag, 0x5000 + i);
-        }
-    }
-    mmu_put_jump(&m, 0x51, 0x5051, 1, true);
-    mmu_load_cr3(&m, pg.cr3, false);
-    ck_assert_uint_eq(m.context->jumps[0x51].tag, 0x5051);
-    mmu_flush_all(&m);
-    for (unsigned i = 0; i < JUMP_ENTRIES; i++)
-        ck_assert_uint_eq(m.context->jumps[i].tag, jump_empty(i));
-    mmu_put_jump(&m, 0x41, 0x5001, 1, true);
-    mmu_put_jump(&m, 0x41, 0x5002, 1, false);
-    mmu_put_jump(&m, 0x41, 0x5003, 1, true);
-    mmu_load_cr3(&m, pg.cr3, false);
-    for (unsigned i = 0; i < JUMP_ENTRIES; i++)
-        ck_assert_uint_eq(m.context->jumps[i].tag, jump_empty(i));
-}
-END_TEST
-
-START_TEST(jumps_to_global_pages_stay)
-{
-    struct mmu_code_page page;
-    use_mode(&modes[L4_4K]);
-    map4k(0x5000, DATA, W | G);
-    pg.pge = true;
-    set_paging();
-    struct jump_entry *j = &m.context->jumps[5];
-    ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, 0x5000, &page), MMU_OK);
-    ck_assert(page.global);
-    for (unsigned i = 0; i < 3; i++) {
-        ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, 0x5000, &page), MMU_OK);
-        mmu_put_jump(&m, 5, 0x5005, 1, false);
-        mmu_put_jump(&m, 5, 0x5005, 1, page.global); /* takes over from the one that was not */
-        mmu_load_cr3(&m, pg.cr3, false);
-        ck_assert_uint_eq(j->tag, 0x5005);
-        switch (i) {
-        case 0: mmu_flush_all(&m); break;
-        case 1: mmu_flush_page(&m, 0x5000); break;
-        case 2: mmu_flush_jumps(&m); break;
-        }
-        ck_assert_uint_eq(j->tag, ~0ull);
-    }
 }
 END_TEST
 
@@ -1026,10 +882,6 @@ int main(void)
     tcase_add_test(t, growing_keeps_what_was_there);
     tcase_add_test(t, invlpg_reaches_global_entries_of_other_slots);
     tcase_add_test(t, the_table_grows_with_use_and_shrinks);
-    tcase_add_test(t, jump_caches_empty_with_their_mappings);
-    tcase_add_test(t, jumps_across_a_page_border_go_with_both_pages);
-    tcase_add_test(t, jump_sets);
-    tcase_add_test(t, jumps_to_global_pages_stay);
     tcase_add_test(t, walks_are_short_until_an_invalidation);
     tcase_add_test(t, fetch_rights_are_checked_on_a_hit);
     tcase_add_test(t, io_goes_to_the_region);
