@@ -11,204 +11,18 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
-#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cpu/cpu.h"
 #include "cpu/cpuid.h"
 #include "cpu/decode.h"
 #include "cpu/helpers.h"
 #include "cpu/x87.h"
-#include "silicon.h"
+#include "fp_fixture.h"
 #include "translator/block.h"
-#include "translator/ir_eval.h"
-#include "translator/ir_eval_vec.h"
 #include "translator/ir_vec.h"
 #include "translator/lift.h"
-
-/* ---- the CPU around the helpers: memory is the host's, faults jump out ---- */
-
-static struct cpu vcpu;
-static struct ir ir;
-static struct silicon silicon;
-static jmp_buf fault;
-static int fault_vector;
-
-void cpu_raise(struct cpu *cpu, int vector)
-{
-    fault_vector = vector;
-    longjmp(fault, 1);
-}
-
-void cpu_raise_error(struct cpu *cpu, int vector, u32 error)
-{
-    cpu_raise(cpu, vector);
-}
-
-void cpu_raise_mmu(struct cpu *cpu, enum mmu_status status, bool stack)
-{
-    cpu_raise(cpu, EXC_PF);
-}
-
-void cpu_raise_misaligned(struct cpu *cpu, u64 la)
-{
-    cpu_raise(cpu, EXC_AC);
-}
-
-static u8 *at(u64 la, unsigned len)
-{
-    u64 base = (u64)(uintptr_t)silicon.data;
-    if (la < base || la + len > base + SILICON_DATA)
-        cpu_raise(&vcpu, EXC_PF);
-    return (u8 *)(uintptr_t)la;
-}
-
-u64 cpu_load(struct cpu *cpu, u64 la, unsigned size)
-{
-    return load_le(at(la, size), size);
-}
-
-void cpu_store(struct cpu *cpu, u64 la, unsigned size, u64 value)
-{
-    store_le(at(la, size), value, size);
-}
-
-void cpu_load_bytes(struct cpu *cpu, u64 la, void *buf, unsigned len)
-{
-    memcpy(buf, at(la, len), len);
-}
-
-void cpu_store_bytes(struct cpu *cpu, u64 la, const void *buf, unsigned len)
-{
-    memcpy(at(la, len), buf, len);
-}
-
-enum mmu_kind cpu_mmu_kind(const struct cpu *cpu)
-{
-    return MMU_USER;
-}
-
-enum mmu_status mmu_probe(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
-                          enum mmu_access access)
-{
-    at(la, len);
-    return MMU_OK;
-}
-
-enum mmu_status mmu_load(struct mmu *m, enum mmu_kind kind, u64 la, unsigned size, u64 *value)
-{
-    *value = load_le(at(la, size), size);
-    return MMU_OK;
-}
-
-enum mmu_status mmu_store(struct mmu *m, enum mmu_kind kind, u64 la, unsigned size, u64 value)
-{
-    store_le(at(la, size), value, size);
-    return MMU_OK;
-}
-
-u64 helper_segaddr(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
-{
-    return b;
-}
-
-void cpu_set_mxcsr(struct cpu *cpu, u32 v)
-{
-    cpu->mxcsr = v;
-}
-
-void cpu_x87_loaded(struct cpu *cpu)
-{
-}
-
-bool cpu_has(const struct cpu *cpu, enum isa isa)
-{
-    return true;
-}
-
-static const struct engine_hooks hooks = {.vec_op = ir_vec_checked};
-
-static u64 call_helper(u64 h, const u64 a[4])
-{
-    switch (h) {
-#define HELPER(name, args, effects, meaning)                                                       \
-    case HELPER_##name: return helper_##name(&vcpu, a[0], a[1], a[2], a[3]);
-#include "cpu/helpers_fp.def"
-#undef HELPER
-    default: ck_abort_msg("helper %u", (unsigned)h);
-    }
-    return 0;
-}
-
-/* ---- a small evaluator of blocks ---- */
-
-static void eval_vector_memory(const struct ir_insn *in, u64 la, const union ir_value *b,
-                               union ir_value *out)
-{
-    unsigned n = W_BYTES(in->w);
-    if ((in->aux & MF_ALIGN16) && (la & 15))
-        cpu_raise(&vcpu, EXC_GP);
-    *out = (union ir_value){{0, 0}};
-    if (in->op == IR_vld)
-        memcpy(out, at(la, n), n);
-    else
-        memcpy(at(la, n), b, n);
-}
-
-static void run_op(const struct ir_insn *in, union ir_value *v, union ir_value *out)
-{
-    const union ir_value *x[4] = {&v[in->arg[0]], &v[in->arg[1]], &v[in->arg[2]], &v[in->arg[3]]};
-    u64 a[4] = {x[0]->q[0], x[1]->q[0], x[2]->q[0], x[3]->q[0]};
-    switch (in->op) {
-    case IR_NONE:
-    case IR_insn:
-    case IR_exit:
-    case IR_exit_lookup: break;
-    case IR_get: out->q[0] = vcpu.gpr[in->aux]; break;
-    case IR_put: vcpu.gpr[in->aux] = a[0]; break;
-    case IR_getf: out->q[0] = vcpu.eflags & FL_ARITH; break;
-    case IR_putf: vcpu.eflags = (vcpu.eflags & ~(u64)FL_ARITH) | a[0]; break;
-    case IR_getv: memcpy(out, &vcpu.xmm[in->aux], 16); break;
-    case IR_putv: memcpy(&vcpu.xmm[in->aux], x[0], 16); break;
-    case IR_ldenv:
-        out->q[0] = 0;
-        memcpy(out, (u8 *)&vcpu + in->imm, W_BYTES(in->w));
-        break;
-    case IR_stenv: memcpy((u8 *)&vcpu + in->imm, x[0], W_BYTES(in->w)); break;
-    case IR_ld: out->q[0] = cpu_load(&vcpu, a[0], W_BYTES(in->w)); break;
-    case IR_st: cpu_store(&vcpu, a[0], W_BYTES(in->w), a[1]); break;
-    case IR_vld:
-    case IR_vst: eval_vector_memory(in, a[0], x[1], out); break;
-    case IR_vfromi: *out = (union ir_value){{a[0] & size_mask(W_BYTES(in->w)), 0}}; break;
-    case IR_ifromv: out->q[0] = a[0] & size_mask(W_BYTES(in->w)); break;
-    case IR_call:
-    case IR_callv: out->q[0] = call_helper(in->imm, a); break;
-    case IR_raise: cpu_raise(&vcpu, in->aux);
-    default:
-        if (in->op >= IR_vzero) {
-            const union ir_value *const args[4] = {x[0], x[1], x[2], x[3]};
-            ir_eval_vec(&vcpu, in, args, out);
-        } else {
-            ck_assert_msg(ir_eval_pure(in->op), "op %s", ir_ops[in->op].name);
-            out->q[0] = ir_eval(in, a);
-        }
-        break;
-    }
-}
-
-/* Runs the block in ir on vcpu; the vector of the exception it raised, or -1. */
-static int run_block(void)
-{
-    static union ir_value v[IR_MAX];
-    volatile unsigned i = 1;
-    if (setjmp(fault))
-        return fault_vector;
-    for (; i < ir.count; i++)
-        run_op(&ir.insns[i], v, &v[i]);
-    return -1;
-}
 
 /* ---- random state ---- */
 
@@ -555,7 +369,7 @@ static void run_lifted(const u8 *insn, unsigned len, const struct silicon_state 
     vcpu.cr0 = CR0_PE | CR0_NE | CR0_MP;
     vcpu.cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
     vcpu.xcr0 = 3;
-    vcpu.engine = &hooks;
+    vcpu.engine = &fp_hooks;
     vcpu.seg[SEG_CS].selector = silicon.mode == 64 ? 0x33 : 0x23;
     vcpu.seg[SEG_DS].selector = vcpu.seg[SEG_ES].selector = vcpu.seg[SEG_SS].selector = 0x2b;
 #if defined(__x86_64__)
@@ -940,21 +754,13 @@ START_TEST(environment_formats)
 }
 END_TEST
 
-static int raised_by_checked(u64 what, u8 imm)
-{
-    if (setjmp(fault))
-        return fault_vector;
-    ir_vec_checked(&vcpu, what, imm | 1u << 9, 0);
-    return -1;
-}
-
 /* With underflow or overflow unmasked, PE says whether the result would be inexact if exponents had
  * no bounds (SDM vol. 1, 4.9.1.5), however far below or above them it is.  MXCSR's flags each. */
 START_TEST(inexact_beyond_bounds)
 {
     enum { DE = 2, OE = 8, UE = 16, PE = 32 };
     static const struct { u8 op, aux, imm; u64 a, b, c; u32 flags; } rows[] = {
-        /* 231: a + b * c; 0x9c and so on: signs */
+        /* op indexes `ops`; imm B9, VFMADD231: a + b * c; BD, VFNMADD231: a - b * c */
         {0, VF_SS, 0xb9, 0, 1, 0x7fffff, DE | UE},            /* 24 bits at 2^-298 */
         {0, VF_SS, 0xbd, 0, 1, 0x7fffff, DE | UE},
         {0, VF_SS, 0xb9, 0, 0x7fffff, 0x7fffff, DE | UE | PE}, /* 46 bits */
@@ -966,13 +772,13 @@ START_TEST(inexact_beyond_bounds)
         {0, VF_SD, 0xb9, 0, 1, 0xfffffffffffff, DE | UE},
         {0, VF_SD, 0xb9, 1, 1, 1, DE | UE | PE},
         {0, VF_SD, 0xb9, 0x3ff0000000000000, 0x7fe0000000000000, 0x7fe0000000000000, OE | PE},
-        {1, VF_SS, 0, 1, 0x7fffff, 0, DE | UE},               /* products */
+        {1, VF_SS, 0, 1, 0x7fffff, 0, DE | UE},               /* a * b */
         {1, VF_SD, 0, 3, 0xfffffffffffff, 0, DE | UE | PE},
         {2, VF_SS, 0, 6, 0x7f400000, 0, DE | UE},             /* 6 / 3 * 2^-275 */
         {2, VF_SS, 0, 1, 0x7f400000, 0, DE | UE | PE},
     };
     static const u16 ops[3] = {IR_fpfma, IR_fpmul, IR_fpdiv};
-    vcpu.engine = &hooks;
+    vcpu.engine = &fp_hooks;
     vcpu.cr4 |= CR4_OSXMMEXCPT;
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         unsigned w = rows[i].aux == VF_SS ? W32 : W64;
@@ -982,7 +788,7 @@ START_TEST(inexact_beyond_bounds)
         vcpu.xmm[3].q[0] = rows[i].c;
         unsigned first = rows[i].op ? 1 : 2;
         u64 what = ir_vec_pack(ops[rows[i].op], w, rows[i].aux, 1, first, first + 1);
-        ck_assert_msg(raised_by_checked(what, rows[i].imm) == EXC_XM, "row %u: nothing raised", i);
+        ck_assert_msg(run_checked(what, rows[i].imm | 1u << 9) == EXC_XM, "row %u: nothing raised", i);
         ck_assert_msg((vcpu.mxcsr & 63) == rows[i].flags, "row %u: %02x", i, vcpu.mxcsr & 63);
     }
 }
