@@ -538,6 +538,8 @@ static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_
     struct walk_result r;
     v->counters.walks++;
     if (!walk_page(&m->paging, m->pdpte, m->bus, &q, &r)) {
+        if (tlb_entry_is(tlb_slot(m, kind, la), la & PAGE_MASK))
+            mmu_flush_page(m, la); /* SDM vol. 3A 4.10.4.1 */
         m->fault_addr = la;
         m->fault_code = r.fault;
         log_event(mmu, "cpu%d page fault at %016llx code %02x\n", m->cpu_index,

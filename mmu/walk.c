@@ -257,17 +257,21 @@ static struct walk_table *table_slot(const struct walk_request *q)
     return &q->tables[q->la >> 21 & (WALK_TABLES - 1)];
 }
 
-/* Walks the last level only; WALK_AGAIN when the table is not cached. */
-static enum outcome walk_cached(struct walk_state *s, struct walk_result *r)
+/* Walks the last level only; false if that does not give a page.  A fault takes what is cached with
+ * it (SDM vol. 3A 4.10.4.1), so that the whole walk decides. */
+static bool walk_cached(struct walk_state *s, struct walk_result *r)
 {
-    const struct walk_table *t = table_slot(s->q);
+    struct walk_table *t = table_slot(s->q);
     if (t->stamp != s->q->stamp || t->region != s->q->la >> 21)
-        return WALK_AGAIN;
+        return false;
     s->last.host = t->host;
     s->user = t->user;
     s->rw = t->rw;
     s->xd = t->xd;
-    return walk_once(s, t->gpa, 1, r);
+    if (walk_once(s, t->gpa, 1, r) == WALK_DONE)
+        return true;
+    t->stamp = 0;
+    return false;
 }
 
 bool walk_page(const struct paging *p, const u64 pdpte[4], struct bus *b,
@@ -305,9 +309,9 @@ bool walk_page(const struct paging *p, const u64 pdpte[4], struct bus *b,
     s.q = q;
     s.wide = p->pae || p->long_mode;
     s.depth = 0;
-    enum outcome o = q->tables && s.wide ? walk_cached(&s, r) : WALK_AGAIN;
-    if (o != WALK_AGAIN)
-        return o == WALK_DONE;
+    if (q->tables && s.wide && walk_cached(&s, r))
+        return true;
+    enum outcome o;
     do {
         s.depth = 0;
         s.user = s.rw = true;

@@ -133,6 +133,42 @@ START_TEST(not_present_at_each_level)
 }
 END_TEST
 
+/* A page fault takes with it what is cached of its address (SDM vol. 3A 4.10.4.1), so that software
+ * that has given rights, or a page, without INVLPG meets one fault at most. */
+START_TEST(a_fault_forgets_what_was_cached)
+{
+    u64 v;
+    use_mode(&modes[L4_4K]);
+    pg.wp = true;
+    struct path path = map(12, 0x5000, DATA, U | W, W);
+    map4k(0x6000, DATA, W);
+    /* A write permission at the level above. */
+    put(&path, 2, get(&path, 2) & ~2ull);
+    set_paging();
+    load8(0x5000);
+    expect_fault(probe(MMU_SUPERVISOR, 0x5000, MMU_WRITE), 0x5000, PF_P | PF_W);
+    put(&path, 2, get(&path, 2) | W);
+    if (probe(MMU_SUPERVISOR, 0x5000, MMU_WRITE) != MMU_OK)
+        ck_assert_int_eq(probe(MMU_SUPERVISOR, 0x5000, MMU_WRITE), MMU_OK);
+    /* Another page table: of the old one, nothing after a fault in the region. */
+    set_paging();
+    load8(0x5000);
+    u64 table = new_table();
+    put(&path, 2, table | P | W | U);
+    store_le(ram + table + 8 * 7, (DATA + 0x1000) | P | W, 8);
+    if (probe(MMU_SUPERVISOR, 0x7000, MMU_READ) != MMU_OK)
+        ck_assert_int_eq(probe(MMU_SUPERVISOR, 0x7000, MMU_READ), MMU_OK);
+    expect_fault(mmu_load(&m, MMU_SUPERVISOR, 0x6000, 8, &v), 0x6000, 0);
+    /* The page itself, which loads had in the TLB. */
+    map4k(0x8000, DATA, W);
+    set_paging();
+    load8(0x8000);
+    store_le(ram + table + 8 * 8, 0, 8);
+    expect_fault(probe(MMU_SUPERVISOR, 0x8000, MMU_WRITE), 0x8000, PF_W);
+    expect_fault(mmu_load(&m, MMU_SUPERVISOR, 0x8000, 8, &v), 0x8000, 0);
+}
+END_TEST
+
 START_TEST(translation_reaches_the_right_byte)
 {
     const struct mode *mode = &modes[_i];
@@ -390,6 +426,7 @@ int main(void)
     tcase_add_test(t, reserved_bits_pae);
     tcase_add_test(t, reserved_bits_pse36);
     tcase_add_test(t, pdptes_are_checked_and_kept);
+    tcase_add_test(t, a_fault_forgets_what_was_cached);
     tcase_add_test(t, canonical_addresses);
     tcase_add_test(t, accessed_bits_lose_no_update);
     suite_add_tcase(s, t);
