@@ -190,13 +190,11 @@ void x64_def(struct x64_sel *s, ir_ref r, unsigned reg)
     add_home(s, v->put_reg, r);
 }
 
-/* Whether r, computed now, may go straight to the home that it will be put in: nothing may look
- * at that guest register in between. */
-static bool can_coalesce(const struct x64_sel *s, ir_ref r)
+bool x64_may_go_home(const struct x64_sel *s, ir_ref r, ir_ref head, enum ir_op get,
+                     enum ir_op put)
 {
     const struct x64_val *v = &s->val[r];
-    if (!x64_on(s, T_coalesce) || v->put_at <= s->cur || v->put_at - s->cur > 16 ||
-        x64_home_reg[v->put_reg] == X_NONE)
+    if (v->put_at <= s->cur || v->put_at - s->cur > 16)
         return false;
     for (unsigned k = s->cur + 1; k < v->put_at; k++) {
         const struct ir_insn *in = &s->ir->insns[k];
@@ -204,10 +202,10 @@ static bool can_coalesce(const struct x64_sel *s, ir_ref r)
             continue;
         if (ir_effects(in) & (E_FAULT | E_CALL | E_EXIT | E_END))
             return false;
-        if ((in->op == IR_put || in->op == IR_get) && in->aux == v->put_reg)
+        if ((in->op == put || in->op == get) && in->aux == v->put_reg)
             return false;
     }
-    for (ir_ref a = s->home_head[v->put_reg]; a; a = s->val[a].alias_next)
+    for (ir_ref a = head; a; a = s->val[a].alias_next)
         if (x64_live_after(s, a))
             return false;
     return true;
@@ -215,9 +213,11 @@ static bool can_coalesce(const struct x64_sel *s, ir_ref r)
 
 unsigned x64_dst(struct x64_sel *s, ir_ref r, unsigned reuse)
 {
-    if (can_coalesce(s, r)) {
+    unsigned guest = s->val[r].put_reg;
+    if (x64_on(s, T_coalesce) && x64_home_reg[guest] != X_NONE &&
+        x64_may_go_home(s, r, s->home_head[guest], IR_get, IR_put)) {
         s->counters->coalesced++;
-        return x64_home_reg[s->val[r].put_reg];
+        return x64_home_reg[guest];
     }
     if (reuse != X_NONE && SCRATCH_MASK & 1 << reuse) {
         ir_ref old = s->reg_val[reuse];

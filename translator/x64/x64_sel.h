@@ -83,10 +83,10 @@ struct x64_block {
 struct x64_thunks {
     u64 enter;      /* void enter(struct cpu *, u64 code) */
     u64 leave;      /* jumped to with cpu.exit_id set */
-    u64 retired;    /* called: leaves for the RIP that lies behind the call */
     u64 lookup;     /* likewise: on to the block at cpu.rip if the jump cache has it */
     u64 other_ways; /* likewise, if emitted code has missed and not looked elsewhere in the set */
     u64 resolve;    /* likewise, after a miss of the whole set: if there is such a block */
+    u64 retired;    /* called: leaves for the RIP that lies behind the call */
     /* [0], [1], [2]: that keep no, XMM, YMM registers (x64_vec_kept) */
     u64 load[3][6], store[3][6]; /* by width */
     u64 vec_load;   /* vector homes from struct cpu; keeps every other register */
@@ -263,6 +263,11 @@ void x64_def(struct x64_sel *s, ir_ref r, unsigned reg);
 /* Register for the result r: the home of the guest register it will be put in if that is safe,
  * else `reuse` if that is a scratch register whose value dies here, else a scratch one. */
 unsigned x64_dst(struct x64_sel *s, ir_ref r, unsigned reuse);
+/* Whether r, computed now, may go straight to the home that it will be put in: nothing in between
+ * may look at that guest register (by ops get and put, a fault or an exit), and no value needed
+ * later may be there (head: those that are). */
+bool x64_may_go_home(const struct x64_sel *s, ir_ref r, ir_ref head, enum ir_op get,
+                     enum ir_op put);
 /* Makes room: stores what only lives in scratch registers; after it they are all free. */
 void x64_flush_scratch(struct x64_sel *s);
 /* Moves values that live only at homes elsewhere (before a call that changes registers). */
@@ -432,7 +437,7 @@ void x64_mxcsr_to_cpu(struct cpu *cpu);
 void x64_retry_alone(struct cpu *cpu) __attribute__((noreturn));
 
 /* ---- thunks (x64_thunk.c) ---- */
-/* avx: the upper halves of vector registers must be clear whenever C code runs; off: techniques. */
+/* For e's host and techniques, with the addresses of its counters; fills *t. */
 void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, struct x64_engine *e);
 
 #endif

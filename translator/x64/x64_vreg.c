@@ -271,33 +271,12 @@ void x64_xdef(struct x64_sel *s, ir_ref r, unsigned reg)
     s->val[r].reg = (s8)reg;
 }
 
-/* Whether r, computed now, may go straight to the home that it will be put in: nothing may look
- * at that guest register in between. */
-static bool can_coalesce(const struct x64_sel *s, ir_ref r)
-{
-    const struct x64_val *v = &s->val[r];
-    if (v->put_at <= s->cur || v->put_at - s->cur > 16 || !x64_has_xhome(s, v->put_reg) ||
-        s->ir->insns[v->put_at].vl < vl_of(s, r))
-        return false;
-    for (unsigned k = s->cur + 1; k < v->put_at; k++) {
-        const struct ir_insn *in = &s->ir->insns[k];
-        if (s->val[k].flags & (VAL_DEFERRED | VAL_DONE) && in->op != IR_vld)
-            continue;
-        if (ir_effects(in) & (E_FAULT | E_CALL | E_EXIT | E_END))
-            return false;
-        if ((in->op == IR_putv || in->op == IR_getv) && in->aux == v->put_reg)
-            return false;
-    }
-    for (ir_ref a = s->xhome_head[v->put_reg]; a; a = s->val[a].alias_next)
-        if (x64_live_after(s, a))
-            return false;
-    return true;
-}
-
 unsigned x64_xdst(struct x64_sel *s, ir_ref r, unsigned busy)
 {
-    unsigned reg = X64_XSCRATCH + s->val[r].put_reg;
-    if (!can_coalesce(s, r) || busy >> reg & 1)
+    const struct x64_val *v = &s->val[r];
+    unsigned reg = X64_XSCRATCH + v->put_reg;
+    if (!x64_has_xhome(s, v->put_reg) || s->ir->insns[v->put_at].vl < vl_of(s, r) ||
+        !x64_may_go_home(s, r, s->xhome_head[v->put_reg], IR_getv, IR_putv) || busy >> reg & 1)
         return x64_xscratch(s);
     s->counters->vec_homed++;
     return reg;
