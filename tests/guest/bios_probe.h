@@ -1,0 +1,95 @@
+/* What the parts of the firmware's probe share: its console, calls of services, segments.
+ *
+ * Everything runs in real mode in one segment of 64 KiB, data and stack too; what is elsewhere is
+ * reached through FS (far_segment, FAR).
+ */
+#ifndef BIOS_PROBE_H
+#define BIOS_PROBE_H
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+
+enum { CARRY = 1, ZERO = 0x40 };
+
+struct regs {
+    u32 eax, ebx, ecx, edx, esi, edi, ebp, eflags;
+    u16 es;
+};
+
+static inline void outb(u16 port, u8 v)
+{
+    __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port));
+}
+
+static inline u8 inb(u16 port)
+{
+    u8 v;
+    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+
+static inline u32 inl(u16 port)
+{
+    u32 v;
+    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+
+static inline void far_segment(u16 seg)
+{
+    __asm__ volatile("movw %0, %%fs" : : "r"(seg) : "memory");
+}
+
+#define FAR(type, at) (*(volatile type __seg_fs *)(u32)(at))
+
+/* One line of an answer: the name, numbers (a blank and hexadecimal digits each), its end. */
+void text(const char *s);
+void hex(u32 v);
+void end(void);
+
+static inline struct regs blank(u32 eax)
+{
+    struct regs r = {.eax = eax};
+    return r;
+}
+
+/* name carry zero eax ebx ecx edx es edi */
+void show(const char *name, const struct regs *r);
+/* Calls the vector's handler with interrupts on, and shows what it left if there is a name. */
+struct regs call(const char *name, u8 vector, struct regs r);
+
+static inline u16 own_segment(void)
+{
+    u16 ds;
+    __asm__("movw %%ds, %0" : "=r"(ds));
+    return ds;
+}
+
+/* bios_probe_events.c: types the codes, which a 0 ends, and shows what INT 16h's `function` reads
+ * after that. */
+void keys(const char *name, const u8 *codes, u8 function);
+void keyboard(void);
+void more_keys(void);
+void pointer(void);
+void time(void);
+void waits(void);
+void alarm(void);
+
+/* bios_probe_protected.c: anchor finds the linear address of what begins with that signature at
+ * E0000-FFFFF, on a paragraph, and whose `length` bytes (0: as the word at 6 says) add up to 0; 0:
+ * none.  FS is its segment then. */
+u32 anchor(const char *signature, u16 length);
+void protected_set_up(void);
+void pci(void);
+void bios32(void);
+void routing(void);
+void apm(void);
+
+/* bios_probe_reset.c: whether resets are asked for, or this is after the last of them. */
+int wants_resets(void);
+int is_warm(void);
+void shutdown_codes(void);
+void warm_reset(void);
+
+#endif
