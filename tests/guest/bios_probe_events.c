@@ -198,11 +198,11 @@ void pointer(void)
 
 /* ---- time ---- */
 
-/* Waits for a bit of a byte, with interrupts, for some two seconds at most. */
+/* Waits for a bit of a byte, with interrupts, for some three seconds at most. */
 static int wait_bit(volatile u8 *p, u8 bit)
 {
     u32 ticks = 0, last = 0;
-    while (!(*p & bit) && ticks < 40) {
+    while (!(*p & bit) && ticks < 60) {
         __asm__ volatile("sti; hlt; cli");
         far_segment(0);
         ticks += FAR(u32, 0x46c) != last;
@@ -248,7 +248,8 @@ void alarm(void)
 {
     hook(0x4a);
     struct regs t = call(0, 0x1a, blank(0x0200));
-    u8 second = bcd_next((u8)(t.edx >> 8));
+    /* Not the next one, which may come before the alarm is set. */
+    u8 second = bcd_next(bcd_next((u8)(t.edx >> 8)));
     t.eax = 0x0600;
     t.ecx = 0xffff; /* any hour and minute */
     t.edx = (u32)second << 8;
@@ -298,16 +299,20 @@ void time(void)
 {
     far_segment(0);
     u32 old = FAR(u32, 0x1c * 4);
-    struct regs before = call(0, 0x1a, blank(0x0000));
+    __asm__ volatile("cli");
+    u32 before = FAR(u32, 0x46c);
     FAR(u32, 0x1c * 4) = (u32)own_segment() << 16 | (u16)(u32)tick_hook;
     u32 key = call(0, 0x16, blank(0x0000)).eax & 0xffff;
+    /* More than three if the host had no time for us: each tick of the clock is one call. */
+    __asm__ volatile("cli");
     far_segment(0);
+    u32 ticks = FAR(u32, 0x46c) - before, calls = tick_count;
     FAR(u32, 0x1c * 4) = old;
-    struct regs after = call(0, 0x1a, blank(0x0000));
     text("tick");
     hex(key);
     hex(tick_memory);
-    hex((after.ecx << 16 | (u16)after.edx) - (before.ecx << 16 | (u16)before.edx));
+    hex(calls >= 3);
+    hex(ticks - calls);
     end();
     call("1a-time", 0x1a, blank(0x0200));
     call("1a-date", 0x1a, blank(0x0400));
