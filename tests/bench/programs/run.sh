@@ -1,4 +1,4 @@
-# Real programs, run by the same shell natively and in the guest: run.sh DATA [NAME...]
+# Real programs, run by the same shell natively and in the guest: run.sh DATA NAME...
 # Each prints BEGIN NAME, works, and prints END NAME and a checksum of what it computed.
 data=$1
 export OPENSSL_CONF=/dev/null
@@ -13,15 +13,13 @@ openssl() {
     for digest in sha256 sha512 sha3-256 blake2b512 md5; do
         /usr/bin/openssl dgst -$digest <"$data/text"
     done
-    for size in 1 2 3 4 5 6 7 8; do
+    for turn in 1 2 3 4 5 6 7 8; do
         /usr/bin/openssl pkeyutl -sign -inkey "$data/rsa.pem" -in "$data/hash" -pkeyopt digest:sha256
     done
 }
 
-for name in "${@:-python xz cc1 sqlite openssl}"; do
-    for name in $name; do
-        echo "BEGIN $name"
-        sum=$($name | /bin/busybox md5sum | /bin/busybox cut -c1-16)
-        echo "END $name $sum"
-    done
+for name; do
+    echo "BEGIN $name"
+    sum=$($name | /bin/busybox md5sum | /bin/busybox cut -c1-16)
+    echo "END $name $sum"
 done
