@@ -4,12 +4,11 @@
 #ifndef DRAGOMAN_TESTS_DEVICE_HOSTILE_H
 #define DRAGOMAN_TESTS_DEVICE_HOSTILE_H
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-#include "base/types.h"
+#include "tests/device/suite.h"
 
 static u64 hostile_seed = 1;
 static unsigned hostile_seconds; /* 0: one round */
@@ -24,22 +23,12 @@ static inline u32 hostile_random(void)
 static inline int hostile_main(const char *name, const TTest *const *tests, unsigned count,
                                int argc, char **argv)
 {
-    Suite *suite = suite_create(name);
-    TCase *tc = tcase_create(name);
-    if (argc > 1) {
-        hostile_seconds = (unsigned)atoi(argv[1]);
-        hostile_seed = (u64)time(NULL);
-        printf("seed %llu\n", (unsigned long long)hostile_seed);
-    }
-    tcase_set_timeout(tc, 60 + hostile_seconds);
-    for (unsigned i = argc > 1 ? count - 1 : 0; i < count; i++)
-        tcase_add_test(tc, tests[i]);
-    suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    if (argc == 1)
+        return run_suite(name, tests, count, 600, NULL, NULL);
+    hostile_seconds = (unsigned)atoi(argv[1]);
+    hostile_seed = (u64)time(NULL);
+    printf("seed %llu\n", (unsigned long long)hostile_seed);
+    return run_suite(name, tests + count - 1, 1, 600 + hostile_seconds, NULL, NULL);
 }
 
 #endif

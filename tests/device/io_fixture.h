@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "devices/device.h"
 #include "mmu/bus.h"
+#include "tests/device/suite.h"
 
 #define WIRES 32
 
@@ -39,28 +40,5 @@ static inline void out8(struct bus *b, u16 port, u32 value)
 {
     bus_out(b, 0, port, value, 1);
 }
-
-/* Runs a suite made of `count` test functions; returns the exit status. */
-static inline int run_tests(const char *name, const TTest *const *tests, unsigned count)
-{
-    Suite *s = suite_create(name);
-    TCase *t = tcase_create(name);
-    tcase_set_timeout(t, 600); /* the machine may be busy; meson has a limit for the whole */
-    for (unsigned i = 0; i < count; i++)
-        tcase_add_test(t, tests[i]);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
-
-#define RUN_TESTS(name, ...)                                      \
-    int main(void)                                                \
-    {                                                             \
-        const TTest *const tests[] = {__VA_ARGS__};               \
-        return run_tests(name, tests, ARRAY_SIZE(tests));         \
-    }
 
 #endif

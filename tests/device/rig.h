@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "devices/device.h"
 #include "mmu/bus.h"
+#include "tests/device/suite.h"
 
 struct rig {
     struct bus *bus;
@@ -64,22 +65,6 @@ static inline void probe_fn(void *opaque, unsigned n, bool level)
 static inline struct pin probe_pin(struct probe *p, unsigned n)
 {
     return (struct pin){probe_fn, p, n};
-}
-
-/* Runs the suite of one executable; the exit status. */
-static inline int run_tests(const char *name, const TTest *const *tests, unsigned count)
-{
-    Suite *suite = suite_create(name);
-    TCase *tc = tcase_create(name);
-    tcase_set_timeout(tc, 60);
-    for (unsigned i = 0; i < count; i++)
-        tcase_add_test(tc, tests[i]);
-    suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
 }
 
 #endif

@@ -237,9 +237,5 @@ START_TEST(smi_command)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *tests[] = {placement, timer_rate, timer_overflow, power_button, sleep_states, waking,
-                            general_purpose_events, smi_command};
-    return run_tests("acpi_pm", tests, ARRAY_SIZE(tests));
-}
+RUN_TESTS("acpi_pm", placement, timer_rate, timer_overflow, power_button, sleep_states, waking,
+          general_purpose_events, smi_command)

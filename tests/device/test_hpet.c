@@ -222,10 +222,6 @@ START_TEST(absurd_periods_stay_cheap)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *tests[] = {identification, counter, one_shot, one_shot_of_32_bits_wraps, periodic, late_settings,
-                            level, legacy_replacement, routes_are_restricted,
-                            absurd_periods_stay_cheap};
-    return run_tests("hpet", tests, ARRAY_SIZE(tests));
-}
+RUN_TESTS("hpet", identification, counter, one_shot, one_shot_of_32_bits_wraps, periodic,
+          late_settings, level, legacy_replacement, routes_are_restricted,
+          absurd_periods_stay_cheap)

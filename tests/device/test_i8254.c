@@ -363,11 +363,6 @@ START_TEST(absurd_counts_stay_cheap)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *tests[] = {mode0, mode0_gate_holds, mode0_first_byte_stops, mode1, mode2,
-                            mode2_new_count_waits, mode3_even, mode3_odd, mode3_gate, mode4_and_5,
-                            latch_and_read_back, single_bytes_and_bcd, refresh_toggles,
-                            absurd_counts_stay_cheap};
-    return run_tests("i8254", tests, ARRAY_SIZE(tests));
-}
+RUN_TESTS("i8254", mode0, mode0_gate_holds, mode0_first_byte_stops, mode1, mode2,
+          mode2_new_count_waits, mode3_even, mode3_odd, mode3_gate, mode4_and_5,
+          latch_and_read_back, single_bytes_and_bcd, refresh_toggles, absurd_counts_stay_cheap)

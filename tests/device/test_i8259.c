@@ -313,10 +313,6 @@ START_TEST(initialisation)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *tests[] = {fixed_priority, mask, edge_needs_a_rise, level_repeats,
-                            ltim_without_elcr, cascade, special_fully_nested, spurious,
-                            special_mask, rotation, automatic_eoi, poll, initialisation};
-    return run_tests("i8259", tests, ARRAY_SIZE(tests));
-}
+RUN_TESTS("i8259", fixed_priority, mask, edge_needs_a_rise, level_repeats, ltim_without_elcr,
+          cascade, special_fully_nested, spurious, special_mask, rotation, automatic_eoi, poll,
+          initialisation)

@@ -468,16 +468,5 @@ int main(void)
                                   cut_image,
                                   corrupt_images,
                                   requests};
-    Suite *suite = suite_create("image");
-    TCase *tc = tcase_create("image");
-    tcase_set_timeout(tc, 120);
-    tcase_add_checked_fixture(tc, begin, end);
-    for (unsigned i = 0; i < ARRAY_SIZE(tests); i++)
-        tcase_add_test(tc, tests[i]);
-    suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite("image", tests, ARRAY_SIZE(tests), 600, begin, end);
 }

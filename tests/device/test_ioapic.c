@@ -178,9 +178,4 @@ START_TEST(nobody_takes_it)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *tests[] = {registers, edge, level, modes_and_destinations, eoi_register,
-                            nobody_takes_it};
-    return run_tests("ioapic", tests, ARRAY_SIZE(tests));
-}
+RUN_TESTS("ioapic", registers, edge, level, modes_and_destinations, eoi_register, nobody_takes_it)

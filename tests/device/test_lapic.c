@@ -634,12 +634,7 @@ START_TEST(x2apic_destinations)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *tests[] = {power_on, priority, level_and_eoi_broadcast, software_disable,
-                            physical_and_logical, lowest_priority, ipi, init_and_start_up, errors,
-                            lint_pins, extint_message, msi, timer_one_shot, timer_periodic,
-                            timer_deadline, absurd_periods_stay_cheap, base_msr, x2apic_registers,
-                            x2apic_destinations};
-    return run_tests("lapic", tests, ARRAY_SIZE(tests));
-}
+RUN_TESTS("lapic", power_on, priority, level_and_eoi_broadcast, software_disable,
+          physical_and_logical, lowest_priority, ipi, init_and_start_up, errors, lint_pins,
+          extint_message, msi, timer_one_shot, timer_periodic, timer_deadline,
+          absurd_periods_stay_cheap, base_msr, x2apic_registers, x2apic_destinations)

@@ -271,10 +271,6 @@ START_TEST(nonsense_in_the_calendar)
 }
 END_TEST
 
-int main(void)
-{
-    const TTest *tests[] = {base_date, binary_and_twelve_hours, set_stops_updates,
-                            update_in_progress, update_interrupt, alarm, periodic, divider_reset,
-                            memory_and_reset, nonsense_in_the_calendar};
-    return run_tests("mc146818", tests, ARRAY_SIZE(tests));
-}
+RUN_TESTS("mc146818", base_date, binary_and_twelve_hours, set_stops_updates, update_in_progress,
+          update_interrupt, alarm, periodic, divider_reset, memory_and_reset,
+          nonsense_in_the_calendar)
