@@ -3,12 +3,10 @@
  *
  *     test_ata [SECONDS]    with a number: random register writes for that long instead
  */
-#include <fcntl.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "devices/storage/piix3_ide.h"
+#include "tests/device/disk_fixture.h"
 #include "tests/device/hostile.h"
 #include "tests/device/io_fixture.h"
 
@@ -34,27 +32,6 @@ struct ata_test {
     u8 *disk_map, *cd_map; /* the images' bytes */
 };
 
-static void nothing(void *opaque)
-{
-}
-
-/* An image in a file that has no name; its bytes are mapped at *map. */
-static struct block *make_image(u64 size, u8 **map, bool read_only)
-{
-    char path[64], *error = NULL;
-    int fd = memfd_create("image", 0);
-    ck_assert_int_eq(ftruncate(fd, (off_t)size), 0);
-    *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    for (u64 i = 0; i < size; i += 4)
-        store_le(*map + i, (u32)(i / 512 * 2654435761u + i), 4);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    struct block_options o = {.path = path, .format = "raw", .read_only = read_only};
-    struct block *b = block_open(&o, &error);
-    ck_assert_msg(b != NULL, "%s", error);
-    close(fd);
-    return b;
-}
-
 static void config_write(struct ata_test *t, unsigned reg, u32 value, unsigned size)
 {
     bus_out(t->bus, 0, 0xcf8, 0x80000000u | DEVFN << 8 | (reg & ~3u), 4);
@@ -64,14 +41,13 @@ static void config_write(struct ata_test *t, unsigned reg, u32 value, unsigned s
 static void setup(struct ata_test *t)
 {
     struct pci_wiring w = {0};
-    struct block_pool_owner owner = {nothing, nothing, NULL};
     memset(t, 0, sizeof *t);
     t->bus = bus_create();
     clock_init(&t->clock, CLOCK_STEPPED);
     t->ram = bus_alloc_ram(t->bus, RAM_SIZE, "ram");
     bus_map_ram(t->bus, "ram", 0, RAM_SIZE, t->ram, true, true, 0);
     pci_bus_init(&t->pci, t->bus, &w);
-    t->pool = block_pool_create(0, &owner, &t->clock);
+    t->pool = make_pool(&t->clock);
     struct pin irq[2] = {wire(&t->wires, 14), wire(&t->wires, 15)};
     piix3_ide_init(&t->ide, &t->pci, t->bus, DEVFN, t->pool, irq);
     t->disk = make_image((u64)DISK_SECTORS * 512, &t->disk_map, false);

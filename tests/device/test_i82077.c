@@ -3,13 +3,11 @@
  *
  *     test_i82077 [SECONDS]    with a number: random register writes for that long instead
  */
-#include <fcntl.h>
 #include <stdarg.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "devices/storage/i82077.h"
+#include "tests/device/disk_fixture.h"
 #include "tests/device/hostile.h"
 #include "tests/device/io_fixture.h"
 
@@ -33,26 +31,6 @@ struct fdc_test {
     u64 size;
     u8 result[10];
 };
-
-static void nothing(void *opaque)
-{
-}
-
-static struct block *make_image(u64 size, u8 **map, bool read_only)
-{
-    char path[64], *error = NULL;
-    int fd = memfd_create("image", 0);
-    ck_assert_int_eq(ftruncate(fd, (off_t)size), 0);
-    *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    for (u64 i = 0; i < size; i += 4)
-        store_le(*map + i, (u32)(i / 512 * 2654435761u + i), 4);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    struct block_options o = {.path = path, .format = "raw", .read_only = read_only};
-    struct block *b = block_open(&o, &error);
-    ck_assert_msg(b != NULL, "%s", error);
-    close(fd);
-    return b;
-}
 
 static void command(struct fdc_test *t, unsigned count, ...)
 {
@@ -89,6 +67,22 @@ static u64 wait_irq(struct fdc_test *t)
     return clock_now(&t->clock) - start;
 }
 
+static void result_is(struct fdc_test *t, u8 byte)
+{
+    ck_assert_uint_eq(result(t), 1);
+    ck_assert_uint_eq(t->result[0], byte);
+}
+
+/* The end of a seek, as SENSE INTERRUPT STATUS tells it. */
+static void seek_ends(struct fdc_test *t, u8 st0, u8 track)
+{
+    wait_irq(t);
+    COMMAND(t, 0x08);
+    ck_assert_uint_eq(result(t), 2);
+    ck_assert_uint_eq(t->result[0], st0);
+    ck_assert_uint_eq(t->result[1], track);
+}
+
 static void reset(struct fdc_test *t)
 {
     out8(t->bus, DOR, 0x08);
@@ -101,8 +95,7 @@ static void reset(struct fdc_test *t)
         ck_assert_uint_eq(t->result[0], 0xc0 | i);
     }
     COMMAND(t, 0x08); /* nothing more */
-    ck_assert_uint_eq(result(t), 1);
-    ck_assert_uint_eq(t->result[0], 0x80);
+    result_is(t, 0x80);
     COMMAND(t, 0x03, 0xdf, 0x02); /* step rate 3 ms, DMA */
     out8(t->bus, CCR, 0);
 }
@@ -125,13 +118,12 @@ static void unplug(struct fdc_test *t)
 
 static void setup(struct fdc_test *t)
 {
-    struct block_pool_owner owner = {nothing, nothing, NULL};
     memset(t, 0, sizeof *t);
     t->bus = bus_create();
     clock_init(&t->clock, CLOCK_STEPPED);
     t->ram = bus_alloc_ram(t->bus, RAM_SIZE, "ram");
     bus_map_ram(t->bus, "ram", 0, RAM_SIZE, t->ram, true, true, 0);
-    t->pool = block_pool_create(0, &owner, &t->clock);
+    t->pool = make_pool(&t->clock);
     i8237_init(&t->dma, t->bus);
     struct pin irq = wire(&t->wires, 6);
     i82077_init(&t->fdc, t->bus, &t->clock, t->pool, &irq, &t->dma);
@@ -164,11 +156,7 @@ static void seek(struct fdc_test *t, unsigned track)
 {
     COMMAND(t, 0x0f, 0, (int)track);
     ck_assert_uint_eq(in8(t->bus, MSR) & 0x91, 0x81);
-    wait_irq(t);
-    COMMAND(t, 0x08);
-    ck_assert_uint_eq(result(t), 2);
-    ck_assert_uint_eq(t->result[0], 0x20);
-    ck_assert_uint_eq(t->result[1], track);
+    seek_ends(t, 0x20, (u8)track);
     ck_assert(!t->wires.level[6]);
 }
 
@@ -201,16 +189,13 @@ START_TEST(registers)
     setup(&t);
     ck_assert_uint_eq(in8(t.bus, DOR), 0x1c);
     COMMAND(&t, 0x10);
-    ck_assert_uint_eq(result(&t), 1);
-    ck_assert_uint_eq(t.result[0], 0x90);
+    result_is(&t, 0x90);
     COMMAND(&t, 0x18); /* of later chips */
-    ck_assert_uint_eq(result(&t), 1);
-    ck_assert_uint_eq(t.result[0], 0x80);
+    result_is(&t, 0x80);
     COMMAND(&t, 0x13, 0, 0x57, 0x12);
     COMMAND(&t, 0x12, 0x86);
     COMMAND(&t, 0x94);
-    ck_assert_uint_eq(result(&t), 1);
-    ck_assert_uint_eq(t.result[0], 0x10);
+    result_is(&t, 0x10);
     static const u8 locked[10] = {0, 0, 0, 0, 0xdf, 0x02, 0, 0x86, 0x57, 0x12};
     COMMAND(&t, 0x0e);
     ck_assert_uint_eq(result(&t), 10);
@@ -224,8 +209,7 @@ START_TEST(registers)
     ck_assert_uint_eq(t.result[8], 0x07);
     ck_assert_uint_eq(t.result[9], 0x12);
     COMMAND(&t, 0x14);
-    ck_assert_uint_eq(result(&t), 1);
-    ck_assert_uint_eq(t.result[0], 0x00);
+    result_is(&t, 0x00);
     out8(t.bus, DSR, 0x80);
     wait_irq(&t);
     COMMAND(&t, 0x0e);
@@ -248,55 +232,32 @@ START_TEST(seeks)
     setup(&t);
     /* 40 steps of 3 ms at 500 kbit/s, twice that at 250. */
     COMMAND(&t, 0x0f, 0, 40);
-    u64 ns = wait_irq(&t);
-    ck_assert_uint_eq(ns / 1000000, 120);
-    COMMAND(&t, 0x08);
-    result(&t);
+    ck_assert_uint_eq(wait_irq(&t) / 1000000, 120);
+    seek_ends(&t, 0x20, 40);
     out8(t.bus, CCR, 2);
     COMMAND(&t, 0x07, 0);
     ck_assert_uint_eq(wait_irq(&t) / 1000000, 240);
-    COMMAND(&t, 0x08);
-    result(&t);
-    ck_assert_uint_eq(t.result[0], 0x20);
-    ck_assert_uint_eq(t.result[1], 0);
+    seek_ends(&t, 0x20, 0);
     COMMAND(&t, 0x04, 0);
-    ck_assert_uint_eq(result(&t), 1);
-    ck_assert_uint_eq(t.result[0], 0x38); /* track 0 */
-    COMMAND(&t, 0xcf, 0, 7);              /* in */
-    wait_irq(&t);
-    COMMAND(&t, 0x08);
-    result(&t);
-    ck_assert_uint_eq(t.result[1], 7);
+    result_is(&t, 0x38);     /* track 0 */
+    COMMAND(&t, 0xcf, 0, 7); /* in */
+    seek_ends(&t, 0x20, 7);
     COMMAND(&t, 0x8f, 4, 3); /* out */
-    wait_irq(&t);
-    COMMAND(&t, 0x08);
-    result(&t);
-    ck_assert_uint_eq(t.result[0], 0x24);
-    ck_assert_uint_eq(t.result[1], 4);
+    seek_ends(&t, 0x24, 4);
     COMMAND(&t, 0x04, 0);
-    result(&t);
-    ck_assert_uint_eq(t.result[0], 0x28);
+    result_is(&t, 0x28);
     /* Two drives at once, one of them not there: no track 0 in 79 steps. */
     COMMAND(&t, 0x0f, 0, 20);
     COMMAND(&t, 0x07, 1);
     ck_assert_uint_eq(in8(t.bus, MSR), 0x83);
-    wait_irq(&t);
-    COMMAND(&t, 0x08);
-    result(&t);
-    ck_assert_uint_eq(t.result[0], 0x20);
-    wait_irq(&t);
-    COMMAND(&t, 0x08);
-    result(&t);
-    ck_assert_uint_eq(t.result[0], 0x71);
-    /* Beyond track 79 it takes two recalibrations. */
+    seek_ends(&t, 0x20, 20);
+    seek_ends(&t, 0x71, 0);
+    /* Beyond track 79 it takes two recalibrations; each clears PCN. */
     seek(&t, 82);
-    for (unsigned i = 0; i < 2; i++) {
-        COMMAND(&t, 0x07, 0);
-        wait_irq(&t);
-        COMMAND(&t, 0x08);
-        result(&t);
-        ck_assert_uint_eq(t.result[0], i ? 0x20 : 0x70);
-    }
+    COMMAND(&t, 0x07, 0);
+    seek_ends(&t, 0x70, 0);
+    COMMAND(&t, 0x07, 0);
+    seek_ends(&t, 0x20, 0);
     teardown(&t);
 }
 END_TEST
@@ -441,8 +402,7 @@ START_TEST(writing)
     data(&t, 0x45, 0, 0, 7, SPT, 0xff);
     expect(&t, 0x40, 0x02, 0, t.result[3], t.result[4], t.result[5]);
     COMMAND(&t, 0x04, 0);
-    result(&t);
-    ck_assert_uint_eq(t.result[0], 0x78);
+    result_is(&t, 0x78);
     teardown(&t);
 }
 END_TEST
