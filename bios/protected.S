@@ -5,6 +5,7 @@
  * data relative to EIP, or, for APM, behind the data selector that follows its code selectors.
  */
 #include "bios/layout.h"
+#include "bios/segments.inc"
 
         .section .text32, "ax"
         .code32
@@ -33,18 +34,12 @@ bios32_entry:
         pushl   $0                      /* IP, CS */
         pushl   $0                      /* handler */
         pushal
-        pushw   %ds
-        pushw   %es
-        pushw   %fs
-        pushw   %gs
+        PUSH_SEGMENTS
         movw    %ss, %ax
         movw    %ax, %gs
 .endm
 .macro RESTORE_FRAME
-        popw    %gs
-        popw    %fs
-        popw    %es
-        popw    %ds
+        POP_SEGMENTS
         popal
         leal    8(%esp), %esp
         popfl

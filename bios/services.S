@@ -4,6 +4,7 @@
  * on the caller's stack, through GS (struct frame in service.h).  Virtual-8086 mode will do too.
  */
 #include "bios/layout.h"
+#include "bios/segments.inc"
 
         .section .entry.text16, "ax"
         .code16
@@ -77,10 +78,7 @@ int_ignore:
 service_common:
         cld
         pushal
-        pushw   %ds
-        pushw   %es
-        pushw   %fs
-        pushw   %gs
+        PUSH_SEGMENTS
         movl    %esp, %edx
         movw    %ss, %ax
         movw    %ax, %gs
@@ -111,10 +109,7 @@ own_stack:
         popl    %edx
         movl    %edx, %esp
 service_return:
-        popw    %gs
-        popw    %fs
-        popw    %es
-        popw    %ds
+        POP_SEGMENTS
         popal
         addw    $4, %sp
         iretw
@@ -123,10 +118,7 @@ service_return:
         .globl  call_int
 call_int:
         pushal
-        pushw   %ds
-        pushw   %es
-        pushw   %fs
-        pushw   %gs
+        PUSH_SEGMENTS
         movzbl  %al, %ebx
         shll    $2, %ebx
         xorw    %ax, %ax
@@ -135,10 +127,7 @@ call_int:
         lcallw  *%fs:(%bx)
         cli
         cld
-        popw    %gs
-        popw    %fs
-        popw    %es
-        popw    %ds
+        POP_SEGMENTS
         popal
         retl
 
@@ -150,10 +139,7 @@ call_int_ax:
         movzbl  %al, %ebx
         shll    $2, %ebx
         movw    (%edx), %dx
-        pushw   %ds
-        pushw   %es
-        pushw   %fs
-        pushw   %gs
+        PUSH_SEGMENTS
         xorw    %ax, %ax
         movw    %ax, %fs
         movw    %dx, %ax
@@ -162,10 +148,7 @@ call_int_ax:
         lcallw  *%fs:(%bx)
         cli
         cld
-        popw    %gs
-        popw    %fs
-        popw    %es
-        popw    %ds
+        POP_SEGMENTS
         popl    %edx
         movw    %ax, (%edx)
         setc    %al
@@ -177,10 +160,7 @@ call_int_ax:
         .globl  call_pointer
 call_pointer:
         pushal
-        pushw   %ds
-        pushw   %es
-        pushw   %fs
-        pushw   %gs
+        PUSH_SEGMENTS
         pushl   %eax
         movw    %sp, %bp
         pushw   %dx
@@ -193,10 +173,7 @@ call_pointer:
         cli
         cld
         addw    $12, %sp
-        popw    %gs
-        popw    %fs
-        popw    %es
-        popw    %ds
+        POP_SEGMENTS
         popal
         retl
 
