@@ -14,6 +14,8 @@ enum {
     BDA_KEY_HEAD = 0x41a,    /* u16: offsets from 400h */
     BDA_KEY_TAIL = 0x41c,
     BDA_KEY_BUFFER = 0x41e,  /* 16 words */
+    BDA_MOTOR = 0x43f,       /* u8: floppy motors that run; bits 5:4: the drive */
+    BDA_MOTOR_TICKS = 0x440, /* u8: INT 08h's until they stop */
     BDA_VIDEO_MODE = 0x449,  /* u8 */
     BDA_COLUMNS = 0x44a,     /* u16 */
     BDA_PAGE_SIZE = 0x44c,   /* u16 */

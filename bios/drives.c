@@ -6,6 +6,7 @@
  */
 #include "bios/ata.h"
 #include "bios/bda.h"
+#include "bios/chips.h"
 #include "bios/post.h"
 
 enum {
@@ -13,7 +14,6 @@ enum {
     RESET_STEPS = 300000,
     IDENTIFY_STEPS = 100000,
     IDE_DEVFN = 1 << 3 | 1,
-    PIC_MASTER_MASK = 0x21,
 };
 
 extern const u8 floppy_table[]; /* its offset in CODE_SEG */
@@ -147,7 +147,7 @@ static void floppies_init(void)
         return;
     MEMORY(u16, BDA_EQUIPMENT) |= (u16)(EQUIPMENT_FLOPPY | (s->floppies - 1) << 6);
     dma_init();
-    outb(PIC_MASTER_MASK, inb(PIC_MASTER_MASK) & ~BIT(6));
+    outb(PIC_MASTER + 1, inb(PIC_MASTER + 1) & ~BIT(6));
     struct int_regs r = {0};
     bios_int(0x13, &r); /* resets the controller */
 }

@@ -37,8 +37,6 @@ enum {
     CHANNEL = 2,
 
     BDA_SEEK_STATUS = 0x43e, /* bits 0 and 1: recalibrated; bit 7: an interrupt came */
-    BDA_MOTOR = 0x43f,
-    BDA_MOTOR_TICKS = 0x440,
     BDA_FLOPPY_STATUS = 0x441,
     BDA_RESULT = 0x442, /* seven bytes */
     BDA_MEDIA = 0x490,  /* of each drive: bits 7:6 rate, 5 double steps, 4 known */

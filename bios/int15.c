@@ -1,9 +1,9 @@
 /* INT 15h: memory map, A20, block move, waiting, system data.
  *
  * ACPI 6.3, section 15.1 (E820h); IBM PS/2 and PC BIOS Interface Technical Reference; Ralf Brown's
- * list for E801h, E881h and 24xxh.  AH = C2h is in int15_mouse.c, 83h in int1a.c, 53h in
- * apm.c.  Left out: EISA,
- * joystick (84h), switch to protected mode (89h), devices opened and closed (80h to 82h).
+ * list for E801h, E881h and 24xxh.  AH = C2h is in int15_mouse.c, 83h in int1a.c, 53h in apm.c.
+ * Left out: EISA, joystick (84h), switch to protected mode (89h), devices opened and closed (80h to
+ * 82h).
  */
 #include "bios/service.h"
 

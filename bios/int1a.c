@@ -4,6 +4,7 @@
  * INT 15h AH = 83h waits by the clock's periodic interrupt, PS/2 and PC BIOS Interface Technical
  * Reference.
  */
+#include "bios/chips.h"
 #include "bios/service.h"
 
 enum {
@@ -16,8 +17,6 @@ enum {
     RTC_B_PERIODIC = 0x40,
     PERIOD_US = 976, /* 1024 Hz, as POST sets it */
     BUSY = 0x83,
-    BDA_MOTOR = 0x43f,
-    BDA_MOTOR_TICKS = 0x440,
 };
 
 /* INT 08h: 18.2 times a second. */
@@ -47,7 +46,7 @@ static void rtc_interrupts(u8 on, u8 off)
 {
     cmos_write(RTC_B, (u8)((cmos_read(RTC_B) & ~off) | on));
     if (on)
-        outb(0xa1, inb(0xa1) & ~1);
+        outb(PIC_SLAVE + 1, inb(PIC_SLAVE + 1) & ~1);
 }
 
 static void wait_passes(void)

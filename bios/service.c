@@ -33,11 +33,17 @@ u8 from_bcd(u8 v)
     return (u8)((v >> 4) * 10 + (v & 15));
 }
 
-/* Microseconds that have passed between two calls, at least: ACPI's timer has 24 bits and counts at
- * 3.579545 MHz; else port 61h bit 4 changes with each refresh request, every 15.085 us. */
+/* ACPI's timer has 24 bits and counts at 3.579545 MHz; else port 61h bit 4 changes with each
+ * refresh request, every 15.085 us. */
+static u32 time_now(void)
+{
+    return shared.pm_timer ? inl(shared.pm_timer) & 0xffffff : inb(0x61) & 0x10;
+}
+
+/* Microseconds that have passed between two calls, at least. */
 static u32 passed_us(u32 *last)
 {
-    u32 now = shared.pm_timer ? inl(shared.pm_timer) & 0xffffff : inb(0x61) & 0x10;
+    u32 now = time_now();
     if (!shared.pm_timer) {
         bool changed = now != *last;
         *last = now;
@@ -52,7 +58,7 @@ static u32 passed_us(u32 *last)
 
 static void delay(u32 us, bool open)
 {
-    u32 last = shared.pm_timer ? inl(shared.pm_timer) & 0xffffff : inb(0x61) & 0x10;
+    u32 last = time_now();
     for (u32 gone; us; us = us > gone ? us - gone : 0) {
         gone = passed_us(&last);
         if (open)
