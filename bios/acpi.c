@@ -3,7 +3,10 @@
  * ACPI 6.3, chapter 5.2; the FADT has the layout of revision 3 (ACPI 2.0).  IA-PC HPET
  * specification 1.0a, section 3.2.4, for the HPET table.
  */
+#include <stddef.h>
+
 #include "bios/aml.h"
+#include "bios/chips.h"
 #include "bios/post.h"
 
 enum {
@@ -32,8 +35,6 @@ enum {
     TABLES_MAX = 8,
     DSDT_MAX = 64 * 1024,
     HPET_BASE = 0xfed00000,
-    IOAPIC_BASE = 0xfec00000,
-    LAPIC_BASE = 0xfee00000,
 };
 
 struct header {
@@ -98,14 +99,6 @@ struct hpet_table {
 static struct header *tables[TABLES_MAX];
 static u32 table_count;
 
-static u8 checksum(const void *p, u32 n)
-{
-    u8 sum = 0;
-    for (const u8 *b = p; n--; b++)
-        sum = (u8)(sum + *b);
-    return (u8)-sum;
-}
-
 static void finish(struct header *h, const char *signature, u8 revision, u32 length)
 {
     memcpy(h->signature, signature, 4);
@@ -116,8 +109,7 @@ static void finish(struct header *h, const char *signature, u8 revision, u32 len
     h->oem_revision = 1;
     memcpy(h->creator, "DRGM", 4);
     h->creator_revision = 1;
-    h->checksum = 0;
-    h->checksum = checksum(h, length);
+    checksum_set(h, length, offsetof(struct header, checksum));
 }
 
 static void publish(struct header *h)
@@ -220,7 +212,7 @@ static void madt(void)
         return;
     /* The byte writer of AML does for any table. */
     struct aml a = {.at = p + sizeof(struct header), .end = p + room};
-    aml_dword(&a, LAPIC_BASE);
+    aml_dword(&a, APIC_BASE);
     aml_dword(&a, MADT_PCAT);
     for (u32 i = 0; i < cpus.count; i++) {
         aml_byte(&a, MADT_LAPIC);
@@ -295,6 +287,6 @@ void acpi_init(void)
     r->rsdt = (u32)rsdt;
     r->length = sizeof *r;
     r->xsdt = (u32)xsdt;
-    r->checksum = checksum(r, 20);
-    r->extended_checksum = checksum(r, sizeof *r);
+    checksum_set(r, 20, offsetof(struct rsdp, checksum));
+    checksum_set(r, sizeof *r, offsetof(struct rsdp, extended_checksum));
 }

@@ -3,6 +3,7 @@
  * SDM volume 3, chapters 8.4 (INIT-SIPI-SIPI), 10.4 (local APIC) and 11.11 (MTRRs).  The other
  * processors get the same MTRRs as this one and then wait, halted, for the operating system's SIPI.
  */
+#include "bios/chips.h"
 #include "bios/post.h"
 
 enum {
@@ -21,13 +22,7 @@ enum {
     TYPE_UC = 0,
     TYPE_WB = 6,
     APIC_ID = 0x20,
-    APIC_SPURIOUS = 0xf0,
     APIC_ICR_LOW = 0x300,
-    APIC_LINT0 = 0x350,
-    APIC_LINT1 = 0x360,
-    APIC_ENABLE = 0x100,
-    LINT_NMI = 0x400,
-    LINT_EXTINT = 0x700,
     LINT_MASKED = 0x10000,
     ICR_INIT_OTHERS = 0xc4500,
     ICR_SIPI_OTHERS = 0xc4600 | CODE_BASE >> 12,
@@ -35,8 +30,6 @@ enum {
     UC_MAX = 6,
     AP_WAIT_STEPS = 1000, /* of 1 ms: hosts can be busy */
 };
-
-#define APIC_BASE 0xfee00000u
 
 struct cpus cpus;
 
@@ -47,11 +40,6 @@ static u32 uncached_count;
 static volatile u32 started;
 
 /* ---- instructions ---- */
-
-static void cpuid(u32 leaf, u32 r[4])
-{
-    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(0));
-}
 
 static u64 rdmsr(u32 msr)
 {
@@ -131,7 +119,7 @@ static void cpu_init(bool first)
     if (!(r[3] & CPUID_EDX_APIC))
         return;
     cpus.apic = true;
-    apic_write(APIC_SPURIOUS, APIC_ENABLE | 0xff);
+    apic_write(APIC_SPURIOUS, APIC_ENABLE | APIC_SPURIOUS_VECTOR);
     apic_write(APIC_LINT0, first ? LINT_EXTINT : LINT_MASKED | LINT_EXTINT);
     apic_write(APIC_LINT1, LINT_NMI);
     if (cpus.count >= CPUS_MAX)

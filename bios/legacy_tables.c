@@ -6,11 +6,10 @@
  * Specification 1.0A, 4.4. All lie at F0000-FFFFF.
  */
 #include "bios/aml.h"
+#include "bios/chips.h"
 #include "bios/post.h"
 
 enum {
-    LAPIC_BASE = 0xfee00000,
-    IOAPIC_BASE = 0xfec00000,
     APIC_VERSION = 0x14,
     IOAPIC_VERSION = 0x11,
     PCI_INTERRUPT = 0x3c,
@@ -31,23 +30,10 @@ enum {
     MP_BUS_RULES = 0,
     MP_HIGH_LEVEL = 0x0d,
     ALL_CPUS = 0xff,
-    /* Slots with an entry in the routing table, and which IRQs a PIRQ may get: 5, 10, 11. */
-    PIR_SLOTS = 31,
-    PIR_IRQS = 0x0c20,
-    PIIX3_PIRQA = 0x60,
-    PIIX3_DEVFN = 1 << 3,
+    PIR_SLOTS = 31, /* with an entry in the routing table */
 };
 
 extern const u8 bios32_entry[], pnp_entry[]; /* 32-bit and 16-bit code */
-
-static void sum(u8 *p, u32 n, u32 at)
-{
-    u8 total = 0;
-    p[at] = 0;
-    for (u32 i = 0; i < n; i++)
-        total = (u8)(total + p[i]);
-    p[at] = (u8)-total;
-}
 
 /* ---- MP configuration table ---- */
 
@@ -64,7 +50,7 @@ static void entry(u8 type)
 static void processors(void)
 {
     u32 r[4];
-    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(1));
+    cpuid(1, r);
     for (u32 i = 0; i < cpus.count; i++) {
         entry(MP_PROCESSOR);
         aml_byte(&out, cpus.apic_id[i]);
@@ -149,9 +135,9 @@ static void mp_init(void)
     aml_dword(&head, 0);
     aml_word(&head, 0);
     aml_word(&head, entries);
-    aml_dword(&head, LAPIC_BASE);
+    aml_dword(&head, APIC_BASE);
     aml_dword(&head, 0);
-    sum(table, (u32)(out.at - table), 7);
+    checksum_set(table, (u32)(out.at - table), 7);
     struct aml a = {.at = anchor, .end = anchor + 16};
     aml_bytes(&a, "_MP_", 4);
     aml_dword(&a, (u32)table);
@@ -160,12 +146,11 @@ static void mp_init(void)
     aml_byte(&a, 0);
     aml_dword(&a, 0); /* there is a table; virtual wire mode */
     aml_byte(&a, 0);
-    sum(anchor, 16, 10);
+    checksum_set(anchor, 16, 10);
 }
 
 /* ---- PCI interrupt routing ---- */
 
-/* Slot s, pin p goes to PIRQ (s + p - 1) mod 4, as pci.c and the DSDT have it. */
 static void pir_init(void)
 {
     const u32 size = 32 + 16 * PIR_SLOTS;
@@ -177,7 +162,7 @@ static void pir_init(void)
     aml_word(&a, 0x0100);
     aml_word(&a, size);
     aml_byte(&a, 0); /* the router's bus, device and function */
-    aml_byte(&a, PIIX3_DEVFN);
+    aml_byte(&a, ISA_BRIDGE);
     aml_word(&a, 0); /* no IRQ is PCI's alone */
     aml_dword(&a, 0x70008086);
     a.at = table + 32;
@@ -185,12 +170,12 @@ static void pir_init(void)
         aml_byte(&a, 0);
         aml_byte(&a, (u8)(slot << 3));
         for (u32 pin = 0; pin < 4; pin++) {
-            aml_byte(&a, (u8)(PIIX3_PIRQA + ((slot + pin + 3) & 3)));
-            aml_word(&a, PIR_IRQS);
+            aml_byte(&a, route_of(slot, pin));
+            aml_word(&a, ROUTE_IRQS);
         }
         aml_word(&a, 0); /* on the board */
     }
-    sum(table, size, 31);
+    checksum_set(table, size, 31);
     SERVICE_DATA(shared)->routing = (u32)table;
     SERVICE_DATA(shared)->routing_slots = PIR_SLOTS;
 }
@@ -207,7 +192,7 @@ static void bios32_init(void)
     aml_dword(&a, (u32)bios32_entry);
     aml_byte(&a, 0);
     aml_byte(&a, 1); /* paragraphs */
-    sum(p, 16, 10);
+    checksum_set(p, 16, 10);
 }
 
 /* No device nodes: its functions answer that they do not exist.  Option ROMs get its address. */
@@ -230,7 +215,7 @@ static void pnp_init(void)
     aml_dword(&a, 0); /* OEM identifier */
     aml_word(&a, DATA_SEG);
     aml_dword(&a, DATA_BASE);
-    sum(p, 0x21, 8);
+    checksum_set(p, 0x21, 8);
     SERVICE_DATA(shared)->pnp = (u16)((u32)p - CODE_BASE);
 }
 

@@ -4,11 +4,10 @@
  * placed largest first, each bus within its bridge's window.  Left out: prefetchable windows of
  * bridges (their BARs go into the plain window), expansion beyond one host bridge.
  */
+#include "bios/chips.h"
 #include "bios/post.h"
 
 enum {
-    CONFIG_ADDRESS = 0xcf8,
-    CONFIG_DATA = 0xcfc,
     PCI_ID = 0x00,
     PCI_COMMAND = 0x04,
     PCI_CLASS = 0x0a,
@@ -66,14 +65,14 @@ static u8 last_bus;
 
 u32 pci_read(u16 bdf, u8 reg)
 {
-    outl(CONFIG_ADDRESS, 0x80000000 | (u32)bdf << 8 | (reg & 0xfc));
-    return inl(CONFIG_DATA);
+    outl(PCI_ADDRESS, 0x80000000 | (u32)bdf << 8 | (reg & 0xfc));
+    return inl(PCI_DATA);
 }
 
 void pci_write(u16 bdf, u8 reg, u32 v)
 {
-    outl(CONFIG_ADDRESS, 0x80000000 | (u32)bdf << 8 | (reg & 0xfc));
-    outl(CONFIG_DATA, v);
+    outl(PCI_ADDRESS, 0x80000000 | (u32)bdf << 8 | (reg & 0xfc));
+    outl(PCI_DATA, v);
 }
 
 static u8 cfg_read8(u16 bdf, u8 reg)
@@ -88,14 +87,14 @@ static u16 cfg_read16(u16 bdf, u8 reg)
 
 static void cfg_write8(u16 bdf, u8 reg, u8 v)
 {
-    outl(CONFIG_ADDRESS, 0x80000000 | (u32)bdf << 8 | (reg & 0xfc));
-    outb(CONFIG_DATA + (reg & 3), v);
+    outl(PCI_ADDRESS, 0x80000000 | (u32)bdf << 8 | (reg & 0xfc));
+    outb(PCI_DATA + (reg & 3), v);
 }
 
 static void cfg_write16(u16 bdf, u8 reg, u16 v)
 {
-    outl(CONFIG_ADDRESS, 0x80000000 | (u32)bdf << 8 | (reg & 0xfc));
-    outw(CONFIG_DATA + (reg & 2), v);
+    outl(PCI_ADDRESS, 0x80000000 | (u32)bdf << 8 | (reg & 0xfc));
+    outw(PCI_DATA + (reg & 2), v);
 }
 
 /* ---- what there is ---- */
@@ -325,11 +324,11 @@ static void piix3_init(u16 bdf)
 {
     u16 elcr = BIT(SCI_IRQ);
     for (u8 i = 0; i < 4; i++) {
-        cfg_write8(bdf, (u8)(0x60 + i), pirq_irqs[i]);
+        cfg_write8(bdf, (u8)(ROUTE_PIRQA + i), pirq_irqs[i]);
         elcr |= (u16)BIT(pirq_irqs[i]);
     }
-    outb(0x4d0, (u8)elcr);
-    outb(0x4d1, (u8)(elcr >> 8));
+    outb(ELCR, (u8)elcr);
+    outb(ELCR + 1, (u8)(elcr >> 8));
 }
 
 /* PIIX4 data sheet 290562, section 7.1: PMBASE, PMREGMISC.PMIOSE, SMBus base and enable. */
@@ -415,7 +414,7 @@ void pci_init(void)
     struct shared *s = SERVICE_DATA(shared);
     pci_each(finish_function);
     pci_each(keep);
-    s->elcr = (u16)(inb(0x4d0) | inb(0x4d1) << 8);
+    s->elcr = (u16)(inb(ELCR) | inb(ELCR + 1) << 8);
     s->pci = 1;
     s->last_bus = last_bus;
 }

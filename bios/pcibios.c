@@ -4,6 +4,7 @@
  * its caller has mapped the firmware (protected.S), and so has no data but *s.  Left out:
  * special cycles.
  */
+#include "bios/chips.h"
 #include "bios/service.h"
 
 enum {
@@ -16,14 +17,8 @@ enum {
     TOO_SMALL = 0x89,
     ROUTING_HEAD = 32,
     ROUTING_SLOT = 16,
-    ROUTING_IRQS = 0x0c20,
-    PIRQA = 0x60,
-    ISA_BRIDGE = 1 << 3,
-    ELCR = 0x4d0,
     INTERRUPT_LINE = 0x3c,
     INTA = 0x0a, /* pins are numbered from here */
-    PCI_ADDRESS = 0xcf8,
-    PCI_DATA = 0xcfc,
 };
 
 extern const u8 pci_entry[]; /* linear address */
@@ -121,11 +116,11 @@ static void routing_options(frame_ptr f, const struct shared *s)
 static void set_interrupt(frame_ptr f, const struct shared *s)
 {
     u8 pin = (u8)(f->cl - INTA), irq = f->ch, slot = f->bl >> 3;
-    if (pin > 3 || irq > 15 || !(ROUTING_IRQS >> irq & 1) || f->bh || !s->routing) {
+    if (pin > 3 || irq > 15 || !(ROUTE_IRQS >> irq & 1) || f->bh || !s->routing) {
         answer(f, SET_FAILED);
         return;
     }
-    u8 pirq = (u8)(PIRQA + ((slot + pin + 3) & 3));
+    u8 pirq = route_of(slot, pin);
     select(ISA_BRIDGE, pirq);
     outb((u16)(PCI_DATA + (pirq & 3)), irq);
     u16 trigger = (u16)(ELCR + (irq >> 3));

@@ -16,6 +16,15 @@ void *memset(void *to, int c, u32 n);
 int memcmp(const void *a, const void *b, u32 n);
 u32 strlen(const char *s);
 
+/* What has to be added to n bytes for them to add up to 0; and puts that into byte `at` of them. */
+u8 checksum(const void *p, u32 n);
+void checksum_set(void *p, u32 n, u32 at);
+
+static inline void cpuid(u32 leaf, u32 r[4])
+{
+    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(0));
+}
+
 /* Any type at a linear address: BIOS data area, tables, chips. */
 #define MEMORY(type, address) (*(volatile type *)(u32)(address))
 

@@ -15,22 +15,17 @@ enum {
     FACS_VECTOR = 12,   /* u32 */
     FACS_X_VECTOR = 24, /* u64 */
     FACS_VERSION = 32,  /* u8 */
-    APIC_SPURIOUS = 0xf0,
-    APIC_LINT0 = 0x350,
-    APIC_LINT1 = 0x360,
 };
-
-#define APIC_BASE 0xfee00000u
 
 static void restore_pci(void)
 {
     for (u16 i = 0; i < shared.kept_count; i++) {
         const struct kept_register *k = &shared.kept[i];
-        outl(0xcf8, 0x80000000 | (u32)k->bdf << 8 | k->reg);
-        outl(0xcfc, k->value);
+        outl(PCI_ADDRESS, 0x80000000 | (u32)k->bdf << 8 | k->reg);
+        outl(PCI_DATA, k->value);
     }
-    outb(0x4d0, (u8)shared.elcr);
-    outb(0x4d1, (u8)(shared.elcr >> 8));
+    outb(ELCR, (u8)shared.elcr);
+    outb(ELCR + 1, (u8)(shared.elcr >> 8));
 }
 
 static void restore_msrs(void)
@@ -67,9 +62,9 @@ void resume(u8 code)
     pit_init();
     restore_pci();
     if (shared.apic) { /* virtual wire mode, as POST sets it up */
-        apic_write(APIC_SPURIOUS, 0x1ff);
-        apic_write(APIC_LINT0, 0x700);
-        apic_write(APIC_LINT1, 0x400);
+        apic_write(APIC_SPURIOUS, APIC_ENABLE | APIC_SPURIOUS_VECTOR);
+        apic_write(APIC_LINT0, LINT_EXTINT);
+        apic_write(APIC_LINT1, LINT_NMI);
     }
     if (code != CODE_WAKE) {
         kbc_end();

@@ -203,11 +203,8 @@ static void find_isa(void)
     memcpy((void *)ISA_BUFFER, (const void *)ISA_START, ROM_END - ISA_START);
     for (u32 at = ISA_START; at < ROM_END && isa_count < ISA_MAX;) {
         u32 copy = at - ISA_START + ISA_BUFFER, size = MEMORY(u8, copy + 2) * 512u;
-        u8 sum = 0;
         bool fits = MEMORY(u16, copy) == ROM_SIGNATURE && size && at + size <= ROM_END;
-        for (u32 i = 0; fits && i < size; i++)
-            sum = (u8)(sum + MEMORY(u8, copy + i));
-        if (fits && !sum) {
+        if (fits && !checksum((const void *)copy, size)) {
             size = (size + ROM_UNIT - 1) / ROM_UNIT * ROM_UNIT;
             isa[isa_count].at = at;
             isa[isa_count++].size = size;

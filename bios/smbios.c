@@ -127,7 +127,7 @@ static u16 clock_mhz(void)
 {
     enum { TICKS_PER_MS = 3580, HAS_TSC = 1 << 4 };
     u32 r[4], begin, end, ticks = 0, tries = 0;
-    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(1));
+    cpuid(1, r);
     if (!(r[3] & HAS_TSC))
         return 0;
     u32 from = inl(PM_BASE + 8);
@@ -147,7 +147,7 @@ static void type_processor(u32 n, u16 mhz)
     socket[4] = (char)('0' + n / 100);
     socket[5] = (char)('0' + n / 10 % 10);
     socket[6] = (char)('0' + n % 10);
-    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(1));
+    cpuid(1, r);
     begin(4, (u16)(HANDLE_CPU + n));
     string(socket);
     aml_byte(&out, 3); /* central processor */
@@ -237,15 +237,6 @@ static void type_boot(void)
 
 /* ---- the anchor: section 5.2.1 ---- */
 
-static void sum(u8 *p, u32 n, u32 at)
-{
-    u8 total = 0;
-    p[at] = 0;
-    for (u32 i = 0; i < n; i++)
-        total = (u8)(total + p[i]);
-    p[at] = (u8)-total;
-}
-
 static void anchor(u8 *p)
 {
     struct aml a = {.at = p, .end = p + 31};
@@ -262,8 +253,8 @@ static void anchor(u8 *p)
     aml_dword(&a, (u32)structures);
     aml_word(&a, structure_count);
     aml_byte(&a, 0x28);
-    sum(p + 16, 15, 5);
-    sum(p, 31, 4);
+    checksum_set(p + 16, 15, 5);
+    checksum_set(p, 31, 4);
 }
 
 void smbios_init(void)

@@ -1,4 +1,4 @@
-/* Strings and formatted console output of the 32-bit half. */
+/* Strings, sums of bytes and formatted console output of the 32-bit half. */
 #include <stdarg.h>
 
 #include "bios/post.h"
@@ -43,6 +43,21 @@ u32 strlen(const char *s)
     while (s[n])
         n++;
     return n;
+}
+
+u8 checksum(const void *p, u32 n)
+{
+    u8 sum = 0;
+    for (const u8 *b = p; n--; b++)
+        sum = (u8)(sum + *b);
+    return (u8)-sum;
+}
+
+void checksum_set(void *p, u32 n, u32 at)
+{
+    u8 *bytes = p;
+    bytes[at] = 0;
+    bytes[at] = checksum(p, n);
 }
 
 static void put(char c)
