@@ -60,6 +60,13 @@ static int next(struct kbd_test *t)
         ck_assert_int_eq(next(t), -1);                                                             \
     } while (0)
 
+/* What the keyboard answers by an acknowledgement alone. */
+static void keyboard_takes(struct kbd_test *t, u8 byte)
+{
+    data(t, byte);
+    expect(t, 0xfa);
+}
+
 START_TEST(controller_commands)
 {
     struct kbd_test t;
@@ -143,32 +150,23 @@ START_TEST(keyboard_commands)
     expect(&t, 0xfa, 0xab, 0x83);
     data(&t, 0xee);
     expect(&t, 0xee);
-    data(&t, 0xed);
-    expect(&t, 0xfa);
-    data(&t, 0x05);
-    expect(&t, 0xfa);
+    keyboard_takes(&t, 0xed);
+    keyboard_takes(&t, 0x05);
     ck_assert_uint_eq(t.kbc.keyboard.leds, 5);
-    data(&t, 0xf3);
-    expect(&t, 0xfa);
-    data(&t, 0x00);
-    expect(&t, 0xfa);
-    data(&t, 0xf0);
-    expect(&t, 0xfa);
+    keyboard_takes(&t, 0xf3);
+    keyboard_takes(&t, 0x00);
+    keyboard_takes(&t, 0xf0);
     data(&t, 0x00);
     expect(&t, 0xfa, 0x02);
-    data(&t, 0xf0);
-    expect(&t, 0xfa);
-    data(&t, 0x01);
-    expect(&t, 0xfa);
+    keyboard_takes(&t, 0xf0);
+    keyboard_takes(&t, 0x01);
     i8042_key(&t.kbc, 0x1e, true);
     i8042_key(&t.kbc, 0x1e, false);
     expect(&t, 0x1e, 0x9e);
-    data(&t, 0xf5);
-    expect(&t, 0xfa);
+    keyboard_takes(&t, 0xf5);
     i8042_key(&t.kbc, 0x1e, true); /* off */
     ck_assert_int_eq(next(&t), -1);
-    data(&t, 0xf4);
-    expect(&t, 0xfa);
+    keyboard_takes(&t, 0xf4);
     data(&t, 0x12);
     expect(&t, 0xfe);
     data(&t, 0xf2);
@@ -224,7 +222,7 @@ START_TEST(scan_codes)
 }
 END_TEST
 
-/* A command and its parameter. */
+/* A command and its parameter; keys may follow. */
 static void keyboard_set(struct kbd_test *t, u8 c, u8 value)
 {
     data(t, c);
@@ -246,8 +244,7 @@ START_TEST(set_3)
     command(&t, 0x60);
     data(&t, 0x01);
     keyboard_set(&t, 0xf0, 3);
-    data(&t, 0xf0);
-    expect(&t, 0xfa);
+    keyboard_takes(&t, 0xf0);
     data(&t, 0);
     expect(&t, 0xfa, 0x03);
     press(&t, 0x1e); /* A: repeats, no break code */
@@ -261,26 +258,20 @@ START_TEST(set_3)
     press(&t, 0x9d); /* right Ctrl */
     press(&t, 0x4a); /* keypad - */
     expect(&t, 0x07, 0x63, 0x62, 0x57, 0x58, 0x84);
-    data(&t, 0xf8); /* all make and break */
-    expect(&t, 0xfa);
+    keyboard_takes(&t, 0xf8); /* all make and break */
     press(&t, 0x1e);
     expect(&t, 0x1c, 0xf0, 0x1c);
-    data(&t, 0xfd); /* A and S only make */
-    expect(&t, 0xfa);
-    data(&t, 0x1c);
-    expect(&t, 0xfa);
-    data(&t, 0x1b);
-    expect(&t, 0xfa);
+    keyboard_takes(&t, 0xfd); /* A and S only make */
+    keyboard_takes(&t, 0x1c);
+    keyboard_takes(&t, 0x1b);
     data(&t, 0xb0);
     expect(&t, 0xfe); /* no such key */
-    data(&t, 0xf4);
-    expect(&t, 0xfa);
+    keyboard_takes(&t, 0xf4);
     press(&t, 0x1e);
     press(&t, 0x1f);
     press(&t, 0x20);
     expect(&t, 0x1c, 0x1b, 0x23, 0xf0, 0x23);
-    data(&t, 0xf6); /* back to the defaults, which are in set 2 */
-    expect(&t, 0xfa);
+    keyboard_takes(&t, 0xf6); /* back to the defaults, which are in set 2 */
     keyboard_set(&t, 0xf0, 3);
     press(&t, 0x2a);
     press(&t, 0x1e);
@@ -427,6 +418,22 @@ static void mouse(struct kbd_test *t, u8 byte)
     data(t, byte);
 }
 
+/* What the mouse answers by an acknowledgement alone. */
+static void mouse_takes(struct kbd_test *t, u8 byte)
+{
+    mouse(t, byte);
+    expect(t, 0x1fa);
+}
+
+/* Three sample rates in succession, which say what the driver knows of. */
+static void mouse_rates(struct kbd_test *t, const u8 rates[3])
+{
+    for (unsigned i = 0; i < 3; i++) {
+        mouse_takes(t, 0xf3);
+        mouse_takes(t, rates[i]);
+    }
+}
+
 START_TEST(mouse_protocol)
 {
     struct kbd_test t;
@@ -439,10 +446,8 @@ START_TEST(mouse_protocol)
     expect(&t, 0x1fa, 0x100, 0x102, 0x164);
     i8042_mouse(&t.kbc, 5, 5, 0, 1); /* not reporting yet */
     ck_assert_int_eq(next(&t), -1);
-    mouse(&t, 0xf5);
-    expect(&t, 0x1fa);
-    mouse(&t, 0xf6);
-    expect(&t, 0x1fa);
+    mouse_takes(&t, 0xf5);
+    mouse_takes(&t, 0xf6);
     mouse(&t, 0xf4);
     t.wires.rises[12] = 0;
     ck_assert_int_eq(next(&t), 0x1fa);
@@ -455,30 +460,22 @@ START_TEST(mouse_protocol)
     expect(&t, 0x118, 0x101, 0x100, 0x118, 0x1d3, 0x100);
     /* The wheel. */
     static const u8 knock[] = {200, 100, 80};
-    for (unsigned i = 0; i < 3; i++) {
-        mouse(&t, 0xf3);
-        expect(&t, 0x1fa);
-        mouse(&t, knock[i]);
-        expect(&t, 0x1fa);
-    }
+    mouse_rates(&t, knock);
     mouse(&t, 0xf2);
     expect(&t, 0x1fa, 0x103);
     i8042_mouse(&t.kbc, 0, 0, -1, 0);
     expect(&t, 0x108, 0x100, 0x100, 0x1ff);
     /* Remote mode: only when asked. */
-    mouse(&t, 0xf0);
-    expect(&t, 0x1fa);
+    mouse_takes(&t, 0xf0);
     i8042_mouse(&t.kbc, 1, 2, 0, 0);
     ck_assert_int_eq(next(&t), -1);
     mouse(&t, 0xeb);
     expect(&t, 0x1fa, 0x108, 0x101, 0x102, 0x100);
     /* Wrap mode echoes. */
-    mouse(&t, 0xee);
-    expect(&t, 0x1fa);
+    mouse_takes(&t, 0xee);
     mouse(&t, 0xf2);
     expect(&t, 0x1f2);
-    mouse(&t, 0xec);
-    expect(&t, 0x1fa);
+    mouse_takes(&t, 0xec);
     mouse(&t, 0x33);
     expect(&t, 0x1fe);
     teardown(&t);
@@ -492,10 +489,8 @@ START_TEST(mouse_modes)
     static const u8 knock[] = {200, 200, 80};
     struct kbd_test t;
     setup(&t);
-    mouse(&t, 0xe7);
-    expect(&t, 0x1fa);
-    mouse(&t, 0xf4);
-    expect(&t, 0x1fa);
+    mouse_takes(&t, 0xe7);
+    mouse_takes(&t, 0xf4);
     for (unsigned i = 0; i < sizeof moves; i++) {
         i8042_mouse(&t.kbc, moves[i], 0, 0, 0);
         ck_assert_int_eq(next(&t), moves[i] < 0 ? 0x118 : 0x108);
@@ -506,25 +501,16 @@ START_TEST(mouse_modes)
     expect(&t, 0x108, 0x1fe, 0x100, 0x108, 0x192, 0x100);
     mouse(&t, 0xe9);
     expect(&t, 0x1fa, 0x130, 0x102, 0x164);
-    mouse(&t, 0xf0);
-    expect(&t, 0x1fa);
+    mouse_takes(&t, 0xf0);
     i8042_mouse(&t.kbc, 5, 0, 0, 0);
     mouse(&t, 0xeb);
     expect(&t, 0x1fa, 0x108, 0x105, 0x100);
-    mouse(&t, 0xe8);
-    expect(&t, 0x1fa);
-    mouse(&t, 3);
-    expect(&t, 0x1fa);
-    mouse(&t, 0xe6);
-    expect(&t, 0x1fa);
+    mouse_takes(&t, 0xe8);
+    mouse_takes(&t, 3);
+    mouse_takes(&t, 0xe6);
     mouse(&t, 0xe9);
     expect(&t, 0x1fa, 0x160, 0x103, 0x164);
-    for (unsigned i = 0; i < 3; i++) {
-        mouse(&t, 0xf3);
-        expect(&t, 0x1fa);
-        mouse(&t, knock[i]);
-        expect(&t, 0x1fa);
-    }
+    mouse_rates(&t, knock);
     mouse(&t, 0xf2);
     expect(&t, 0x1fa, 0x104);
     i8042_mouse(&t.kbc, 0, 0, -2, 0x18); /* the wheel and both side buttons */
