@@ -1,12 +1,17 @@
-"""What the guest tests share: where the program is, which firmware, small bare-metal kernels."""
+"""What the guest tests share: where the program is, which firmware, small bare-metal kernels, and
+the running of rows."""
+import argparse
 import os
 import pathlib
 import struct
 import subprocess
+import tempfile
+import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 DRAGOMAN = os.environ.get("DRAGOMAN", str(TOP / "build/dragoman"))
 SEABIOS = "/usr/share/seabios/bios-256k.bin"
+SKIPPED = 77  # the status by which meson knows it
 
 
 def firmware():
@@ -43,3 +48,34 @@ def out_string(text, port=0x3f8):
 
 def out_byte(port, value):
     return b"\xba" + struct.pack("<H", port) + b"\xb0" + bytes([value]) + b"\xee"
+
+
+def row_options():
+    """A parser with the option that all tests have which consist of rows."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default="", help="rows whose name has this")
+    return parser
+
+
+def run_rows(rows, only=""):
+    """Runs the rows, (name, function of a scratch folder), whose name has `only`, all of them even if
+    some fail; returns the exit status.  A row skips itself by sys.exit(SKIPPED)."""
+    statuses = []
+    for name, row in rows:
+        if only not in name:
+            continue
+        start, status, result = time.monotonic(), 0, "ok"
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                row(pathlib.Path(folder))
+            except SystemExit as end:
+                status = end.code
+                result = "skipped" if status == SKIPPED else "FAILED"
+            except (AssertionError, OSError, ValueError, subprocess.SubprocessError) as error:
+                status, result = 1, f"FAILED: {error}"
+        statuses.append(status)
+        print(f"{name}: {result} ({time.monotonic() - start:.1f} s)", flush=True)
+    if not statuses:
+        print(f"no row has '{only}' in its name")
+    failed = not statuses or any(status not in (0, SKIPPED) for status in statuses)
+    return 1 if failed else max(statuses)

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 
-from common import DRAGOMAN, TOP, firmware
+from common import DRAGOMAN, SKIPPED, TOP, firmware
 from test_terminal import Terminal
 
 LIMIT = 300
@@ -25,7 +25,7 @@ def get(what):
     got = subprocess.run([TOP / "tests/guest/get-kernel.sh", what], capture_output=True, text=True)
     if got.returncode:
         print(got.stderr)
-        sys.exit(1 if os.environ.get("CI") == "true" else 77)
+        sys.exit(1 if os.environ.get("CI") == "true" else SKIPPED)
     return got.stdout.strip()
 
 

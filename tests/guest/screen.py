@@ -86,6 +86,13 @@ class Screen(Terminal):
             said, missing = screen.text, [part for part in parts if not screen.has(part)]
         return screen
 
+    def until(self, look, what):
+        """Waits until look(the picture as text) is true; returns that."""
+        end = time.monotonic() + LIMIT
+        while not look(screen := self.read()):
+            assert time.monotonic() < end, f"{what}:\n{screen.text}"
+        return screen
+
     def ended(self):
         """Waits for the guest to power off."""
         status = self.process.wait(LIMIT)

@@ -7,14 +7,9 @@ Each row starts the program on an image as a person does, with the project's fir
 given; the guest must come to its prompt, do what it is asked and power off with status 0.
 test_screens.py does the same on the screen.
 """
-import argparse
-import pathlib
-import subprocess
 import sys
-import tempfile
-import time
 
-from common import DRAGOMAN, firmware
+from common import DRAGOMAN, firmware, row_options, run_rows
 from images import debian, grub_iso, isolinux_iso
 from linux_guest import LIMIT, Guest
 from test_terminal import Terminal
@@ -56,24 +51,10 @@ def rows(args):
 
 
 def main():
-    ap = argparse.ArgumentParser()
-    ap.add_argument("--only", default="", help="rows whose name has this")
+    ap = row_options()
     ap.add_argument("--long", action="store_true")
     args = ap.parse_args()
-    failures = 0
-    for name, row in rows(args):
-        if args.only not in name:
-            continue
-        start = time.monotonic()
-        with tempfile.TemporaryDirectory() as tmp:
-            try:
-                row(pathlib.Path(tmp))
-                result = "ok"
-            except (AssertionError, OSError, subprocess.SubprocessError) as error:
-                failures += 1
-                result = f"FAILED: {error}"
-        print(f"{name}: {result} ({time.monotonic() - start:.1f} s)", flush=True)
-    return 1 if failures else 0
+    return run_rows(rows(args), args.only)
 
 
 if __name__ == "__main__":

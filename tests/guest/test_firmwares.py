@@ -6,17 +6,15 @@
 The images are those of test_disk.py: what boots there has to boot here too, come to its prompt, do
 what it is asked and power off with status 0.
 """
-import argparse
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 
-from common import DRAGOMAN, SEABIOS, TOP
+from common import DRAGOMAN, SEABIOS, TOP, row_options, run_rows
+from images import debian, grub_iso, isolinux_iso
 from linux_guest import LIMIT, MARK, TYPED_MARK, get, machine
-from test_disk import debian, grub_iso, isolinux_iso
 from test_terminal import Terminal
 
 QEMU = shutil.which("qemu-system-x86_64")
@@ -118,13 +116,13 @@ def suspend(who, bios):
         t.close_quietly()
 
 
-def rows(args, tmp):
-    """(name, function of nothing)."""
+def rows(args, shared):
+    """(name, function of a scratch folder); images that several use are in a folder of their own."""
     made = {}
 
     def image(make):
         if make not in made:
-            folder = tmp / make.__name__
+            folder = shared / make.__name__
             folder.mkdir()
             made[make] = make(folder)
         return made[make]
@@ -133,14 +131,14 @@ def rows(args, tmp):
         name = {"ours": "our firmware in QEMU", "seabios": "SeaBIOS here"}[who]
         if who == "ours" and not QEMU:
             continue
-        yield f"{name}: isolinux ISO", lambda w=who: boot_iso(w, args.bios, image(isolinux_iso))
-        yield f"{name}: grub menu on the screen", lambda w=who: screen(w, args.bios,
-                                                                       image(menu_iso))
-        yield f"our machine asleep, {who}", lambda w=who: suspend(w, args.bios)
+        yield f"{name}: isolinux ISO", lambda _, w=who: boot_iso(
+            w, args.bios, image(isolinux_iso))
+        yield f"{name}: grub menu on the screen", lambda _, w=who: screen(
+            w, args.bios, image(menu_iso))
+        yield f"our machine asleep, {who}", lambda _, w=who: suspend(w, args.bios)
         if args.long:
-            yield f"{name}: grub ISO", lambda w=who: boot_iso(w, args.bios, image(grub_iso))
-            yield f"{name}: debian", lambda w=who: boot_debian(w, args.bios,
-                                                               debian(tmp, "amd64", "raw"))
+            yield f"{name}: grub ISO", lambda _, w=who: boot_iso(w, args.bios, image(grub_iso))
+            yield f"{name}: debian", lambda tmp, w=who: boot_debian(w, args.bios, debian(tmp))
 
 
 def menu_iso(tmp):
@@ -148,25 +146,12 @@ def menu_iso(tmp):
 
 
 def main():
-    ap = argparse.ArgumentParser()
-    ap.add_argument("bios", nargs="?", default=str(TOP / "build/bios/bios.bin"))
-    ap.add_argument("--only", default="", help="rows whose name has this")
+    ap = row_options()
     ap.add_argument("--long", action="store_true")
+    ap.add_argument("bios", nargs="?", default=str(TOP / "build/bios/bios.bin"))
     args = ap.parse_args()
-    failures = 0
-    with tempfile.TemporaryDirectory() as tmp:
-        for name, row in rows(args, pathlib.Path(tmp)):
-            if args.only not in name:
-                continue
-            start = time.monotonic()
-            try:
-                row()
-                result = "ok"
-            except (AssertionError, OSError, subprocess.SubprocessError) as error:
-                failures += 1
-                result = f"FAILED: {error}"
-            print(f"{name}: {result} ({time.monotonic() - start:.1f} s)", flush=True)
-    return 1 if failures else 0
+    with tempfile.TemporaryDirectory() as shared:
+        return run_rows(rows(args, pathlib.Path(shared)), args.only)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@
 Our firmware on both engines and under QEMU, SeaBIOS in our machine; what was written and formatted
 is looked for in the image afterwards.  Then Linux's floppy driver.
 """
-import argparse
 import hashlib
 import pathlib
 import random
@@ -14,9 +13,8 @@ import shutil
 import struct
 import subprocess
 import sys
-import tempfile
 
-from common import DRAGOMAN, SEABIOS
+from common import DRAGOMAN, SEABIOS, row_options, run_rows
 from linux_guest import Guest, get, initrd_with, machine
 
 LIMIT = 120
@@ -41,42 +39,39 @@ def make_image(path, boot, kib):
 
 
 def check(name, got, wanted):
-    if got != wanted:
-        sys.exit(f"{name}: got {got}, wanted {wanted}")
+    assert got == wanted, f"{name}: got {got}, wanted {wanted}"
 
 
-def run(name, start, drive_option):
+def run(start, drive_option):
     done = subprocess.run([*start, *drive_option, "-boot", "a", "-display", "none", "-serial", "none",
                            "-monitor", "none", "-debugcon", "stdio", "-device",
                            "isa-debug-exit,iobase=0xf4,iosize=4"],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT)
     lines = [l for l in done.stdout.splitlines() if len(l) == 8 and not l.strip("0123456789abcdef")]
-    check(f"{name}: status", done.returncode, 33)
+    check("status", done.returncode, 33)
     return lines
 
 
-def boot(name, start, tmp, sector, kib, qemu=False, own_bios=True):
+def boot(tmp, start, sector, kib, qemu=False, own_bios=True):
     path = tmp / "floppy.img"
     image = make_image(path, sector, kib)
     kind, cylinders, sectors = FORMATS[kib]
     if qemu and kib == 720:
         kind = 4  # QEMU's drive for that is one of 1.44 MB
     option = ["-drive", f"if=floppy,format=raw,file={path}"] if qemu else ["-fda", path]
-    name = f"{name}, {kib}K"
-    lines = run(name, start, option)
+    lines = run(start, option)
     wanted = [f"{kind:04x}{cylinders - 1:02x}{sectors:02x}", f"{checksum(image):08x}",
               *["00000000"] * 4]
     if not own_bios:  # SeaBIOS says that any disk has been changed
         wanted.pop()
-    check(name, lines[:len(wanted)], wanted)
-    check(f"{name}: no second drive", lines[6] != "00000000", True)
+    check("the sector's answers", lines[:len(wanted)], wanted)
+    check("no second drive", lines[6] != "00000000", True)
     side = sectors * 512
     after = path.read_bytes()
-    check(f"{name}: what was not written", after[:-2 * side] == image[:-2 * side], True)
+    check("what was not written", after[:-2 * side] == image[:-2 * side], True)
     if not qemu:  # whose controller formats with zeros
-        check(f"{name}: formatted", after[-2 * side:-side] == b"\xf6" * side, True)
-    check(f"{name}: written", after[-side:] == bytes(b ^ 0xff for b in image[-side:]), True)
-    print("good:", name, flush=True)
+        check("formatted", after[-2 * side:-side] == b"\xf6" * side, True)
+    check("written", after[-side:] == bytes(b ^ 0xff for b in image[-side:]), True)
 
 
 def monitor(tmp):
@@ -93,8 +88,7 @@ def monitor(tmp):
     wanted = [f"{drive}{tmp}/a (raw), 1440 KiB", f"{drive}{tmp}/b (raw), 720 KiB",
               f"{drive}[not inserted]", f"'{tmp}/c' is too large for a floppy disk",
               f"{drive}[not inserted]", "there is no drive 'floppy1' (see info block)"]
-    check("monitor", [l.removeprefix("change: ") for l in got], wanted)
-    print("good: monitor", flush=True)
+    check("answers", [l.removeprefix("change: ") for l in got], wanted)
 
 
 def snapshot(tmp, sector):
@@ -106,12 +100,11 @@ def snapshot(tmp, sector):
                            f"file:{said}", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"],
                           input=f"change floppy0 {path}\ncont\n", capture_output=True, text=True,
                           timeout=LIMIT)
-    check("snapshot: status", done.returncode, 33)
+    check("status", done.returncode, 33)
     lines = said.read_text().splitlines()
-    check("snapshot: read, written, verified", lines[-7:-3],
+    check("read, written, verified", lines[-7:-3],
           ["00054f12", f"{checksum(before):08x}", "00000000", "00000000"])
-    check("snapshot: the image is as it was", path.read_bytes() == before, True)
-    print("good: snapshot", flush=True)
+    check("the image is as it was", path.read_bytes() == before, True)
 
 
 def linux(tmp):
@@ -135,34 +128,31 @@ def linux(tmp):
         guest.power_off()
     wanted = before[:2000 * 512] + before[100 * 512:400 * 512] + before[2300 * 512:]
     check("Linux writes", path.read_bytes() == wanted, True)
-    print("good: linux", flush=True)
+
+
+def rows(sector, firmware):
+    """(name, function of a scratch folder)."""
+    qemu = [QEMU, "-accel", "tcg", "-M", "pc", "-nic", "none", "-bios", firmware]
+    boots = [("dbt", [DRAGOMAN, "-accel", "dbt"], kib, {}) for kib in FORMATS]
+    boots.append(("interp", [DRAGOMAN, "-accel", "interp"], 1440, {}))
+    if pathlib.Path(SEABIOS).exists():
+        boots.append(("seabios", [DRAGOMAN, "-bios", SEABIOS], 1440, {"own_bios": False}))
+    if QEMU:
+        boots += [("qemu", qemu, kib, {"qemu": True}) for kib in (720, 1440, 2880)]
+    for name, start, kib, how in boots:
+        yield f"{name}, {kib}K", lambda tmp, s=start, k=kib, h=how: boot(tmp, s, sector, k, **h)
+    yield "monitor", monitor
+    yield "snapshot", lambda tmp: snapshot(tmp, sector)
+    yield "linux", linux
 
 
 def main():
-    parser = argparse.ArgumentParser()
+    parser = row_options()
     parser.add_argument("sector")
     parser.add_argument("firmware")
-    parser.add_argument("--only", default="")
     args = parser.parse_args()
-    sector = pathlib.Path(args.sector).read_bytes()
-    rows = [("dbt", [DRAGOMAN, "-accel", "dbt"], kib, {}) for kib in FORMATS]
-    rows.append(("interp", [DRAGOMAN, "-accel", "interp"], 1440, {}))
-    if pathlib.Path(SEABIOS).exists():
-        rows.append(("seabios", [DRAGOMAN, "-bios", SEABIOS], 1440, {"own_bios": False}))
-    if QEMU:
-        rows += [("qemu", [QEMU, "-accel", "tcg", "-M", "pc", "-nic", "none", "-bios", args.firmware],
-                  kib, {"qemu": True}) for kib in (720, 1440, 2880)]
-    with tempfile.TemporaryDirectory() as tmp:
-        for name, start, kib, how in rows:
-            if args.only in name:
-                boot(name, start, pathlib.Path(tmp), sector, kib, **how)
-        if args.only in "monitor":
-            monitor(pathlib.Path(tmp))
-        if args.only in "snapshot":
-            snapshot(pathlib.Path(tmp), sector)
-        if args.only in "linux":
-            linux(pathlib.Path(tmp))
+    return run_rows(rows(pathlib.Path(args.sector).read_bytes(), args.firmware), args.only)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,7 +9,6 @@ kernel gives in QEMU or comes from a busy host, and poweroff -f ends the process
 --long adds the parameters and machine sizes that a kernel treats specially, and an idle guest's
 use of the host.  Status 77 (skipped) when no kernel can be had.
 """
-import argparse
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ import subprocess
 import sys
 import time
 
+from common import row_options, run_rows
 from linux_guest import LIMIT, Guest, busybox_of, get, is_32_bit, machine
 
 IDLE_SECONDS, IDLE_SHARE = 20, 0.03
@@ -99,9 +99,9 @@ def converse(guest, kernel):
                             ("seq 1 2000 | awk '{s += $1 * 1.5} END {print s}'", "3001500")]:
         got = guest.ask(command)
         assert got.startswith(answer), f"{command}: {got!r} instead of {answer!r}"
-    guest.send("sleep 1000\r")
-    guest.expect("sleep 1000", LIMIT)
-    time.sleep(2)  # until the shell has handed it the terminal
+    # Says so itself when the shell has handed it the terminal.
+    guest.send("sh -c \"echo run'ning'; exec sleep 1000\"\r")
+    guest.expect("running", LIMIT)
     guest.send("\x1a")  # Ctrl-Z
     guest.expect("Stopped", LIMIT)
     guest.expect("# ", LIMIT)
@@ -131,35 +131,22 @@ def boot(accel, kernel, append="", extra=(), check=None, idle=False):
 
 
 def main():
-    ap = argparse.ArgumentParser()
+    ap = row_options()
+    ap.add_argument("--long", action="store_true")
     ap.add_argument("--accel", default="dbt,interp")
     ap.add_argument("--kernel", default="cloud")
-    ap.add_argument("--long", action="store_true")
-    ap.add_argument("--only", default="", help="rows whose name has this")
     args = ap.parse_args()
     rows = []
     for name in args.kernel.split(","):
         kernel = get(name)
         for accel in args.accel.split(","):
-            rows.append((f"{accel} {name}", lambda a=accel, k=kernel: boot(a, k, idle=args.long)))
+            rows.append((f"{accel} {name}", lambda _, a=accel, k=kernel: boot(a, k, idle=args.long)))
             variants = VARIANTS_32 if is_32_bit(kernel) else VARIANTS
             for extra, append, check in variants if args.long else []:
                 rows.append((" ".join([accel, name, *extra, append]).strip(),
-                             lambda a=accel, k=kernel, e=extra, p=append, c=check:
+                             lambda _, a=accel, k=kernel, e=extra, p=append, c=check:
                              boot(a, k, p, e, c)))
-    failures = 0
-    for name, row in rows:
-        if args.only not in name:
-            continue
-        start = time.monotonic()
-        try:
-            row()
-            result = "ok"
-        except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
-            failures += 1
-            result = f"FAILED: {error}"
-        print(f"{name}: {result} ({time.monotonic() - start:.1f} s)", flush=True)
-    return 1 if failures else 0
+    return run_rows(rows, args.only)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """The program on a terminal: Ctrl-A keys, monitor, signals, resets, exits; the terminal as found.
 
+    test_terminal.py [--only WORD]
+
 The guests are firmware images of a few instructions, so that nothing else has to work.
 """
 import fcntl
 import os
-import pathlib
 import pty
 import re
 import select
@@ -13,11 +14,10 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 
-from common import DRAGOMAN, boot_sector_rom, out_byte, out_string, run
+from common import DRAGOMAN, boot_sector_rom, out_byte, out_string, row_options, run, run_rows
 
 HALT = b"\xfa\xf4\xeb\xfd"  # cli; hlt; jmp to the hlt
 
@@ -77,16 +77,17 @@ class Terminal:
         self.master = -1
 
 
-def echo_rom():
-    """Says READY and sends back what it receives on COM1."""
+def echo_rom(tmp):
+    """A firmware that says READY and sends back what it receives on COM1; its path."""
     loop = (b"\xba\xfd\x03\xec\xa8\x01\x74\xf8"  # wait: mov dx,3fd; in al,dx; test al,1; jz wait
             b"\xba\xf8\x03\xec\xee\xeb\xf1")     # mov dx,3f8; in al,dx; out dx,al; jmp wait
-    return boot_sector_rom(out_string("READY\n") + loop)
+    rom = tmp / "echo"
+    rom.write_bytes(boot_sector_rom(out_string("READY\n") + loop))
+    return rom
 
 
 def test_keys_and_monitor(tmp):
-    rom = tmp / "echo"
-    rom.write_bytes(echo_rom())
+    rom = echo_rom(tmp)
     t = Terminal("-bios", rom, "-nographic")
     try:
         t.expect("READY")
@@ -123,8 +124,7 @@ def test_keys_and_monitor(tmp):
 
 def test_counted(tmp):
     """With -icount, input arrives and the monitor works as ever; stopped, nothing is counted."""
-    rom = tmp / "counted"
-    rom.write_bytes(echo_rom())
+    rom = echo_rom(tmp)
     t = Terminal("-bios", rom, "-nographic", "-icount", "shift=0,sleep=off")
     try:
         t.expect("READY")
@@ -160,12 +160,11 @@ def test_counted(tmp):
 
 
 def test_paused_start(tmp):
-    rom = tmp / "echo"
+    rom = echo_rom(tmp)
     t = Terminal("-bios", rom, "-nographic", "-S")
     try:
         t.send("\x01c")
-        t.expect("(dragoman) ")
-        assert "READY" not in t.text
+        assert "READY" not in t.expect("(dragoman) ")
         t.send("info status\r")
         t.expect("VM status: paused")
         t.send("cont\r")
@@ -194,7 +193,7 @@ def test_screen(tmp):
 
 
 def test_signals(tmp):
-    rom = tmp / "echo"
+    rom = echo_rom(tmp)
     for number, status, text in [(signal.SIGTERM, 0, "signal 15"), (signal.SIGINT, 0, "signal 2"),
                                  (signal.SIGHUP, 1, "closed")]:
         t = Terminal("-bios", rom, "-nographic")
@@ -208,7 +207,7 @@ def test_signals(tmp):
 
 
 def test_hangup(tmp):
-    rom = tmp / "echo"
+    rom = echo_rom(tmp)
     errors = tmp / "errors"
     master, slave = pty.openpty()
     with open(errors, "w") as log:
@@ -306,16 +305,9 @@ def test_debugcon(tmp):
 
 
 def main():
-    failures = 0
-    with tempfile.TemporaryDirectory() as name:
-        for test in [f for n, f in globals().items() if n.startswith("test_")]:
-            try:
-                test(pathlib.Path(name))
-            except (AssertionError, subprocess.TimeoutExpired) as error:
-                failures += 1
-                print(f"FAILED: {test.__name__}: {error}")
-    print(f"{failures} failures")
-    return 1 if failures else 0
+    args = row_options().parse_args()
+    tests = [(name, test) for name, test in globals().items() if name.startswith("test_")]
+    return run_rows(tests, args.only)
 
 
 if __name__ == "__main__":

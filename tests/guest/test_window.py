@@ -67,7 +67,9 @@ class Window:
         os.close(write)
         number = b""
         while not number.endswith(b"\n"):
-            number += os.read(read, 16)
+            part = os.read(read, 16)
+            assert part, "Xvfb has ended"
+            number += part
         os.close(read)
         self.name = f":{int(number)}"
         os.environ["DISPLAY"] = self.name
