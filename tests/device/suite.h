@@ -7,8 +7,8 @@
 
 #include "base/types.h"
 
-/* Runs the suite of one executable, `before` and `after` (or NULL) around each test; returns the exit
- * status.  `seconds` end a test that hangs: the machine may be busy, and meson limits the whole. */
+/* Runs the suite of one executable, `before` and `after` (or NULL) around each test; returns the
+ * exit status.  `seconds` end a test that hangs: the machine may be busy, and meson limits the whole. */
 static inline int run_suite(const char *name, const TTest *const *tests, unsigned count,
                             double seconds, SFun before, SFun after)
 {

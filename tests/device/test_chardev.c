@@ -429,25 +429,31 @@ END_TEST
 /* What waits in the buffer reaches a slow reader when the stream closes. */
 START_TEST(slow_reader)
 {
-    int fds[2], status;
+    int fds[2], full[2], status;
     static u8 zeros[100000];
     size_t total = 0;
     ssize_t n;
     ck_assert_int_eq(pipe(fds), 0);
+    ck_assert_int_eq(pipe(full), 0);
     pid_t pid = fork();
     if (pid == 0) {
         char *error;
         dup2(fds[1], 1);
         close(fds[0]);
         close(fds[1]);
+        close(full[0]);
         struct chardev *c = chardev_parse("stdio", &error);
         n = (ssize_t)chardev_write(c, zeros, sizeof zeros); /* the pipe takes 64 KiB, no more */
         bool waits = chardev_room(c) < 65536;
+        close(full[1]);
         chardev_free(c);
         _exit(n == sizeof zeros && waits ? 0 : 1);
     }
     close(fds[1]);
-    usleep(100000);
+    close(full[1]);
+    ck_assert_int_eq(read(full[0], zeros, 1), 0); /* until the child closes it */
+    close(full[0]);
+    usleep(100000); /* slowly: the stream is probably closing by now */
     while ((n = read(fds[0], zeros, sizeof zeros)) > 0)
         total += (size_t)n;
     close(fds[0]);

@@ -245,8 +245,8 @@ static struct usage usage_now(void)
                           count_lines("/proc/self/maps")};
 }
 
-/* True when the process has grown since the second machine.  The address sanitizer has a heap of its
- * own, and looks for leaks itself. */
+/* True when the process has grown since the second machine.  Not with the address sanitizer, which
+ * has a heap of its own and looks for leaks itself. */
 static bool leaks(u64 machines)
 {
     static struct usage first;
@@ -254,8 +254,10 @@ static bool leaks(u64 machines)
     struct usage now = usage_now();
     if (machines == 2)
         first = now;
-    if (CONFIG_ASAN || machines <= 2 || (now.heap <= first.heap + HEAP_SLACK && now.files <= first.files &&
-                          now.maps <= first.maps + MAP_SLACK))
+    if (CONFIG_ASAN || machines <= 2)
+        return false;
+    if (now.heap <= first.heap + HEAP_SLACK && now.files <= first.files &&
+        now.maps <= first.maps + MAP_SLACK)
         return false;
     fprintf(report, "hostile: %llu machines later there are %zu bytes, %u files, %u mappings, at "
             "first %zu, %u, %u\n", (unsigned long long)machines - 2, now.heap, now.files, now.maps,

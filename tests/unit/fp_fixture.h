@@ -1,6 +1,6 @@
-/* A CPU of general, x87 and vector registers for the tests of floating point: its memory is the data of
- * `silicon`, at the host's addresses, an exception ends what runs, and a small evaluator executes lifted
- * blocks.  Replaces the functions of cpu/ and mmu/ that the helpers of floating point call. */
+/* A CPU of general, x87 and vector registers for the tests of floating point: its memory is the data
+ * of `silicon`, at the host's addresses, an exception ends what runs, and a small evaluator executes
+ * lifted blocks.  Replaces the functions of cpu/ and mmu/ that the helpers of floating point call. */
 #ifndef DRAGOMAN_TESTS_FP_FIXTURE_H
 #define DRAGOMAN_TESTS_FP_FIXTURE_H
 

@@ -2,6 +2,7 @@
  * faults whatever became of the instructions that set them, chaining, a code buffer that keeps
  * overflowing under two vCPUs, write-xor-execute, and what it shows for reading. */
 #include <check.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -612,11 +613,12 @@ START_TEST(test_two_vcpus)
 END_TEST
 
 /* A request from another thread ends a loop that is chained to itself. */
-CODE64(endless64, "1: jmp 1b\n")
+CODE64(endless64, "movb $1, 0x20000\n 1: jmp 1b\n")
 
-static void *stop_later(void *opaque)
+static void *stop_when_begun(void *opaque)
 {
-    usleep(30000);
+    while (!*(volatile u8 *)(m.ram + 0x20000))
+        sched_yield();
     cpu_request(opaque, REQ_EXIT);
     return NULL;
 }
@@ -626,11 +628,11 @@ START_TEST(test_request)
     pthread_t thread;
     LOAD(0x10000, endless64);
     tiny_long(&m, 0x10000);
-    ck_assert_int_eq(pthread_create(&thread, NULL, stop_later, m.cpu), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, stop_when_begun, m.cpu), 0);
     tiny_run(&m);
     pthread_join(thread, NULL);
     ck_assert(!m.cpu->halted);
-    ck_assert_uint_eq(m.cpu->rip, 0x10000);
+    ck_assert_uint_eq(m.cpu->rip, 0x10000 + (u64)(endless64_end - endless64) - 2);
 }
 END_TEST
 

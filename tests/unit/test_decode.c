@@ -1,4 +1,4 @@
-/* The decoder by hand from the SDM: operands, what is invalid, lengths, prefixes, and the rows' flags.
+/* The decoder by hand from the SDM: operands, what is invalid, lengths, prefixes, the rows' flags.
  * Validity and mnemonics of all opcodes are held against Capstone in test_decode_capstone.c. */
 #include <check.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* The jump caches of a vCPU's contexts: which flush empties them, entries that lie on two pages, sets,
- * and what stays for global pages. */
+/* The jump caches of a vCPU's contexts: which flush empties them, entries that lie on two pages,
+ * sets, and what stays for global pages. */
 #include <stdlib.h>
 
 #include "tests/unit/paging_fixture.h"
