@@ -92,12 +92,20 @@ bool i82077_attach(struct i82077 *s, unsigned n, enum floppy_kind kind, struct b
 
 /* ---- lines ---- */
 
+static bool moves(const struct i82077 *s)
+{
+    return s->phase == FDC_TO_HOST || s->phase == FDC_FROM_HOST;
+}
+
+static bool wants_dma(const struct i82077 *s)
+{
+    return moves(s) && !(s->hlt_nd & HLT_ND) && (s->dor & DOR_GATE);
+}
+
 static void drive_lines(struct i82077 *s)
 {
-    bool gate = s->dor & DOR_GATE;
-    bool wanted = (s->phase == FDC_TO_HOST || s->phase == FDC_FROM_HOST) && !(s->hlt_nd & HLT_ND);
-    pin_set(&s->irq, gate && s->interrupt);
-    pin_set(&s->dreq, gate && wanted);
+    pin_set(&s->irq, (s->dor & DOR_GATE) && s->interrupt);
+    pin_set(&s->dreq, wants_dma(s));
 }
 
 static void set_interrupt(struct i82077 *s, bool on)
@@ -181,10 +189,7 @@ static u8 move_byte(struct i82077 *s, u8 byte, bool tc)
 static u16 dma_cycle(void *opaque, u16 data, bool tc)
 {
     struct i82077 *s = opaque;
-    if ((s->phase != FDC_TO_HOST && s->phase != FDC_FROM_HOST) || (s->hlt_nd & HLT_ND) ||
-        !(s->dor & DOR_GATE))
-        return 0xffff;
-    return move_byte(s, (u8)data, tc);
+    return wants_dma(s) ? move_byte(s, (u8)data, tc) : 0xffff;
 }
 
 /* ---- reset ---- */
@@ -584,8 +589,7 @@ static void i82077_loaded(void *state)
     s->request_up = s->request_live = s->request_wanted = 0;
     if (s->end > sizeof s->buf)
         s->end = sizeof s->buf;
-    bool moving = s->phase == FDC_TO_HOST || s->phase == FDC_FROM_HOST;
-    if (s->phase > FDC_RESULT || (moving && s->at >= s->end) ||
+    if (s->phase > FDC_RESULT || (moves(s) && s->at >= s->end) ||
         (s->phase == FDC_RESULT &&
          (s->result_count > sizeof s->result || s->result_at >= s->result_count)))
         s->phase = FDC_COMMAND;

@@ -30,7 +30,7 @@ struct floppy_media {
 };
 
 /* The format of an image of so many bytes: that of just this size, or for odd ones the next larger
- * of 1.2 (none), 1.44 and 2.88 MB, whose rest reads as zeros.  NULL: no floppy is so large. */
+ * from 1.44 MB on, whose rest reads as zeros.  NULL: no floppy is so large. */
 const struct floppy_media *floppy_media(u64 size);
 /* "3.5 inch, 1.44 MB" */
 const char *floppy_drive_name(enum floppy_kind kind);

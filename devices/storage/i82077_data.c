@@ -179,10 +179,16 @@ static bool advance(struct i82077 *s)
     return false;
 }
 
-static void next_sector(struct i82077 *s)
+/* Past the end of one side a command with MT goes on with the other. */
+static void follow_head(struct i82077 *s)
 {
     if (s->command[0] & FDC_MT)
         s->drive_head = (u8)((s->drive_head & 3) | (s->h & 1) << 2);
+}
+
+static void next_sector(struct i82077 *s)
+{
+    follow_head(s);
     begin_sector(s);
 }
 
@@ -260,8 +266,7 @@ static void begin_sector(struct i82077 *s)
             finish_badly(s);
             return;
         }
-        if (s->command[0] & FDC_MT)
-            s->drive_head = (u8)((s->drive_head & 3) | (s->h & 1) << 2);
+        follow_head(s);
     }
 }
 
@@ -349,10 +354,10 @@ static void scan_over(struct i82077 *s)
 /* ---- FORMAT TRACK ---- */
 
 /* The next of the IDs that the host has given becomes a sector; IDs that an image cannot hold come
- * to nothing. */
+ * to nothing, and so do more than buf has, which only a snapshot can claim. */
 static void format_next(struct i82077 *s)
 {
-    while (s->sectors_left) {
+    while (s->sectors_left && 4u * s->sectors_left <= s->end) {
         const u8 *id = s->buf + s->end - 4 * s->sectors_left--;
         s->c = id[0];
         s->h = id[1];

@@ -6,7 +6,7 @@
 #include <stdarg.h>
 #include <time.h>
 
-#include "devices/storage/i82077.h"
+#include "devices/storage/i82077_int.h"
 #include "tests/device/disk_fixture.h"
 #include "tests/device/hostile.h"
 #include "tests/device/io_fixture.h"
@@ -667,10 +667,30 @@ START_TEST(hostile)
 }
 END_TEST
 
+/* A snapshot's noise: more sectors to format than IDs have come. */
+START_TEST(noise)
+{
+    struct fdc_test t;
+    setup(&t);
+    t.fdc.phase = FDC_BUSY;
+    t.fdc.command[0] = FDC_MFM | FDC_FORMAT;
+    t.fdc.c = t.fdc.h = t.fdc.searching = 0;
+    t.fdc.r = 1;
+    t.fdc.n = 2;
+    t.fdc.end = 8;
+    t.fdc.sectors_left = 0xffff;
+    i82077_class.loaded(&t.fdc);
+    timer_arm(&t.fdc.search, clock_now(&t.clock) + 1);
+    wait_irq(&t);
+    ck_assert_uint_eq(t.fdc.sectors_left, 0xffff); /* none has been taken */
+    teardown(&t);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     const TTest *const tests[] = {registers, seeks,       reading,          missing,     read_id,
                                   writing,   formatting,  scanning,         without_dma, change,
-                                  formats,   short_image, reset_in_request, hostile};
+                                  formats,   short_image, reset_in_request, noise,       hostile};
     return hostile_main("i82077", tests, ARRAY_SIZE(tests), argc, argv);
 }
