@@ -270,10 +270,13 @@ void i8237_init(struct i8237 *s, struct bus *b)
 
 /* ---- state ---- */
 
-/* Noise must not make an index of itself. */
+/* Noise must not make an index of itself, nor a request that nobody can take back. */
 static void i8237_loaded(void *state)
 {
     struct i8237 *s = state;
+    for (unsigned n = 0; n < I8237_CHANNELS; n++)
+        if (!s->client[n].cycle)
+            s->unit[n / 4].dreq &= (u8)~BIT(n % 4);
     for (unsigned i = 0; i < 2; i++) {
         s->unit[i].first &= 3;
         s->unit[i].high_byte &= 1;

@@ -41,6 +41,7 @@ struct i8237 {
 
 /* Claims ports 00-0F, 80-8F and C0-DF. */
 void i8237_init(struct i8237 *s, struct bus *b);
+/* Hangs *client, which is copied, on a channel (not 4); before the machine runs. */
 void i8237_connect(struct i8237 *s, unsigned channel, const struct i8237_client *client);
 /* The DREQ line of channel n; made to be the function of a pin. */
 void i8237_set_dreq(void *opaque, unsigned n, bool level);

@@ -243,4 +243,26 @@ START_TEST(priority)
 }
 END_TEST
 
-RUN_TESTS("i8237", to_memory, from_memory, wrap, autoinit, block, gates, priority)
+/* A snapshot's noise: requests of channels on which nothing hangs, in a mode that never ends. */
+START_TEST(noise)
+{
+    struct dma_test t;
+    setup(&t);
+    for (unsigned n = 0; n < 8; n++) {
+        program(&t, n, 0x54, 0, 0x1000, 9);
+        i8237_connect(&t.dma, n, &(struct i8237_client){0});
+    }
+    out8(t.bus, 0xd6, 0xc0);
+    i8237_connect(&t.dma, 2, &(struct i8237_client){cycle, &t.source[2]});
+    t.source[2].left = 3;
+    t.dma.unit[0].dreq = t.dma.unit[1].dreq = 0x0f;
+    i8237_class.loaded(&t.dma);
+    ck_assert_uint_eq(t.dma.unit[0].dreq, BIT(2));
+    ck_assert_uint_eq(t.dma.unit[1].dreq, 0);
+    out8(t.bus, 8, 0);
+    ck_assert_uint_eq(t.source[2].cycles, 3);
+    bus_destroy(t.bus);
+}
+END_TEST
+
+RUN_TESTS("i8237", to_memory, from_memory, wrap, autoinit, block, gates, priority, noise)
