@@ -66,9 +66,9 @@ static void piix4_smbus_reset(void *state)
 {
     struct piix4_smbus *s = state;
     timer_cancel(&s->transfer);
-    s->status = s->slave_status = s->control = s->command = s->address = 0;
+    s->status = s->control = s->command = s->address = 0;
     s->data[0] = s->data[1] = s->block_at = 0;
-    s->slave_control = s->shadow_command = 0;
+    s->slave_control = 0;
     s->slave_event = 0;
     memset(s->block, 0, sizeof s->block);
     update_irq(s);
@@ -81,7 +81,6 @@ static u64 smbus_read(void *opaque, u64 offset, unsigned size)
     struct piix4_smbus *s = opaque;
     switch (offset) {
     case HOST_STATUS: return s->status;
-    case SLAVE_STATUS: return s->slave_status;
     case HOST_CONTROL:
         s->block_at = 0; /* 7.3.3.3: reading it sets the block's index back */
         return s->control;
@@ -91,10 +90,9 @@ static u64 smbus_read(void *opaque, u64 offset, unsigned size)
     case HOST_DATA1: return s->data[1];
     case BLOCK_DATA: return s->block[s->block_at++ % sizeof s->block];
     case SLAVE_CONTROL: return s->slave_control;
-    case SHADOW_COMMAND: return s->shadow_command;
     case SLAVE_EVENT: return s->slave_event & 0xff;
     case SLAVE_EVENT + 1: return s->slave_event >> 8;
-    default: return 0; /* SLAVE_DATA: nothing has come */
+    default: return 0; /* SLAVE_STATUS, SHADOW_COMMAND, SLAVE_DATA: nothing has come */
     }
 }
 
@@ -172,7 +170,6 @@ static void piix4_smbus_loaded(void *state)
 }
 
 static const struct field piix4_smbus_fields[] = {FIELD(struct piix4_smbus, status),
-                                                  FIELD(struct piix4_smbus, slave_status),
                                                   FIELD(struct piix4_smbus, control),
                                                   FIELD(struct piix4_smbus, command),
                                                   FIELD(struct piix4_smbus, address),
@@ -180,7 +177,6 @@ static const struct field piix4_smbus_fields[] = {FIELD(struct piix4_smbus, stat
                                                   FIELD_ARRAY(struct piix4_smbus, block),
                                                   FIELD(struct piix4_smbus, block_at),
                                                   FIELD(struct piix4_smbus, slave_control),
-                                                  FIELD(struct piix4_smbus, shadow_command),
                                                   FIELD(struct piix4_smbus, slave_event),
                                                   FIELD_TIMER(struct piix4_smbus, transfer),
                                                   FIELD_END};

@@ -12,10 +12,10 @@ struct piix4_smbus {
     struct clock *clock;
     struct region *region;
     u8 config; /* SMBHSTCFG of the PCI function; the function's state */
-    u8 status, slave_status;
+    u8 status;
     u8 control, command, address, data[2];
     u8 block[32], block_at;
-    u8 slave_control, shadow_command;
+    u8 slave_control;
     u16 slave_event;
     struct timer transfer; /* the host is busy until then */
 };
