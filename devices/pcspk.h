@@ -22,6 +22,7 @@ struct pcspk {
     struct timer more;
 };
 
+/* Not before counter 2 can be asked; *config is copied. */
 void pcspk_init(struct pcspk *s, struct clock *clock, const struct pcspk_config *config);
 /* Speaker data enable; made to be the function of a pin. */
 void pcspk_enable(void *opaque, unsigned n, bool level);

@@ -127,7 +127,7 @@ static void info_chardev(struct monitor_context *c, const char *args)
 
 static void info_screen(struct monitor_context *c, const char *args)
 {
-    static struct vga_text text; /* under the machine lock */
+    struct vga_text text;
     char line[ARRAY_SIZE(text.cell) + 1];
     if (!c->pc->has_vga || !vga_text(&c->pc->vga, &text)) {
         c->print(c->opaque, "no text mode\n");

@@ -116,7 +116,6 @@ static int read_backing(struct qcow2 *s, u64 offset, u8 *data, size_t count)
     return n ? block_read(s->backing, offset, data, n) : 0;
 }
 
-/* Within one cluster. */
 /* An image may end within its last cluster; one that ends before a cluster has lost it. */
 static int read_plain(struct qcow2 *s, u8 *data, size_t count, u64 cluster, u64 within)
 {
@@ -128,6 +127,7 @@ static int read_plain(struct qcow2 *s, u8 *data, size_t count, u64 cluster, u64 
     return block_pread(s->fd, data, count, cluster + within);
 }
 
+/* Within one cluster. */
 static int read_cluster(struct qcow2 *s, u64 offset, u8 *data, size_t count)
 {
     struct place p;
