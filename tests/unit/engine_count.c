@@ -42,8 +42,7 @@ START_TEST(timer_at_each_count)
 {
     /* Where the instruction after the first one, and after each of a turn, begins. */
     static const u8 next[] = {0x02, 0x05, 0x09, 0x0c, 0x0f, 0x12};
-    LOAD(0x10000, turns);
-    tiny_long(&m, 0x10000);
+    START64(turns);
     for (u64 at = 1; at < 400; at += at < 50 ? 1 : 17) {
         u64 base = count_now(m.cpu);
         tiny_long(&m, 0x10000);
@@ -66,9 +65,7 @@ CODE64(strings, "cld\n mov $0x20000, %edi\n mov $200000, %ecx\n rep stosb\n"
 
 START_TEST(strings_count_once)
 {
-    LOAD(0x10000, strings);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(strings);
     ck_assert(m.cpu->halted);
     ck_assert_uint_eq(m.cpu->gpr[RDI], 0x60000 + 200000);
     ck_assert_uint_eq(count_now(m.cpu), 13);
@@ -83,8 +80,7 @@ CODE64(faults, "nop\n ud2\n mov $1, %eax\n mov 0x7fffffff, %ebx\n nop\n int $0x4
 
 START_TEST(faults_count_as_deliveries)
 {
-    LOAD(0x10000, faults);
-    tiny_long(&m, 0x10000);
+    START64(faults);
     tiny_gate(&m, EXC_UD, 0x10100);
     tiny_gate(&m, EXC_PF, 0x10200);
     tiny_gate(&m, 0x40, 0x10300);
@@ -102,9 +98,7 @@ CODE64(changes, "mov $0x10000, %edi\n mov $3, %ecx\n nop\n"
 
 START_TEST(changed_code_counts_once)
 {
-    LOAD(0x10000, changes);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(changes);
     ck_assert_uint_eq(m.cpu->gpr[RBX], 6 + 7 + 8);
     ck_assert_uint_eq(count_now(m.cpu), 3 + 3 * 5 + 1);
 }
@@ -116,8 +110,7 @@ CODE64(steps, "pushf\n orl $0x100, (%rsp)\n popf\n nop\n nop\n pushf\n andl $~0x
 
 START_TEST(traps_count_as_deliveries)
 {
-    LOAD(0x10000, steps);
-    tiny_long(&m, 0x10000);
+    START64(steps);
     tiny_gate(&m, EXC_DB, 0x10100);
     tiny_run(&m);
     ck_assert_uint_ge(m.cpu->gpr[RBX], 4);
@@ -149,8 +142,7 @@ CODE64(ports, "mov $0x500, %edx\n nop\n nop\n in %dx, %eax\n mov %eax, %ebx\n no
 
 START_TEST(time_is_exact_within_a_block)
 {
-    LOAD(0x10000, ports);
-    tiny_long(&m, 0x10000);
+    START64(ports);
     bus_map_ports(m.bus, "time", 0x500, 4, &device, NULL);
     bus_map_mmio(m.bus, "time", 0x7000000, 0x1000, &device, NULL, 1);
     timer_init(&seen.timer, &m.clock, fired, NULL);
@@ -186,8 +178,7 @@ CODE64(halts, "sti\n hlt\n mov %rbx, %rcx\n cli\n hlt\n .org halts + 0x100\n inc
 START_TEST(idle_time_is_skipped)
 {
     struct timer timer;
-    LOAD(0x10000, halts);
-    tiny_long(&m, 0x10000);
+    START64(halts);
     tiny_gate(&m, 0x50, 0x10100);
     m.cpu->irq = &irq;
     timer_init(&timer, &m.clock, wake, NULL);
@@ -211,9 +202,7 @@ START_TEST(random_numbers_repeat)
 {
     u64 first[2];
     for (unsigned run = 0; run < 2; run++) {
-        LOAD(0x10000, randoms);
-        tiny_long(&m, 0x10000);
-        tiny_run(&m);
+        RUN64(randoms);
         ck_assert_uint_ne(m.cpu->gpr[RAX], m.cpu->gpr[RBX]);
         if (run) {
             ck_assert_uint_eq(m.cpu->gpr[RAX], first[0]);

@@ -84,9 +84,7 @@ CODE64(sum64, "mov $1000, %ecx\n xor %eax, %eax\n lea 0x20000, %rdi\n"
 
 START_TEST(test_long_loop)
 {
-    LOAD(0x10000, sum64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(sum64);
     ck_assert(m.cpu->halted);
     ck_assert_uint_eq(m.cpu->gpr[RAX], 0);
     ck_assert_uint_eq(m.cpu->gpr[RDX], 1);
@@ -108,8 +106,7 @@ CODE64(fault64, "mov $1, %eax\n mov $0x7fffffff, %ebx\n add $1, %ebx\n"
 
 START_TEST(test_precise_fault)
 {
-    LOAD(0x10000, fault64);
-    tiny_long(&m, 0x10000);
+    START64(fault64);
     tiny_gate(&m, EXC_PF, 0x10080);
     tiny_run(&m);
     ck_assert_uint_eq(m.cpu->gpr[R8], PF_W);
@@ -127,8 +124,7 @@ CODE64(divide64, "xor %edx, %edx\n mov $5, %eax\n xor %ecx, %ecx\n div %ecx\n hl
 
 START_TEST(test_divide_error)
 {
-    LOAD(0x10000, divide64);
-    tiny_long(&m, 0x10000);
+    START64(divide64);
     tiny_gate(&m, EXC_DE, 0x10080);
     tiny_run(&m);
     ck_assert_uint_eq(m.cpu->gpr[R9], 0x10000 + 9);
@@ -142,8 +138,7 @@ CODE64(fetch64, "mov $0x50000000, %eax\n jmp *%rax\n"
 
 START_TEST(test_fetch_fault)
 {
-    LOAD(0x10000, fetch64);
-    tiny_long(&m, 0x10000);
+    START64(fetch64);
     tiny_gate(&m, EXC_PF, 0x10080);
     tiny_run(&m);
     ck_assert_uint_eq(m.cpu->gpr[R8], PF_I);
@@ -159,9 +154,7 @@ CODE64(smc_next64, "lea 1f(%rip), %rdi\n movb $0x55, 1(%rdi)\n 1: mov $0x11, %ea
 
 START_TEST(test_smc_next_instruction)
 {
-    LOAD(0x10000, smc_next64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(smc_next64);
     ck_assert_uint_eq(m.cpu->gpr[RAX], 0x55);
 }
 END_TEST
@@ -174,9 +167,7 @@ CODE64(smc_loop64, "mov $200, %ecx\n xor %eax, %eax\n lea 1f(%rip), %rdi\n xor %
 START_TEST(test_smc_loop)
 {
     u64 want = 0;
-    LOAD(0x10000, smc_loop64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(smc_loop64);
     for (int i = 0; i < 200; i++)
         want += (u64)(s64)(s8)i;
     ck_assert_uint_eq(m.cpu->gpr[RAX], want & 0xffffffff);
@@ -191,9 +182,7 @@ CODE64(smc_near64, "mov $100, %ecx\n"
 
 START_TEST(test_data_beside_code)
 {
-    LOAD(0x10000, smc_near64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(smc_near64);
     /* The exit of the loop was looked at for its flags, the data lies in what was read then; a
      * few drops at most, not one a turn. */
     ck_assert_uint_le(tiny_counter(&m, "drops"), 2);
@@ -208,9 +197,7 @@ CODE64(smc_fate64, "xor %r8d, %r8d\n 3: mov $5, %eax\n cmp $5, %eax\n jmp 1f\n n
 START_TEST(test_smc_flags_of_successor)
 {
     static const u8 sete[] = {0x0f, 0x94, 0xc3, 0x90}; /* sete bl; nop */
-    LOAD(0x10000, smc_fate64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(smc_fate64);
     ck_assert_uint_eq(m.cpu->gpr[RBX], 0);
     tiny_load(&m, 0x10000 + 15, sete, sizeof sete);
     m.cpu->halted = false;
@@ -228,8 +215,7 @@ CODE64(step64, "pushfq\n orl $0x100, (%rsp)\n popfq\n mov $1, %eax\n add $2, %ea
 
 START_TEST(test_single_step)
 {
-    LOAD(0x10000, step64);
-    tiny_long(&m, 0x10000);
+    START64(step64);
     tiny_gate(&m, EXC_DB, 0x10080);
     tiny_run(&m);
     /* After each but the first POPF, which sets TF (SDM vol. 3B 17.3.1.4); the second still began
@@ -254,8 +240,7 @@ CODE64(irq64, "sti\n 1: inc %eax\n jmp 1b\n .org irq64 + 0x80\n mov $7, %ebx\n h
 
 START_TEST(test_interrupt_in_loop)
 {
-    LOAD(0x10000, irq64);
-    tiny_long(&m, 0x10000);
+    START64(irq64);
     tiny_gate(&m, 0x30, 0x10080);
     m.cpu->irq = &irq;
     taken = false;
@@ -274,9 +259,7 @@ CODE64(atomic64, "mov $0x20000, %edi\n movq $5, (%rdi)\n mov $3, %eax\n lock xad
 
 START_TEST(test_atomics)
 {
-    LOAD(0x10000, atomic64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(atomic64);
     ck_assert_uint_eq(load_le(m.ram + 0x20000, 8), 0x99);
     ck_assert_uint_eq(m.cpu->gpr[RAX], 8);
     ck_assert_uint_eq(m.cpu->gpr[RDX] & 0xff, 1);
@@ -291,9 +274,7 @@ CODE64(sse64, "mov $0x3f800000, %eax\n movd %eax, %xmm0\n addss %xmm0, %xmm0\n m
 
 START_TEST(test_sse)
 {
-    LOAD(0x10000, sse64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(sse64);
     ck_assert_uint_eq(m.cpu->gpr[RBX], 0x40800000); /* 4.0 */
     ck_assert_uint_eq(load_le(m.ram + 0x20000, 4), 0x40800000);
     ck_assert_uint_eq(load_le(m.ram + 0x20011, 4), 0x81000000);
@@ -307,9 +288,7 @@ CODE64(strings64, "cld\n mov $0x20000, %edi\n mov $0x41, %eax\n mov $5000, %ecx\
 
 START_TEST(test_strings)
 {
-    LOAD(0x10000, strings64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(strings64);
     ck_assert_uint_eq(m.cpu->gpr[RDI], 0x31001);
     ck_assert_uint_eq(m.cpu->gpr[RCX], 5000 - 0x1001);
 }
@@ -323,8 +302,7 @@ CODE64(unblock64, "nop\n pushq $0\n pushq $0\n pushq $2\n pushq $0\n pushq $0\n 
 
 START_TEST(test_nmi_before_handler)
 {
-    LOAD(0x10000, unblock64);
-    tiny_long(&m, 0x10000);
+    START64(unblock64);
     tiny_gate(&m, EXC_GP, 0x10100);
     tiny_gate(&m, EXC_NMI, 0x10200);
     m.cpu->nmi_blocked = true;
@@ -369,9 +347,7 @@ static void check_pointers(u64 at, u64 fip, u64 fop, u64 fcs, u64 fdp)
 
 START_TEST(test_x87_pointers)
 {
-    LOAD(0x10000, x87_pointers64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(x87_pointers64);
     u64 cs = m.cpu->seg[SEG_CS].selector;
     check_pointers(0x20100, m.cpu->gpr[RBX], 0x547, cs, 0x20008);
     check_pointers(0x20140, m.cpu->gpr[RDX], 0x1d0, cs, 0x20008);

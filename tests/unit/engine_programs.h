@@ -20,6 +20,10 @@
 /* Copies a program to guest memory. */
 #define LOAD(at, name) tiny_load(&m, at, name, (u64)(name##_end - name))
 
+/* A 64-bit program, ready at 10000h; the same and run until it halts. */
+#define START64(name) (LOAD(0x10000, name), tiny_long(&m, 0x10000))
+#define RUN64(name) (START64(name), tiny_run(&m))
+
 /* The machine of the running test, and the engine that engine_setup gives it. */
 extern struct tiny m;
 extern const struct accel *engine_under_test;

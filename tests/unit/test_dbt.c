@@ -100,9 +100,7 @@ START_TEST(test_counter)
         return;
     engine_teardown();
     engine_setup();
-    LOAD(0x10000, nothing64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(nothing64);
     n = tiny_counter(&m, fires[_i].counter);
     ck_assert_msg(n == 0, "%s is %lld without reason", fires[_i].counter, (long long)n);
 }
@@ -164,8 +162,7 @@ START_TEST(test_pages)
         for (unsigned shared = 0; shared < 2; shared++) {
             engine_teardown();
             tiny_create_off(&m, engine_under_test, 0, shared ? 0 : BIT64(T_pages));
-            LOAD(0x10000, border64);
-            tiny_long(&m, 0x10000);
+            START64(border64);
             m.cpu->gpr[RDI] = 0x21000 - off;
             m.cpu->gpr[R15] = 0x1122334455667788;
             tiny_run(&m);
@@ -201,9 +198,7 @@ END_TEST
 
 START_TEST(test_unchain)
 {
-    LOAD(0x10000, unchain64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(unchain64);
     ck_assert_uint_eq(m.cpu->gpr[R8], 10 + 2 * 10);
 }
 END_TEST
@@ -214,9 +209,7 @@ CODE64(turns64, "mov $1000000, %ecx\n 1: test $1, %cl\n jz 2f\n inc %rbx\n 2: de
 
 START_TEST(test_chained_loop)
 {
-    LOAD(0x10000, turns64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(turns64);
     ck_assert_uint_eq(m.cpu->gpr[RBX], 500000);
     ck_assert_uint_lt(tiny_counter(&m, "exits"), 50);
 }
@@ -233,9 +226,7 @@ START_TEST(test_unfit)
         struct x64_engine *e = m.engine;
         if (small)
             e->block_code = 700;
-        LOAD(0x10000, long64);
-        tiny_long(&m, 0x10000);
-        tiny_run(&m);
+        RUN64(long64);
         sums[small] = m.cpu->gpr[RBX];
         ck_assert_uint_eq(tiny_counter(&m, "unfit") > 0, small);
         ck_assert_uint_lt(tiny_counter(&m, "blocks"), 40);
@@ -256,9 +247,7 @@ START_TEST(test_live)
 {
     s64 want = 0;
     bool sub = false;
-    LOAD(0x10000, change64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(change64);
     for (int i = 40; i; i--) { /* add %edx, %eax and sub %edx, %eax by turns */
         sub ^= !(i & 7);
         want += i + (sub ? -100 : 100) + 0x1000;
@@ -278,8 +267,7 @@ CODE64(gone64, "mov $4, %ecx\n lea 2f(%rip), %rdx\n 1: cmp $1, %ecx\n jne 3f\n"
 
 START_TEST(test_descriptor_gone)
 {
-    LOAD(0x10000, gone64);
-    tiny_long(&m, 0x10000);
+    START64(gone64);
     m.cpu->no_reboot_on_triple = true;
     tiny_gate(&m, EXC_NP, 0x10100); /* whose own CS is the one that is gone: shuts down */
     tiny_run(&m);
@@ -295,9 +283,7 @@ CODE64(calls64, "mov $100000, %ecx\n lea 2f(%rip), %rax\n 1: call *%rax\n dec %e
 
 START_TEST(test_jump_cache)
 {
-    LOAD(0x10000, calls64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(calls64);
     ck_assert_uint_eq(m.cpu->gpr[RBX], 100000);
     ck_assert_uint_lt(tiny_counter(&m, "exits"), 50);
 }
@@ -305,9 +291,7 @@ END_TEST
 
 START_TEST(test_jump_set)
 {
-    LOAD(0x10000, sets64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(sets64);
     ck_assert_uint_eq(m.cpu->gpr[RBX], 100);
     ck_assert_uint_lt(tiny_counter(&m, "exits"), 50);
     ck_assert_uint_ge(tiny_counter(&m, "way_hits"), 190);
@@ -320,9 +304,7 @@ CODE64(crossing64, "mov $100000, %ecx\n jmp 1f\n .org crossing64 + 0xffa\n 1: in
 
 START_TEST(test_jump_crossing)
 {
-    LOAD(0x10000, crossing64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(crossing64);
     ck_assert_uint_eq(m.cpu->gpr[RBX], 100000);
     ck_assert_uint_eq(m.cpu->gpr[RAX], 0x12345678);
     ck_assert_uint_lt(tiny_counter(&m, "exits"), 50);
@@ -485,9 +467,7 @@ CODE64(entries64, "jmp 1f\n 1: stc\n adc $0, %eax\n jmp 2f\n 2: clc\n sbb %eax, 
 
 START_TEST(test_entries)
 {
-    LOAD(0x10000, entries64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(entries64);
     const struct x64_engine *e = m.engine;
     ck_assert_uint_ge(e->index_count, 7);
     for (u32 i = 0; i < e->index_count; i++) {
@@ -504,9 +484,7 @@ START_TEST(test_write_xor_execute)
 {
     char line[512];
     unsigned executable = 0, writable = 0;
-    LOAD(0x10000, calls64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(calls64);
     FILE *f = fopen("/proc/self/maps", "r");
     ck_assert_ptr_nonnull(f);
     while (fgets(line, sizeof line, f)) {
@@ -626,8 +604,7 @@ static void *stop_when_begun(void *opaque)
 START_TEST(test_request)
 {
     pthread_t thread;
-    LOAD(0x10000, endless64);
-    tiny_long(&m, 0x10000);
+    START64(endless64);
     ck_assert_int_eq(pthread_create(&thread, NULL, stop_when_begun, m.cpu), 0);
     tiny_run(&m);
     pthread_join(thread, NULL);
@@ -661,8 +638,7 @@ START_TEST(test_out_asm)
     close(fd);
     ck_assert_int_eq(log_open(path), 0);
     log_mask = 1u << LOG_BIT_out_asm;
-    LOAD(0x10000, shown64);
-    tiny_long(&m, 0x10000);
+    START64(shown64);
     m.cpu->gpr[RDI] = 0x20000;
     tiny_run(&m);
     log_mask = 0;
@@ -687,9 +663,7 @@ START_TEST(test_perf_map)
     m.accel->destroy(m.engine);
     m.engine = m.accel->create(m.bus, &options);
     ck_assert(m.engine && m.accel->attach(m.engine, m.cpu));
-    LOAD(0x10000, nothing64);
-    tiny_long(&m, 0x10000);
-    tiny_run(&m);
+    RUN64(nothing64);
     snprintf(path, sizeof path, "/tmp/perf-%d.map", (int)getpid());
     char *text = read_file(path), name[64];
     unlink(path);

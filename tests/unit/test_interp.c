@@ -16,8 +16,7 @@ CODE64(count64, "mov $10, %ecx\n xor %eax, %eax\n 1: add %rcx, %rax\n dec %rcx\n
 
 START_TEST(test_counters)
 {
-    LOAD(0x10000, count64);
-    tiny_long(&m, 0x10000);
+    START64(count64);
     tiny_gate(&m, EXC_PF, 0x10080);
     tiny_run(&m);
     ck_assert_uint_gt(tiny_counter(&m, "links"), 0);
@@ -92,8 +91,7 @@ CODE64(spin64, "mov $5000000, %ecx\n xor %eax, %eax\n 1: add %rcx, %rax\n mov %r
 
 START_TEST(test_speed)
 {
-    LOAD(0x10000, spin64);
-    tiny_long(&m, 0x10000);
+    START64(spin64);
     clock_t start = clock();
     tiny_run(&m);
     double s = (double)(clock() - start) / CLOCKS_PER_SEC;
