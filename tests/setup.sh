@@ -5,13 +5,14 @@
 #                                         "test" all that only the tests use)
 set -eu
 
-build="gcc libc6-dev meson ninja-build pkg-config binutils libcapstone-dev zlib1g-dev libpng-dev libsdl2-dev libncurses-dev check console-setup-linux busybox-static cpio gzip"
-disk="mmdebstrap grub-common grub-pc-bin fdisk e2fsprogs"
+build="gcc libc6-dev meson ninja-build pkg-config binutils libcapstone-dev zlib1g-dev libpng-dev
+    libsdl2-dev libncurses-dev check console-setup-linux busybox-static cpio gzip xz-utils"
+disk="mmdebstrap arch-test grub-common grub-pc-bin fdisk e2fsprogs"
 images="xorriso mtools isolinux syslinux-common memtest86+ ipxe debian-installer-12-netboot-amd64"
 # gcc-multilib by itself excludes compilers for other processors.
 test="$disk $images python3 qemu-system-x86 qemu-utils seabios gcc-12-multilib openssl libgcrypt20 sqlite3
-    xz-utils gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user xvfb openbox x11-xkb-utils
-    python3-xlib libssl-dev libgcrypt20-dev"
+    bzip2 acpica-tools gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user xvfb openbox
+    x11-xkb-utils python3-xlib libssl-dev libgcrypt20-dev"
 
 wanted=$build
 case ${1:-build} in

@@ -11,12 +11,7 @@ top=$(cd "$here/../.." && pwd)
 dragoman=${DRAGOMAN:-$top/build/dragoman}
 
 disk() {
-    cache=${DRAGOMAN_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/dragoman}
-    as_root=
-    [ "$(id -u)" -eq 0 ] || as_root="sudo env DRAGOMAN_CACHE=$cache"
-    image=$cache/debian-amd64-1.raw
-    # shellcheck disable=SC2086  # meant to be split
-    [ -r "$image" ] || image=$($as_root "$here/get-disk.sh" amd64)
+    image=$("$here/get-disk.sh" amd64)
     front=
     where="in a window (Ctrl-Alt-Q ends it)"
     if [ -z "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ] || ! "$dragoman" -display help | grep -q '^  sdl'; then

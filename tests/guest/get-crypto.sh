@@ -100,5 +100,5 @@ out=$work/out
 mkdir "$out"
 openssl
 gcrypt
-mv "$out" "$ready" 2>/dev/null || [ -e "$ready" ] # somebody else may have been quicker
+mv -T "$out" "$ready" 2>/dev/null || [ -e "$ready" ] # somebody else may have been quicker
 echo "$ready"

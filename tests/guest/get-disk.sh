@@ -4,8 +4,8 @@
 #   tests/guest/get-disk.sh amd64|i386     prints the path of a raw image
 #
 # Debian 12 by mmdebstrap on one ext4 partition, GRUB in the MBR (its menu waits ten seconds),
-# systemd, consoles on the serial line and on the screen; root's password is "dragoman".  Needs to
-# be root.  The cache is as in get-kernel.sh.
+# systemd, consoles on the serial line and on the screen; root's password is "dragoman".  Becomes
+# root by sudo if need be.  The cache is as in get-kernel.sh.
 set -eu
 
 arch=${1:-}
@@ -25,12 +25,14 @@ if [ -e "$image" ]; then
     exit
 fi
 mkdir -p "$cache"
+[ "$(id -u)" -eq 0 ] || exec sudo env DRAGOMAN_CACHE="$cache" "$0" "$arch"
 work=$(mktemp -d "$cache/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 
-# Where this machine itself gets packages from.
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | head -n 1)
+# Where this machine itself gets Debian's packages from; not a third party, nor the security archive.
+mirror=$(apt-get indextargets --format '$(ORIGIN) $(RELEASE) $(REPO_URI)' 'Created-By: Packages' \
+    2>/dev/null | awk '$1 == "Debian" && $2 !~ /-/ { print $3; exit }')
 mirror=${mirror:-http://deb.debian.org/debian}
 
 echo "get-disk: making a Debian system for $arch (some minutes)" >&2
