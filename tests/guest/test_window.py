@@ -3,6 +3,7 @@
 
 Run by Debian's own Python, which has python3-xlib.  The guest is a boot sector that echoes keys.
 """
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -60,10 +61,24 @@ class Window:
     """An X server, a window manager, and dragoman in a window."""
 
     def __init__(self, tmp, *options):
+        self.window = None
+        with contextlib.ExitStack() as stack:
+            self.start(stack, tmp, options)
+            self.ends = stack.pop_all()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.ends.close()
+
+    def start(self, stack, tmp, options):
+        """Starts the three, and puts into the stack how each ends."""
         read, write = os.pipe()
-        self.server = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0",
-                                        f"{WIDTH}x{HEIGHT}x24", "-nolisten", "tcp", "-noreset"],
-                                       pass_fds=[write], stderr=subprocess.DEVNULL)
+        server = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0",
+                                   f"{WIDTH}x{HEIGHT}x24", "-nolisten", "tcp", "-noreset"],
+                                  pass_fds=[write], stderr=subprocess.DEVNULL)
+        stack.callback(self.stop, server)
         os.close(write)
         number = b""
         while not number.endswith(b"\n"):
@@ -74,26 +89,23 @@ class Window:
         self.name = f":{int(number)}"
         os.environ["DISPLAY"] = self.name
         os.environ["HOME"] = str(tmp)  # no settings of a person
-        self.manager = subprocess.Popen(["openbox"], stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL)
+        manager = subprocess.Popen(["openbox"], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        stack.callback(self.stop, manager)
         self.x = display.Display(self.name)
-        self.window = None
+        stack.callback(self.x.close)
         disk = tmp / "echo.img"
         disk.write_bytes(boot_sector().ljust(1 << 20, b"\0"))
         self.wait("a window manager", lambda: self.x.screen().root.get_full_property(
             self.x.intern_atom("_NET_SUPPORTING_WM_CHECK"), Xatom.WINDOW))
         self.program = Terminal(*firmware(), "-monitor", "stdio", *options, disk)
+        stack.callback(self.program.close_quietly)
         self.window = self.wait("the window", self.find)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.program.close_quietly()
-        self.x.close()
-        for process in (self.manager, self.server):
-            process.terminate()
-            process.wait()
+    @staticmethod
+    def stop(process):
+        process.terminate()
+        process.wait()
 
     def wait(self, what, look):
         """Waits until look() gives something true; returns it."""
