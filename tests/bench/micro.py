@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What single things cost, in nanoseconds: the bare-metal guest micro.c in QEMU's TCG and in Dragoman.
 
-    micro.py [--runs 3] [--only call] [--accel dbt,interp] [--no-qemu] [--json F]
+    micro.py [--runs 3] [--only call] [--accel "dbt interp"] [--no-qemu] [--json F]
 
 Systems take turns, and each row is its least of all runs; the clock is the guest's HPET.  Status 1 if
 a system did not measure each row or got a wrong result; figures never decide anything.
@@ -63,7 +63,8 @@ def run(argv, limit):
     out = done.stdout.decode(errors="replace")
     if done.returncode != 33 or "failed 0" not in out:
         return None, out + done.stderr.decode(errors="replace")
-    return {n: int(v, 16) / (1e6 if n in RATES else 1e3) for n, v in re.findall(r"^ROW (\S+)=([0-9a-f]+)", out, re.M)}, out
+    rows = re.findall(r"^ROW (\S+)=([0-9a-f]+)", out, re.M)
+    return {n: int(v, 16) / (1e6 if n in RATES else 1e3) for n, v in rows}, out
 
 
 def systems(args):
@@ -96,7 +97,7 @@ def report(best):
             gain = figures[-1] / figures[0] if row in RATES else figures[0] / figures[-1]
             line += f" {gain:11.1f}x"
         if bar:
-            missed = figures[-1] and better(row, figures[-1], bar) == bar != figures[-1]
+            missed = figures[-1] and better(row, figures[-1], bar) != figures[-1]
             line += f" {bar:>9}" + (" missed" if missed else "")
         print(line)
 

@@ -10,13 +10,13 @@
 
 #include "tests/device/suite.h"
 
-static u64 hostile_seed = 1;
+static u64 rnd_state = 1;
 static unsigned hostile_seconds; /* 0: one round */
 
-static inline u32 hostile_random(void)
+static inline u32 rnd(void)
 {
-    hostile_seed = hostile_seed * 6364136223846793005ull + 1442695040888963407ull;
-    return (u32)(hostile_seed >> 33);
+    rnd_state = rnd_state * 6364136223846793005ull + 1442695040888963407ull;
+    return (u32)(rnd_state >> 33);
 }
 
 /* The last of the tests is the hostile one. */
@@ -26,8 +26,8 @@ static inline int hostile_main(const char *name, const TTest *const *tests, unsi
     if (argc == 1)
         return run_suite(name, tests, count, 600, NULL, NULL);
     hostile_seconds = (unsigned)atoi(argv[1]);
-    hostile_seed = (u64)time(NULL);
-    printf("seed %llu\n", (unsigned long long)hostile_seed);
+    rnd_state = (u64)time(NULL);
+    printf("seed %llu\n", (unsigned long long)rnd_state);
     return run_suite(name, tests + count - 1, 1, 600 + hostile_seconds, NULL, NULL);
 }
 

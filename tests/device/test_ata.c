@@ -517,52 +517,37 @@ static void attack(struct ata_test *t)
 {
     static const u8 commands[] = {0x20, 0x24, 0x25, 0x29, 0x30, 0x34, 0x35, 0x39, 0x40, 0x08, 0x90,
                                   0x91, 0xa0, 0xa1, 0xc4, 0xc5, 0xc6, 0xc8, 0xca, 0xe7, 0xec, 0xef};
-    u16 base = hostile_random() % 2 ? P0 : P1;
-    switch (hostile_random() % 12) {
-    case 0: out8(t->bus, (u16)(base + 7), commands[hostile_random() % sizeof commands]); break;
-    case 1: out8(t->bus, (u16)(base + 7), hostile_random()); break;
-    case 2:
-        out8(t->bus, (u16)(base + 6),
-             (hostile_random() % 2 ? 0xe0 : 0xa0) | (hostile_random() & 0x1f));
-        break;
-    case 3:
-        out8(t->bus, (u16)(base + 1 + hostile_random() % 5),
-             hostile_random() % 3 ? hostile_random() % 4 : hostile_random());
-        break;
-    case 4: out8(t->bus, base == P0 ? C0 : C1, hostile_random() % 4 ? 0 : hostile_random()); break;
-    case 5:
-        out8(t->bus, (u16)(BM + hostile_random() % 16),
-             hostile_random() % 3 ? hostile_random() & 9 : hostile_random());
-        break;
-    case 6:
-        bus_out(t->bus, 0, (u16)(BM + 4 + hostile_random() % 2 * 8), hostile_random() % RAM_SIZE,
-                4);
-        break;
-    case 7: store_le(t->ram + hostile_random() % (RAM_SIZE - 8), hostile_random(), 4); break;
+    u16 base = rnd() % 2 ? P0 : P1;
+    switch (rnd() % 12) {
+    case 0: out8(t->bus, (u16)(base + 7), commands[rnd() % sizeof commands]); break;
+    case 1: out8(t->bus, (u16)(base + 7), rnd()); break;
+    case 2: out8(t->bus, (u16)(base + 6), (rnd() % 2 ? 0xe0 : 0xa0) | (rnd() & 0x1f)); break;
+    case 3: out8(t->bus, (u16)(base + 1 + rnd() % 5), rnd() % 3 ? rnd() % 4 : rnd()); break;
+    case 4: out8(t->bus, base == P0 ? C0 : C1, rnd() % 4 ? 0 : rnd()); break;
+    case 5: out8(t->bus, (u16)(BM + rnd() % 16), rnd() % 3 ? rnd() & 9 : rnd()); break;
+    case 6: bus_out(t->bus, 0, (u16)(BM + 4 + rnd() % 2 * 8), rnd() % RAM_SIZE, 4); break;
+    case 7: store_le(t->ram + rnd() % (RAM_SIZE - 8), rnd(), 4); break;
     case 8: step(t); break;
     case 9:
-        for (u32 n = hostile_random() % 1200; n--;)
-            bus_out(t->bus, 0, base, hostile_random() % 4 ? 0 : hostile_random(), 2);
+        for (u32 n = rnd() % 1200; n--;)
+            bus_out(t->bus, 0, base, rnd() % 4 ? 0 : rnd(), 2);
         break;
     case 10:
-        for (u32 n = hostile_random() % 1200; n--;)
-            bus_in(t->bus, 0, base, 1u << hostile_random() % 3);
+        for (u32 n = rnd() % 1200; n--;)
+            bus_in(t->bus, 0, base, 1u << rnd() % 3);
         break;
-    default:
-        bus_in(t->bus, 0, (u16)(base + hostile_random() % 8), 1u << hostile_random() % 3);
-        break;
+    default: bus_in(t->bus, 0, (u16)(base + rnd() % 8), 1u << rnd() % 3); break;
     }
-    if (hostile_random() % 1000 == 0)
-        config_write(t, hostile_random() & 0xff, hostile_random(), 4);
-    if (hostile_random() % 1000 == 0) {
+    if (rnd() % 1000 == 0)
+        config_write(t, rnd() & 0xff, rnd(), 4);
+    if (rnd() % 1000 == 0) {
         config_write(t, 0x20, BM, 4);
         config_write(t, 0x40, 0x80008000, 4);
         config_write(t, 0x04, 5, 2);
     }
-    if (hostile_random() % 5000 == 0)
-        ata_change_disc(&t->ide.channel[1], 0, hostile_random() % 2 ? t->cd : NULL,
-                        hostile_random() % 2);
-    if (hostile_random() % 20000 == 0)
+    if (rnd() % 5000 == 0)
+        ata_change_disc(&t->ide.channel[1], 0, rnd() % 2 ? t->cd : NULL, rnd() % 2);
+    if (rnd() % 20000 == 0)
         piix3_ide_class.reset(&t->ide);
 }
 

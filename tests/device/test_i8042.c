@@ -526,7 +526,7 @@ START_TEST(hostile)
     time_t end = time(NULL) + hostile_seconds;
     setup(&t);
     for (unsigned i = 0; i < 200000 || time(NULL) < end; i++) {
-        unsigned r = hostile_random();
+        unsigned r = rnd();
         u16 port = r & 1 ? 0x60 : 0x64;
         if (r & 6)
             out8(t.bus, port, r >> 8 & 0xff);

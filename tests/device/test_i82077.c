@@ -610,7 +610,7 @@ static void attack(struct fdc_test *t)
     static const u8 commands[] = {0x46, 0xc6, 0xe6, 0x45, 0xc5, 0x49, 0x4c, 0x42, 0x4d,
                                   0x4a, 0x56, 0x51, 0x59, 0x5d, 0x07, 0x0f, 0xcf, 0x8f,
                                   0x08, 0x04, 0x03, 0x0e, 0x13, 0x12, 0x14, 0x94, 0x10};
-    u32 r = hostile_random();
+    u32 r = rnd();
     switch (r % 14) {
     case 0:
     case 1: out8(t->bus, FIFO, commands[r / 16 % sizeof commands]); break;
@@ -621,23 +621,21 @@ static void attack(struct fdc_test *t)
     case 6: out8(t->bus, DOR, r & 0x1000 ? 0x1c : r >> 16); break;
     case 7: out8(t->bus, CCR, r & 0x1000 ? 0 : r >> 16); break;
     case 8: out8(t->bus, (u16)(r >> 16 & 15), r >> 24); break;
-    case 9:
-        dma(t, (u8)(r >> 8), hostile_random() & 0xfffff, (hostile_random() & 0x3fff) + 1);
-        break;
-    case 10: clock_step(&t->clock, hostile_random() % (NS_PER_SEC / 2)); break;
+    case 9: dma(t, (u8)(r >> 8), rnd() & 0xfffff, (rnd() & 0x3fff) + 1); break;
+    case 10: clock_step(&t->clock, rnd() % (NS_PER_SEC / 2)); break;
     case 11:
-        for (u32 n = hostile_random() % 1200; n--;)
+        for (u32 n = rnd() % 1200; n--;)
             in8(t->bus, FIFO);
         break;
     case 12:
-        for (u32 n = hostile_random() % 1200; n--;)
+        for (u32 n = rnd() % 1200; n--;)
             out8(t->bus, FIFO, n & 3);
         break;
     default: out8(t->bus, (u16)(0xc0 + (r >> 16 & 31)), r >> 24); break;
     }
-    if (hostile_random() % 500 == 0)
-        i82077_change(&t->fdc, 0, hostile_random() % 3 ? t->disk : NULL);
-    if (hostile_random() % 5000 == 0)
+    if (rnd() % 500 == 0)
+        i82077_change(&t->fdc, 0, rnd() % 3 ? t->disk : NULL);
+    if (rnd() % 5000 == 0)
         i82077_class.reset(&t->fdc);
 }
 

@@ -335,7 +335,7 @@ static const struct chip chips[] = {
     {&i440fx_class, make_i440fx, NULL, {{0xcf8, 8}}, 0x80000, true},
     {&piix3_class, make_piix3, piix3_input, {{0xcf8, 8}}, 0, true},
     {&piix4_pm_class, make_pm, NULL, {{0xcf8, 8}}, 0, true},
-    {&pcspk_class, make_speaker, speaker_input, {{0x3e0, 1}}},
+    {&pcspk_class, make_speaker, speaker_input, {{0x3e0, 1}}}, /* a port of nobody's: it has none */
     {&piix4_smbus_class, make_smbus, NULL, {{0xb100, 16}}, .hints = {0x41, 0x49, 0x1e, 0x04}},
     {&pci_testdev_class,
      make_pci_testdev,

@@ -419,11 +419,20 @@ static void expect_draw(struct vga_test *t, bool drawn, u64 compared, u64 copied
     ck_assert_uint_eq(now->copied - before.copied, copied);
 }
 
+enum { IDLE = 100 };
+
+/* So many pictures that pages are no longer watched. */
+static void draw_nothing(struct vga_test *t)
+{
+    for (unsigned i = 0; i < IDLE; i++)
+        ck_assert(!vga_draw(&t->vga, &t->surface, false));
+}
+
 /* Linear memory is looked at where it was stored to, by processors through their TLBs or by
  * devices, and a screen on which nothing happens costs nothing. */
 START_TEST(idle_screen)
 {
-    enum { PAGES = 800 * 600 * 4 / 4096 + 1, IDLE = 100 };
+    enum { PAGES = 800 * 600 * 4 / 4096 + 1 };
     struct vga_test t;
     struct mmu cpu = {0};
     setup(&t);
@@ -433,16 +442,15 @@ START_TEST(idle_screen)
     vbe(&t, VBE_BPP, 32);
     vbe(&t, VBE_ENABLE, 0x41);
     expect_draw(&t, true, 0, PAGES);
-    for (unsigned i = 0; i < IDLE; i++)
-        ck_assert(!vga_draw(&t.vga, &t.surface, false));
+    draw_nothing(&t);
     for (unsigned i = 0; i < IDLE; i++)
         expect_draw(&t, false, 0, 0);
     for (unsigned round = 1; round <= 3; round++) {
         /* Two stores, the second through the TLB alone. */
-        u64 io = mmu_counters(&cpu)->walks;
+        u64 walks = mmu_counters(&cpu)->walks;
         ck_assert_int_eq(mmu_store(&cpu, MMU_SUPERVISOR, LFB + 0x5004, 4, round), MMU_OK);
         ck_assert_int_eq(mmu_store(&cpu, MMU_SUPERVISOR, LFB + 0x5008, 4, round), MMU_OK);
-        ck_assert(round == 1 || mmu_counters(&cpu)->walks == io);
+        ck_assert(round == 1 || mmu_counters(&cpu)->walks == walks);
         expect_draw(&t, true, 1, 1);
         ck_assert_uint_eq(t.surface.pixels[0x5008 / 4], round);
         /* Another one after the picture is not lost. */
@@ -450,20 +458,17 @@ START_TEST(idle_screen)
         expect_draw(&t, true, 1, 1);
         ck_assert_uint_eq(t.surface.pixels[0x5008 / 4], round + 9);
         expect_draw(&t, false, 1, 0); /* still watched */
-        for (unsigned i = 0; i < IDLE; i++)
-            ck_assert(!vga_draw(&t.vga, &t.surface, false));
+        draw_nothing(&t);
         expect_draw(&t, false, 0, 0);
     }
     /* The same value again: compared, not drawn. */
     ck_assert_int_eq(mmu_store(&cpu, MMU_SUPERVISOR, LFB + 0x5008, 4, 12), MMU_OK);
     expect_draw(&t, false, 1, 0);
-    for (unsigned i = 0; i < IDLE; i++)
-        ck_assert(!vga_draw(&t.vga, &t.surface, false));
+    draw_nothing(&t);
     static const u8 bytes[6000] = {1};
     bus_write_bytes(t.bus, LFB + 0x10ff0, bytes, sizeof bytes); /* a device, over three pages */
     expect_draw(&t, true, 3, 1);
-    for (unsigned i = 0; i < IDLE; i++)
-        ck_assert(!vga_draw(&t.vga, &t.surface, false));
+    draw_nothing(&t);
     bus_write(t.bus, 0, LFB + 0x20000, 7, 4);
     expect_draw(&t, true, 1, 1);
     u8 *host;
@@ -509,30 +514,21 @@ START_TEST(hostile)
     setup(&t);
     do {
         for (unsigned i = 0; i < 20000; i++) {
-            switch (hostile_random() % 8) {
-            case 0: out8(t.bus, (u16)(0x3b0 + hostile_random() % 48), hostile_random()); break;
-            case 1: in8(t.bus, (u16)(0x3b0 + hostile_random() % 48)); break;
-            case 2: indexed(&t, 0x3d4, hostile_random() % 25, hostile_random()); break;
-            case 3: indexed(&t, 0x3ce, hostile_random() % 9, hostile_random()); break;
-            case 4: indexed(&t, 0x3c4, hostile_random() % 5, hostile_random()); break;
-            case 5:
-                vbe(&t, hostile_random() % 12,
-                    hostile_random() % 3 ? hostile_random() % 3000 : hostile_random());
-                break;
-            case 6:
-                bus_write(t.bus, 0, WINDOW + hostile_random() % 0x20000, hostile_random(),
-                          1u << hostile_random() % 4);
-                break;
-            default:
-                bus_read(t.bus, 0, WINDOW + hostile_random() % 0x20000, 1u << hostile_random() % 4);
-                break;
+            switch (rnd() % 8) {
+            case 0: out8(t.bus, (u16)(0x3b0 + rnd() % 48), rnd()); break;
+            case 1: in8(t.bus, (u16)(0x3b0 + rnd() % 48)); break;
+            case 2: indexed(&t, 0x3d4, rnd() % 25, rnd()); break;
+            case 3: indexed(&t, 0x3ce, rnd() % 9, rnd()); break;
+            case 4: indexed(&t, 0x3c4, rnd() % 5, rnd()); break;
+            case 5: vbe(&t, rnd() % 12, rnd() % 3 ? rnd() % 3000 : rnd()); break;
+            case 6: bus_write(t.bus, 0, WINDOW + rnd() % 0x20000, rnd(), 1u << rnd() % 4); break;
+            default: bus_read(t.bus, 0, WINDOW + rnd() % 0x20000, 1u << rnd() % 4); break;
             }
-            if (hostile_random() % 100 == 0)
-                bus_write(t.bus, 0, LFB + VGA_MEMORY + hostile_random() % 4096, hostile_random(),
-                          2);
-            if (hostile_random() % 500 == 0) {
-                clock_step(&t.clock, hostile_random() % NS_PER_SEC);
-                vga_draw(&t.vga, &t.surface, hostile_random() % 2);
+            if (rnd() % 100 == 0)
+                bus_write(t.bus, 0, LFB + VGA_MEMORY + rnd() % 4096, rnd(), 2);
+            if (rnd() % 500 == 0) {
+                clock_step(&t.clock, rnd() % NS_PER_SEC);
+                vga_draw(&t.vga, &t.surface, rnd() % 2);
                 vga_text(&t.vga, &text);
             }
         }

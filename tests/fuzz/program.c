@@ -38,7 +38,10 @@ static u16 flags_left(const struct insn *in, u16 *undef)
     unsigned count = (unsigned)in->imm & (in->opnd[0].size == 8 ? 63 : 31);
     if (count == 1)
         *undef &= (u16)~FL_OF;
-    return count ? in->row->flags_written : (*undef = 0);
+    if (count)
+        return in->row->flags_written;
+    *undef = 0;
+    return 0;
 }
 
 /* Follows the instructions of item i up to offset `upto` from undefined flags `undef`; *bad is set
