@@ -298,8 +298,7 @@ START_TEST(dma)
 }
 END_TEST
 
-/* Reads `count` sectors through a table at `at`, which may lie anywhere; the drive is well after.
- */
+/* Reads sectors through a table at `at`, which may lie anywhere; the drive works afterwards. */
 static void read_through(struct ata_test *t, u32 at, u8 count, u8 status)
 {
     bus_out(t->bus, 0, BM + 4, at, 4);

@@ -541,6 +541,12 @@ START_TEST(hostile)
         ck_assert_uint_le(t.kbc.keyboard.port.replies.count, PS2_QUEUE);
         ck_assert_uint_le(t.kbc.mouse.port.events.count, PS2_QUEUE);
     }
+    /* It still works. */
+    i8042_class.reset(&t.kbc);
+    ck_assert_int_eq(next(&t), -1);
+    keyboard_takes(&t, 0xf4);
+    data(&t, 0xee);
+    expect(&t, 0xee);
     teardown(&t);
 }
 END_TEST

@@ -1,4 +1,4 @@
-/* PCI core, i440FX, PIIX3, PIIX4 PM and the PCI test device, through ports and memory. */
+/* PCI core, i440FX, PIIX3, PIIX4 PM and SMBus, and the PCI test device, through ports and memory. */
 #include "devices/i440fx.h"
 #include "devices/pci.h"
 #include "devices/pci_testdev.h"
