@@ -70,7 +70,7 @@ def run_rows(rows, only=""):
                 row(pathlib.Path(folder))
             except SystemExit as end:
                 status = end.code
-                result = "skipped" if status == SKIPPED else "FAILED"
+                result = "skipped" if status == SKIPPED else f"FAILED: {status}"
             except (AssertionError, OSError, ValueError, subprocess.SubprocessError) as error:
                 status, result = 1, f"FAILED: {error}"
         statuses.append(status)

@@ -31,13 +31,13 @@ SMI = ("SMI# is asserted by the write to the command port and taken before the n
        "vol. 3C 34.3); TCG takes it some blocks later")
 SOFT_OFF = "software disable sets the LVT's mask bits and keeps them (SDM vol. 3A 10.4.7.2)"
 SIMD = "unmasked SIMD exceptions (SDM vol. 1 11.5) are not in TCG"
-
 PARTLY = "an instruction that faults changes no memory (SDM vol. 3A 6.5); TCG stores what it can"
 MASKED = "what the mask leaves out is not accessed (SDM vol. 2 VMASKMOV)"
 
-# image -> (name or pattern with * -> reason)
 BRANCH = ("a target that is not canonical is #GP(0) of the branch, which has done nothing (SDM vol. 2, "
           "CALL, JMP, RET; Zen 4 too); QEMU finds out at the target")
+
+# image -> (name or pattern with * -> reason)
 QEMU_WRONG = {
     "avx64": {
         "AVX does not care for CR0.EM": "CR0.EM concerns legacy SSE alone (SDM vol. 2A 2.4)",

@@ -1,8 +1,9 @@
 /* Several processors at once: locked operations, code that one changes and others run, and
  * translations that are taken away (SDM vol. 3A 8.1, 8.1.3, 4.10.5).
  *
- * Each part runs for a fixed amount of work or a second, whichever is longer to come by on the
- * host at hand; what is checked holds after any number of rounds.  2 to 8 processors.
+ * Locked operations are counted; the other parts go on for a second, and longer until each
+ * processor has had its share, since what they check holds after any number of rounds.  2 to 8
+ * processors.
  */
 #include "tests/guest/lib/smp.h"
 

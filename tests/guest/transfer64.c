@@ -85,8 +85,8 @@ static void syscalls(void)
 /* ---- SYSENTER, SYSEXIT ---- */
 
 CODE(sysenter_, "sysenter");
-CODE(sysexitq_, "rex.w sysexit");
-CODE(sysexitl_, "sysexit");
+CODE(sysexitq_, "sysexitq");
+CODE(sysexitl_, "sysexitl");
 
 static void sysexits(void)
 {

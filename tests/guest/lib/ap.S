@@ -1,6 +1,6 @@
-/* Where application processors start (smp64.c): copied to a page below 64 KiB whose number is the SIPI
- * vector, 16-bit code at CS:0.  Into long mode with the boot processor's tables, then to ap_main on a
- * stack of its own. */
+/* Where application processors start (smp.h): copied to a page below 64 KiB whose number is the
+ * SIPI vector, 16-bit code at CS:0.  Into long mode with the boot processor's tables, then to ap_main
+ * on a stack of its own. */
     .section .rodata
     .code16
     .globl ap_start, ap_start_end
