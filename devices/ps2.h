@@ -68,6 +68,7 @@ enum { PS2_KEY_PRINT = 0xb7, PS2_KEY_PAUSE = 0xc6 };
 /* What a key of set 3 does besides its make code. */
 enum { PS2_KEY_REPEATS = 1, PS2_KEY_BREAKS = 2 };
 
+/* *ready is driven high while there is a byte to fetch; the clock is for keys that repeat. */
 void ps2_keyboard_init(struct ps2_keyboard *k, struct clock *clock, const struct pin *ready);
 void ps2_keyboard_reset(struct ps2_keyboard *k);
 void ps2_keyboard_loaded(struct ps2_keyboard *k);

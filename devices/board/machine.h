@@ -124,6 +124,7 @@ bool machine_defer(struct machine *m, void (*fn)(void *opaque), void *opaque);
 void machine_freeze(struct machine *m);
 void machine_thaw(struct machine *m);
 bool machine_running(const struct machine *m);
+/* In S3. */
 bool machine_suspended(const struct machine *m);
 
 /* ---- between machine.c and main_loop.c ---- */
@@ -133,6 +134,7 @@ void main_loop(struct machine *m);
 void main_loop_drain(struct machine *m);
 void machine_set_running(struct machine *m, bool running);
 void machine_reset(struct machine *m);
+/* Into S3: vCPUs stand still until machine_wake_up (board_wake and a reset) or another reset. */
 void machine_suspend(struct machine *m);
 void machine_wake_up(struct machine *m);
 

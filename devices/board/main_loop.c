@@ -214,14 +214,15 @@ static void run_events(struct machine *m)
         else
             machine_exit(m, 0);
     }
+    /* Before a reset, which ends it: chips that could wake the machine forget that it sleeps. */
+    if (events & MACHINE_SUSPEND)
+        machine_suspend(m);
     if (events & MACHINE_RESET) {
         if (m->config.no_reboot)
             machine_exit(m, 0);
         else
             machine_reset(m);
     }
-    if (events & MACHINE_SUSPEND)
-        machine_suspend(m);
     if ((events & MACHINE_POWER_DOWN) && m->power_button) {
         machine_freeze(m);
         m->power_button(m->board);
