@@ -3,6 +3,7 @@
  * VBE Core Functions 3.0 (VESA); VBE/DDC 1.1 for the monitor's EDID; VBE/PM 1.0.  Left out: saving
  * the state (04h), the protected-mode interface (0Ah), refresh-rate control.
  */
+#include "bios/chips.h"
 #include "bios/video.h"
 
 enum {
@@ -83,8 +84,8 @@ void vbe_off(void)
 
 static u32 bar(u8 reg)
 {
-    outl(0xcf8, 0x80000000 | (u32)shared.vga_devfn << 8 | reg);
-    return inl(0xcfc) & ~15u;
+    outl(PCI_ADDRESS, 0x80000000 | (u32)shared.vga_devfn << 8 | reg);
+    return inl(PCI_DATA) & ~15u;
 }
 
 static const struct vbe_mode *find(u16 number)

@@ -204,11 +204,11 @@ void platform_lock_shadow(void)
 {
     if (!pci.present)
         return;
-    outl(0xcf8, 0x80000058);
-    outb(0xcfd, 0x10);
-    outl(0xcf8, 0x8000005c);
-    outb(0xcfe, 0x11);
-    outb(0xcff, 0x31);
+    outl(PCI_ADDRESS, 0x80000058);
+    outb(PCI_DATA + 1, 0x10);
+    outl(PCI_ADDRESS, 0x8000005c);
+    outb(PCI_DATA + 2, 0x11);
+    outb(PCI_DATA + 3, 0x31);
 }
 
 /* The 24-bit timer counts at 3.579545 MHz; ACPI 6.3, 4.8.2.1. */

@@ -7,6 +7,7 @@
  * of it.  Left out: PMM, disconnect vectors.
  */
 #include "bios/bda.h"
+#include "bios/chips.h"
 #include "bios/post.h"
 
 enum {
@@ -53,20 +54,20 @@ static bool is_display(u16 bdf)
  * `end`. */
 static void shadow(u32 end)
 {
-    outl(0xcf8, 0x80000058);
+    outl(PCI_ADDRESS, 0x80000058);
     for (u32 i = 0; i < 2; i++)
-        outb((u16)(0xcfe + i), 0x33);
-    outl(0xcf8, 0x8000005c);
+        outb((u16)(PCI_DATA + 2 + i), 0x33);
+    outl(PCI_ADDRESS, 0x8000005c);
     for (u32 i = 0; i < 2; i++)
-        outb((u16)(0xcfc + i), 0x33);
+        outb((u16)(PCI_DATA + i), 0x33);
     for (u32 i = 0; i < 8 && end; i++) {
         u32 segment = ROM_START + i * 0x4000;
         u8 reg = (u8)(0x5a + i / 2), value = 0;
         if (segment + 0x4000 > end)
             break;
-        outl(0xcf8, 0x80000000 | (reg & 0xfcu));
-        value = inb((u16)(0xcfc + (reg & 3)));
-        outb((u16)(0xcfc + (reg & 3)), (u8)(value & ~(2u << (i % 2 * 4))));
+        outl(PCI_ADDRESS, 0x80000000 | (reg & 0xfcu));
+        value = inb((u16)(PCI_DATA + (reg & 3)));
+        outb((u16)(PCI_DATA + (reg & 3)), (u8)(value & ~(2u << (i % 2 * 4))));
     }
 }
 
