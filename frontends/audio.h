@@ -4,7 +4,8 @@
 
 #include "devices/host/audio.h"
 
-/* The host's sound through SDL; NULL with *error when it has none (or this build no SDL). */
+/* The host's sound through SDL, in builds that have it; NULL with *error when there is none (*error
+ * stays: no memory). */
 struct audio *audio_open_sdl(char **error);
 
 /* Whether a sound card or a sound server seems to be there: without, SDL's libraries complain. */

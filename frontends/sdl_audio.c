@@ -63,18 +63,16 @@ struct audio *audio_open_sdl(char **error)
         .freq = AUDIO_RATE, .format = AUDIO_S16SYS, .channels = 1, .samples = BUFFER};
     if (!s)
         return NULL;
-    if (SDL_InitSubSystem(SDL_INIT_AUDIO) == 0) {
-        s->device = SDL_OpenAudioDevice(NULL, 0, &wanted, NULL, 0);
-        if (s->device) {
-            s->audio = (struct audio){play, sdl_audio_free};
-            SDL_PauseAudioDevice(s->device, 0);
-            return &s->audio;
-        }
-        *error = error_text("sound: %s", SDL_GetError());
-        SDL_QuitSubSystem(SDL_INIT_AUDIO);
-    } else {
-        *error = error_text("sound: %s", SDL_GetError());
+    bool ready = SDL_InitSubSystem(SDL_INIT_AUDIO) == 0;
+    s->device = ready ? SDL_OpenAudioDevice(NULL, 0, &wanted, NULL, 0) : 0;
+    if (s->device) {
+        s->audio = (struct audio){play, sdl_audio_free};
+        SDL_PauseAudioDevice(s->device, 0);
+        return &s->audio;
     }
+    *error = error_text("sound: %s", SDL_GetError());
+    if (ready)
+        SDL_QuitSubSystem(SDL_INIT_AUDIO);
     free(s);
     return NULL;
 }
