@@ -27,7 +27,7 @@ LEAST = {True: 35, False: 90} # tests that pass on any host
 def pack(work, short):
     root, check = skeleton(work)
     built = pathlib.Path(subprocess.run([HERE / "get-crypto.sh"], check=True, text=True,
-                                        capture_output=True).stdout.strip())
+                                        stdout=subprocess.PIPE).stdout.strip())
     for kind in ("openssl", "gcrypt"):
         (check / kind).mkdir()
         for file in (built / kind).iterdir():
