@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 # Test machines may be slow, and busy with something else.
 PATIENCE ?= 5
 
-.PHONY: all packages setup sanitized demo check check-asan check-long bench bench-micro install clean
+.PHONY: all packages setup sanitized demo check check-asan check-long bench bench-micro bench-scale install clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) -j $(JOBS) --quiet
@@ -50,6 +50,9 @@ bench: setup all
 
 bench-micro: setup all
 	@python3 tests/bench/micro.py $(BENCH)
+
+bench-scale: setup all
+	@python3 tests/bench/scale.py $(BENCH)
 
 install: all
 	@meson install -C $(BUILD) --no-rebuild --quiet
