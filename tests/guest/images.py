@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 from common import TOP
-from linux_guest import get
+from linux_guest import LIMIT, get
 
 GRUB_MENU = """set timeout=%u
 menuentry "Debian kernel" {
@@ -86,3 +86,21 @@ def debian(tmp, arch="amd64", kind="raw"):
     image = pathlib.Path(tmp) / f"{arch}.qcow2"
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", "-c", raw, image], check=True)
     return str(image)
+
+
+def visit_debian(t):
+    """On the serial line (a Terminal): to the login, in, and out by systemd's own power-off."""
+    try:
+        t.expect("login:", 4 * LIMIT)
+        t.send("root\r")
+        t.expect("assword:", LIMIT)
+        t.send("dragoman\r")
+        t.expect("# ", LIMIT)
+        t.send("echo $(cat /etc/debian_version) $((6 * 7)) $(findmnt -no SOURCE /)\r")
+        t.expect("12.", LIMIT)
+        t.expect(" 42 /dev/sda1", LIMIT)
+        t.send("echo kept >/root/kept; sync; systemctl poweroff\r")
+        status = t.wait(LIMIT)
+        assert status == 0, f"status {status} after poweroff"
+    finally:
+        t.close_quietly()

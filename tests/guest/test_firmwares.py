@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from common import DRAGOMAN, SEABIOS, TOP, row_options, run_rows
-from images import debian, grub_iso, isolinux_iso
+from images import debian, grub_iso, isolinux_iso, visit_debian
 from linux_guest import LIMIT, MARK, TYPED_MARK, get, machine
 from test_terminal import Terminal
 
@@ -50,20 +50,7 @@ def boot_iso(who, bios, iso):
 
 def boot_debian(who, bios, image):
     drive = ["-drive", f"file={image},format=raw,if=ide", "-snapshot"]
-    t = console(who, bios, "-m", "512", "-vga", "std", *drive)
-    try:
-        t.expect("login:", 4 * LIMIT)
-        t.send("root\r")
-        t.expect("assword:", LIMIT)
-        t.send("dragoman\r")
-        t.expect("# ", LIMIT)
-        t.send("echo $((6 * 7)) $(findmnt -no SOURCE /)\r")
-        t.expect("42 /dev/sda1", LIMIT)
-        t.send("systemctl poweroff\r")
-        status = t.wait(LIMIT)
-        assert status == 0, f"status {status} after poweroff"
-    finally:
-        t.close_quietly()
+    visit_debian(console(who, bios, "-m", "512", "-vga", "std", *drive))
 
 
 def screen(who, bios, iso):

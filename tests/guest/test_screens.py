@@ -169,7 +169,7 @@ def memtest(tmp, bits, how, full):
     """memtest86+ draws its screen and begins; with `full` a pass over 64 MiB ends without error."""
     image = f"/boot/memtest86+{bits}.bin"
     options = {"kernel": ["-kernel", image], "floppy": ["-fda", image, "-boot", "a", "-snapshot"],
-               "cd": ["-cdrom", f"/usr/lib/memtest86+/memtest86+{bits}.iso"]}[how]
+               "CD": ["-cdrom", f"/usr/lib/memtest86+/memtest86+{bits}.iso"]}[how]
     with Screen(tmp, "-m", "64", *options) as s:
         s.memory_shows("Memtest86")
         s.keys("ret")
@@ -240,7 +240,7 @@ def rows(args):
     yield "isolinux menu", isolinux_menu
     yield "grub graphics", grub_graphics
     yield "debian amd64 raw", lambda tmp: debian_disk(tmp, "amd64", "raw")
-    yield "memtest x64 CD", lambda tmp: memtest(tmp, "x64", "cd", False)
+    yield "memtest x64 CD", lambda tmp: memtest(tmp, "x64", "CD", False)
     yield "memtest ia32 kernel", lambda tmp: memtest(tmp, "ia32", "kernel", False)
     yield "memtest x64 floppy", lambda tmp: memtest(tmp, "x64", "floppy", False)
     yield "ipxe ISO", ipxe
@@ -250,8 +250,9 @@ def rows(args):
         yield "debian amd64 qcow2", lambda tmp: debian_disk(tmp, "amd64", "qcow2")
         yield "debian i386 raw", lambda tmp: debian_disk(tmp, "i386", "raw")
         yield "debian i386 qcow2", lambda tmp: debian_disk(tmp, "i386", "qcow2")
-        yield "memtest x64 pass", lambda tmp: memtest(tmp, "x64", "kernel", True)
-        yield "memtest ia32 pass", lambda tmp: memtest(tmp, "ia32", "cd", True)
+        for bits in ("x64", "ia32"):
+            for how in ("kernel", "floppy", "CD"):
+                yield f"memtest {bits} {how} pass", lambda tmp, b=bits, h=how: memtest(tmp, b, h, True)
 
 
 def main():
