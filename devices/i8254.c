@@ -6,6 +6,11 @@
  * the tick at which it was loaded, and everything else follows from the difference, so that no
  * period drifts.  A count is loaded on the CLK pulse after the write, hence start = now + 1.
  *
+ * Old systems count counter 0's interrupts to know the time of day.  A processor never loses one of
+ * them unless software keeps interrupts off for a whole period; a host that is busy with other
+ * things can keep timers and vCPUs from running for several.  Ticks that were lost for that reason
+ * alone are made up for, eight times as fast as they should have come (i8254_config.tick).
+ *
  * Left out: OUT pulses of one CLK (modes 2, 4, 5) reach the pin as a fall and a rise at the instant
  * of the rise; edges closer together than MIN_EVENT_NS are merged into one pulse, so that a hostile
  * count cannot keep the host busy.  A count of 1, illegal in modes 2 and 3, gives no edges.
@@ -35,6 +40,9 @@ enum {
 };
 
 #define MIN_EVENT_NS 10000u
+#define TICK_COUNT_MIN 119u       /* ticks of up to 10 kHz are made up for ... */
+#define TICK_MISSED_NS NS_PER_SEC /* ... if they are not older */
+#define TICK_PACE 8u
 
 /* ---- time ---- */
 
@@ -130,6 +138,8 @@ static void sync(struct i8254_counter *c, s64 tick)
     bool half = mode_of(c) == 3 && (end - c->start) % c->count != 0;
     c->count = decode_count(c, c->reload);
     c->start = half ? end - high_ticks(c->count) : end;
+    if (half)
+        c->rise = c->start;
     c->pending = 0;
 }
 
@@ -199,6 +209,101 @@ static void refresh(struct i8254_counter *c, s64 tick)
     arm(c, tick);
 }
 
+/* ---- ticks that the host has held up ---- */
+
+static bool keeps_ticks(const struct i8254_counter *c)
+{
+    return c == &c->chip->counter[0] && c->chip->config.tick && periodic(c) && running(c) &&
+           c->count >= TICK_COUNT_MIN;
+}
+
+/* What has become of a rise after so many ticks. */
+static enum i8254_tick fate(const struct i8254_counter *c, s64 ticks)
+{
+    return c->chip->config.tick(c->chip->config.tick_opaque, tick_to_ns(ticks));
+}
+
+static void forget_ticks(struct i8254_counter *c)
+{
+    c->missed = 0;
+    timer_cancel(&c->chip->again);
+}
+
+static void rise(struct i8254_counter *c)
+{
+    drive(c, false);
+    drive(c, true);
+    c->delivered = clock_now(c->chip->clock);
+}
+
+/* OUT as it is, but while an interrupt is held up it must not fall: that would withdraw it. */
+static void settle(struct i8254_counter *c, s64 tick)
+{
+    bool level = out_at(c, elapsed(c, tick));
+    if (level || fate(c, high_ticks(c->count)) != I8254_TICK_HELD_UP)
+        drive(c, level);
+}
+
+/* Rises of OUT after c->rise and up to `tick`; where a period starts there is one. */
+static s64 fresh_rises(const struct i8254_counter *c, s64 tick)
+{
+    if (tick < c->start)
+        return 0;
+    s64 now = (tick - c->start) / c->count;
+    return c->rise < c->start ? now + 1 : now - (c->rise - c->start) / c->count;
+}
+
+static void tick_due(struct i8254_counter *c, s64 tick)
+{
+    s64 fresh = fresh_rises(c, tick);
+    if (fresh > 0) {
+        enum i8254_tick last = fate(c, c->count);
+        u64 most = TICK_MISSED_NS / tick_to_ns(c->count);
+        u64 missed = c->missed + (u64)fresh - (last != I8254_TICK_HELD_UP);
+        c->rise = tick - (tick - c->start) % c->count;
+        if (last == I8254_TICK_UNHEARD)
+            forget_ticks(c);
+        else
+            c->missed = (u32)(missed < most ? missed : most);
+        if (last != I8254_TICK_HELD_UP)
+            rise(c);
+    }
+    settle(c, tick);
+}
+
+/* Another one, if the last was taken and is not too recent. */
+static void deliver_missed(struct i8254_counter *c)
+{
+    s64 tick = tick_now(c);
+    sync(c, tick);
+    if (!keeps_ticks(c) || fate(c, c->count) == I8254_TICK_UNHEARD) {
+        forget_ticks(c);
+        return;
+    }
+    if (fate(c, c->count) == I8254_TICK_HELD_UP)
+        return;
+    u64 soonest = c->delivered + tick_to_ns(c->count) / TICK_PACE;
+    if (c->missed && clock_now(c->chip->clock) < soonest) {
+        timer_arm(&c->chip->again, soonest);
+    } else if (c->missed) {
+        c->missed--;
+        rise(c);
+    }
+    settle(c, tick);
+}
+
+static void on_again(void *opaque)
+{
+    deliver_missed(&((struct i8254 *)opaque)->counter[0]);
+}
+
+void i8254_taken(struct i8254 *s)
+{
+    struct i8254_counter *c = &s->counter[0];
+    if (keeps_ticks(c) && (c->missed || c->pin_level != out_at(c, elapsed(c, tick_now(c)))))
+        deliver_missed(c);
+}
+
 static void on_timer(void *opaque)
 {
     struct i8254_counter *c = opaque;
@@ -206,6 +311,11 @@ static void on_timer(void *opaque)
     unsigned mode = mode_of(c);
 
     sync(c, tick);
+    if (keeps_ticks(c)) {
+        tick_due(c, tick);
+        arm(c, tick);
+        return;
+    }
     s64 d = elapsed(c, tick);
     /* Mode 3 with both edges gone by since the last event: the far side must see one of them. */
     if (mode == 3 && out_at(c, d) == c->pin_level && c->count > 1)
@@ -221,6 +331,7 @@ static void reset(void *opaque)
 {
     struct i8254 *s = opaque;
     /* The state after power-up is undefined; idle in mode 3 serves the PC. */
+    timer_cancel(&s->again);
     for (unsigned i = 0; i < 3; i++) {
         struct i8254_counter *c = &s->counter[i];
         timer_cancel(&c->timer);
@@ -230,7 +341,9 @@ static void reset(void *opaque)
         c->latched = c->status_latched = c->status = 0;
         c->latch = c->reload = 0;
         c->count = 0x10000;
-        c->start = c->frozen = c->pending_at = 0;
+        c->start = c->frozen = c->pending_at = c->rise = 0;
+        c->missed = 0;
+        c->delivered = 0;
         refresh(c, tick_now(c));
     }
 }
@@ -353,7 +466,7 @@ static void load_count(struct i8254_counter *c, s64 tick, u16 value)
         return;
     }
     c->count = decode_count(c, value);
-    c->start = tick + 1;
+    c->start = c->rise = tick + 1;
     c->frozen = c->gate ? -1 : 0;
     c->pending = 0;
     refresh(c, tick);
@@ -398,6 +511,8 @@ static void write_control(struct i8254_counter *c, u8 value)
     c->write_msb = c->read_msb = 0;
     c->latched = c->status_latched = 0;
     c->frozen = 0;
+    if (c == c->chip->counter)
+        forget_ticks(c);
     refresh(c, tick);
 }
 
@@ -445,7 +560,7 @@ static void gate_rises(struct i8254_counter *c, s64 tick)
     case 2:
     case 3: /* reloaded on the next CLK pulse, which synchronises the counter */
         c->count = decode_count(c, c->reload);
-        c->start = tick + 1;
+        c->start = c->rise = tick + 1;
         c->pending = 0;
         break;
     default: c->start = tick - c->frozen; break; /* goes on where it stood */
@@ -478,6 +593,7 @@ void i8254_init(struct i8254 *s, struct bus *bus, struct clock *clock,
     memset(s, 0, sizeof *s);
     s->config = *config;
     s->clock = clock;
+    timer_init(&s->again, clock, on_again, s);
     for (unsigned i = 0; i < 3; i++) {
         struct i8254_counter *c = &s->counter[i];
         c->chip = s;
@@ -514,10 +630,11 @@ static void loaded(void *opaque)
         FIELD(struct i8254, counter[i].latch), FIELD(struct i8254, counter[i].reload),             \
         FIELD(struct i8254, counter[i].count), FIELD(struct i8254, counter[i].start),              \
         FIELD(struct i8254, counter[i].frozen), FIELD(struct i8254, counter[i].pending_at),        \
-        FIELD_TIMER(struct i8254, counter[i].timer)
+        FIELD(struct i8254, counter[i].rise), FIELD(struct i8254, counter[i].delivered),           \
+        FIELD(struct i8254, counter[i].missed), FIELD_TIMER(struct i8254, counter[i].timer)
 
 static const struct field fields[] = {COUNTER_FIELDS(0), COUNTER_FIELDS(1), COUNTER_FIELDS(2),
-                                      FIELD_END};
+                                      FIELD_TIMER(struct i8254, again), FIELD_END};
 
 const struct device_class i8254_class = {
     .name = "i8254",

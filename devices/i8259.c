@@ -137,6 +137,12 @@ void i8259_set_irq(void *opaque, unsigned n, bool level)
     update(s);
 }
 
+enum i8259_request i8259_request(const struct i8259 *s, unsigned n)
+{
+    u8 bit = BIT(n & 7);
+    return s->imr & bit ? I8259_MASKED : s->irr & bit ? I8259_WAITS : I8259_IDLE;
+}
+
 static void set_elcr(struct i8259 *s, u8 value)
 {
     s->elcr = value & s->config.elcr_mask;

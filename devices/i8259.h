@@ -44,6 +44,11 @@ void i8259_set_irq(void *opaque, unsigned n, bool level);
  * chip that was asked) when the request has gone meanwhile. */
 u8 i8259_ack(struct i8259 *s);
 
+enum i8259_request { I8259_MASKED, I8259_IDLE, I8259_WAITS };
+
+/* How it stands with the request of input n (0 to 7). */
+enum i8259_request i8259_request(const struct i8259 *s, unsigned n);
+
 extern const struct device_class i8259_class;
 
 #endif

@@ -62,6 +62,12 @@ static void send(struct ioapic *s, unsigned n)
         s->redirection[n] &= ~(u64)RED_REMOTE_IRR;
 }
 
+int ioapic_vector(const struct ioapic *s, unsigned n)
+{
+    u64 entry = s->redirection[n % IOAPIC_PINS];
+    return entry & RED_MASKED || mode_of(entry) > APIC_LOWEST ? -1 : (int)(entry & RED_VECTOR);
+}
+
 /* Sends a level-triggered request that is asserted, unmasked and not yet on its way. */
 static void service_level(struct ioapic *s, unsigned n)
 {

@@ -30,6 +30,9 @@ void ioapic_init(struct ioapic *s, struct bus *bus, const struct ioapic_config *
  * ioapic).  Whatever the redirection entry's polarity bit says: a pin carries "asserted". */
 void ioapic_set_irq(void *opaque, unsigned n, bool level);
 
+/* The vector that input n interrupts with, or -1 when it is masked or interrupts with none. */
+int ioapic_vector(const struct ioapic *s, unsigned n);
+
 /* A local APIC broadcasts the EOI of a level-triggered vector. */
 void ioapic_eoi(struct ioapic *s, u8 vector);
 

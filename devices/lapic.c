@@ -292,6 +292,11 @@ void lapic_set_lint(void *opaque, unsigned n, bool level)
 
 /* ---- the CPU's side ---- */
 
+bool lapic_waits(const struct lapic *s, u8 vector)
+{
+    return test_vector(s->irr, vector);
+}
+
 int lapic_ack(struct lapic *s)
 {
     int v = deliverable(s);

@@ -105,6 +105,9 @@ void lapic_trigger(struct lapic *s, enum lapic_lvt entry);
  * vector, or the 8259's for an ExtINT; -1 when INTR is low. */
 int lapic_ack(struct lapic *s);
 
+/* Whether an interrupt of that vector waits to be taken. */
+bool lapic_waits(const struct lapic *s, u8 vector);
+
 /* Local reset that an INIT causes (SDM vol. 3A, 10.4.7.3); also called for INIT messages. */
 void lapic_init_reset(struct lapic *s);
 

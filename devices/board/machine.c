@@ -21,9 +21,11 @@ static void triple_fault(void *opaque)
 
 static bool add_cpu(struct machine *m, char **error)
 {
-    struct cpu_config config = {
-        .index = m->cpu_count, .bus = m->bus, .clock = &m->clock, .model = m->config.model,
-        .count = m->config.counted ? &m->config.count : NULL};
+    struct cpu_config config = {.index = m->cpu_count,
+                                .bus = m->bus,
+                                .clock = &m->clock,
+                                .model = m->config.model,
+                                .count = m->config.counted ? &m->config.count : NULL};
     struct cpu *cpu = cpu_create(&config);
     if (!cpu) {
         *error = error_text("the host has no memory for vCPU %u", config.index);
@@ -113,6 +115,15 @@ static bool start_threads(struct machine *m)
         }
     }
     return true;
+}
+
+u64 machine_cpu_ns(const struct machine *m, unsigned cpu)
+{
+    clockid_t id;
+    struct timespec ts;
+    if (cpu >= m->threads || pthread_getcpuclockid(m->thread[cpu], &id) || clock_gettime(id, &ts))
+        return 0;
+    return (u64)ts.tv_sec * NS_PER_SEC + (u64)ts.tv_nsec;
 }
 
 static void end_threads(struct machine *m)

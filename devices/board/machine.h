@@ -124,6 +124,8 @@ bool machine_defer(struct machine *m, void (*fn)(void *opaque), void *opaque);
 void machine_freeze(struct machine *m);
 void machine_thaw(struct machine *m);
 bool machine_running(const struct machine *m);
+/* Nanoseconds that the host has given a vCPU's thread so far; from any thread. */
+u64 machine_cpu_ns(const struct machine *m, unsigned cpu);
 /* In S3. */
 bool machine_suspended(const struct machine *m);
 

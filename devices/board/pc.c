@@ -217,7 +217,7 @@ static void make_timers(struct pc *pc, s64 rtc_epoch, struct audio *audio)
     struct pcspk_config speaker = {timer_out2_at, &pc->pit, audio};
     pcspk_init(&pc->speaker, &m->clock, &speaker);
     machine_add_device(m, &pcspk_class, &pc->speaker, "speaker");
-    pit.out[0] = pc_irq_pin(&pc->irq, IRQ_ISA, IRQ_TIMER);
+    pc_irq_wire_timer(&pc->irq, &pc->pit, &pit);
     i8254_init(&pc->pit, m->bus, &m->clock, &pit);
     machine_add_device(m, &i8254_class, &pc->pit, "pit");
 

@@ -57,6 +57,50 @@ struct pin pc_irq_pin(struct pc_irq *s, enum irq_source source, unsigned n)
     return (struct pin){drive, s, (unsigned)source << 8 | n};
 }
 
+/* ---- the timer's ticks ---- */
+
+static bool vector_waits(const struct pc_irq *s, u8 vector)
+{
+    for (unsigned i = 0; i < s->machine->cpu_count; i++)
+        if (lapic_waits(&s->lapic[i], vector))
+            return true;
+    return false;
+}
+
+/* The first vCPU is the one that systems without other timers count the ticks on.  If it has run
+ * for half the time that it should have, it is software that keeps the interrupt waiting. */
+static enum i8254_tick timer_tick(void *opaque, u64 ns)
+{
+    const struct pc_irq *s = opaque;
+    enum i8259_request request = i8259_request(&s->master, 0);
+    int vector = ioapic_vector(&s->ioapic, 2);
+    if (s->hpet_legacy || (request == I8259_MASKED && vector < 0))
+        return I8254_TICK_UNHEARD;
+    if (request != I8259_WAITS && (vector < 0 || !vector_waits(s, (u8)vector)))
+        return I8254_TICK_OVER;
+    u64 ran = machine_cpu_ns(s->machine, 0) - s->timer_ran;
+    return ran < ns / 2 ? I8254_TICK_HELD_UP : I8254_TICK_OVER;
+}
+
+static void timer_line(void *opaque, unsigned n, bool level)
+{
+    struct pc_irq *s = opaque;
+    if (level)
+        s->timer_ran = machine_cpu_ns(s->machine, 0);
+    drive(s, n, level);
+}
+
+void pc_irq_wire_timer(struct pc_irq *s, struct i8254 *timer, struct i8254_config *config)
+{
+    config->out[0] = pc_irq_pin(s, IRQ_ISA, 0);
+    if (s->machine->config.counted)
+        return;
+    config->out[0].fn = timer_line;
+    config->tick = timer_tick;
+    config->tick_opaque = s;
+    s->timer = timer;
+}
+
 static void set_legacy(void *opaque, unsigned n, bool level)
 {
     struct pc_irq *s = opaque;
@@ -146,6 +190,8 @@ static int op_ack(void *opaque)
     struct pc_irq_cpu *c = opaque;
     bus_lock(c->cpu->bus);
     int vector = lapic_ack(c->lapic);
+    if (c->owner->timer)
+        i8254_taken(c->owner->timer);
     bus_unlock(c->cpu->bus);
     return vector;
 }
@@ -243,9 +289,9 @@ static void op_tsc_moved(void *opaque)
 }
 
 static const struct irq_ops irq_ops = {
-    op_ack, op_get_apic_base, op_set_apic_base, op_get_tpr, op_set_tpr,
-    op_read_x2apic, op_write_x2apic, op_get_tsc_deadline, op_set_tsc_deadline,
-    op_set_ferr, op_tsc_moved,
+    op_ack,         op_get_apic_base, op_set_apic_base,    op_get_tpr,          op_set_tpr,
+    op_read_x2apic, op_write_x2apic,  op_get_tsc_deadline, op_set_tsc_deadline, op_set_ferr,
+    op_tsc_moved,
 };
 
 /* ---- set-up ---- */

@@ -8,6 +8,7 @@
 #define DRAGOMAN_DEVICES_BOARD_PC_IRQ_H
 
 #include "devices/board/machine.h"
+#include "devices/i8254.h"
 #include "devices/i8259.h"
 #include "devices/ioapic.h"
 #include "devices/lapic.h"
@@ -42,6 +43,8 @@ struct pc_irq {
     u32 driven[IRQ_SOURCES]; /* bit n: the source drives line n */
     u32 lines;               /* what the controllers have been told */
     u8 hpet_legacy;          /* the HPET has taken over IRQ 0 and 8 */
+    struct i8254 *timer;     /* hears of interrupts that have been taken; or NULL */
+    u64 timer_ran;           /* machine_cpu_ns of the first vCPU when the timer's line last rose */
 };
 
 #define PC_GSIS 24u
@@ -52,6 +55,9 @@ void pc_irq_free(struct pc_irq *s);
 
 /* The pin of line n (0 to 23) for one of its drivers. */
 struct pin pc_irq_pin(struct pc_irq *s, enum irq_source source, unsigned n);
+/* The timer's pin on IRQ 0, and what makes up for its ticks (i8254_config); i8254_init follows.  In
+ * counted mode there are none, since the guest's time stands still while the host is busy. */
+void pc_irq_wire_timer(struct pc_irq *s, struct i8254 *timer, struct i8254_config *config);
 /* HPET legacy replacement: cuts off what IRQ_ISA drives on 0 and 8. */
 struct pin pc_irq_legacy_pin(struct pc_irq *s);
 /* SMI# of the boot processor, the one that QEMU's pc wires it to. */

@@ -363,6 +363,119 @@ START_TEST(absurd_counts_stay_cheap)
 }
 END_TEST
 
+/* A processor that counts counter 0's interrupts, when it is let: starved it does not run. */
+static struct {
+    bool waits, masked, starved;
+    unsigned taken;
+    u64 rose;
+} cpu;
+
+static void cpu_line(void *opaque, unsigned n, bool level)
+{
+    cpu.waits = level;
+    cpu.rose = clock_now(&rig.clock);
+}
+
+static enum i8254_tick cpu_tick(void *opaque, u64 ns)
+{
+    u64 ran = cpu.starved ? 0 : clock_now(&rig.clock) - cpu.rose;
+    if (cpu.masked)
+        return I8254_TICK_UNHEARD;
+    return cpu.waits && ran < ns / 2 ? I8254_TICK_HELD_UP : I8254_TICK_OVER;
+}
+
+static void take(void)
+{
+    cpu.taken += cpu.waits;
+    cpu.waits = false;
+    i8254_taken(&pit);
+}
+
+/* Goes on for so many periods, with the interrupts taken `times` in each. */
+static void periods(unsigned count, unsigned times)
+{
+    for (unsigned i = 0; i < count * 32; i++) {
+        clock_step(&rig.clock, NS_PER_SEC / 1000 / 32);
+        if (times && i % (32 / times) == 0)
+            take();
+    }
+}
+
+static void start_ticks(unsigned mode)
+{
+    rig_make(&rig);
+    memset(&cpu, 0, sizeof cpu);
+    i8254_init(
+        &pit, rig.bus, &rig.clock,
+        &(struct i8254_config){.port = 0x40, .out = {{cpu_line, NULL, 0}}, .tick = cpu_tick});
+    program(0, mode, 1193);
+    cpu.waits = false;
+    periods(10, 32);
+    ck_assert_uint_ge(cpu.taken, 9);
+    ck_assert_uint_le(cpu.taken, 10);
+}
+
+START_TEST(ticks_held_up_come_later)
+{
+    for (unsigned mode = 2; mode <= 3; mode++) {
+        start_ticks(mode);
+        cpu.starved = true;
+        periods(20, 0);
+        ck_assert(cpu.waits); /* also where OUT is low */
+        cpu.starved = false;
+        periods(2, 32); /* eight a period at most */
+        ck_assert_uint_ge(cpu.taken, 18); /* two a period would be 14 */
+        ck_assert_uint_le(cpu.taken, 28);
+        periods(8, 32);
+        ck_assert_uint_ge(cpu.taken, 39);
+        ck_assert_uint_le(cpu.taken, 40);
+        periods(100, 32);
+        ck_assert_uint_ge(cpu.taken, 139);
+        ck_assert_uint_le(cpu.taken, 140);
+        rig_free(&rig);
+    }
+}
+END_TEST
+
+START_TEST(ticks_of_a_late_timer_come_later)
+{
+    start_ticks(2);
+    rig.clock.stopped += 20 * NS_PER_SEC / 1000;
+    clock_run_due(&rig.clock);
+    periods(10, 32);
+    ck_assert_uint_ge(cpu.taken, 39);
+    ck_assert_uint_le(cpu.taken, 40);
+    /* No more than a second of them. */
+    rig.clock.stopped += 60 * NS_PER_SEC;
+    clock_run_due(&rig.clock);
+    periods(1000, 32);
+    ck_assert_uint_ge(cpu.taken, 2038);
+    ck_assert_uint_le(cpu.taken, 2042);
+    rig_free(&rig);
+}
+END_TEST
+
+START_TEST(ticks_that_software_lost_are_lost)
+{
+    start_ticks(3);
+    periods(20, 0); /* interrupts are off */
+    unsigned more = cpu.waits;
+    periods(10, 32);
+    ck_assert_uint_le(cpu.taken, 10 + more + 10);
+    cpu.masked = cpu.starved = true;
+    periods(20, 0);
+    ck_assert(!pit.counter[0].missed);
+    /* Those from before the counter was started anew do not count either. */
+    cpu.masked = false;
+    periods(20, 0);
+    ck_assert_uint_gt(pit.counter[0].missed, 10);
+    program(0, 3, 1193);
+    ck_assert(!pit.counter[0].missed);
+    rig_free(&rig);
+}
+END_TEST
+
 RUN_TESTS("i8254", mode0, mode0_gate_holds, mode0_first_byte_stops, mode1, mode2,
           mode2_new_count_waits, mode3_even, mode3_odd, mode3_gate, mode4_and_5,
-          latch_and_read_back, single_bytes_and_bcd, refresh_toggles, absurd_counts_stay_cheap)
+          latch_and_read_back, single_bytes_and_bcd, refresh_toggles, absurd_counts_stay_cheap,
+          ticks_held_up_come_later, ticks_of_a_late_timer_come_later, ticks_that_software_lost_are_lost)
