@@ -4,10 +4,13 @@
  * never accessed, so they cannot fault (SDM vol. 2, VMASKMOV); a gather that faults keeps what it
  * has got and takes those elements out of the mask, so that it goes on there when it is executed
  * again (SDM vol. 2, VPGATHERDD).  Neither raises #AC: VMASKMOV never does (exceptions of type 6),
- * and for gathers the manual leaves it to the implementation.
+ * and for gathers the manual leaves it to the implementation.  Nor does it say whether the offsets
+ * of VMASKMOV's elements wrap at the address size: here as on AMD's processors, where those of a
+ * store do, and of a load that as a whole would fault.
  */
 #include "cpu/cpu.h"
 #include "cpu/helpers.h"
+#include "cpu/system.h"
 
 /* Linear address of an element of `size` bytes at an offset; raises what the segment says. */
 static u64 element_address(struct cpu *cpu, unsigned seg, u64 offset, unsigned size, bool store)
@@ -26,6 +29,15 @@ static u64 load_element(struct cpu *cpu, unsigned seg, u64 offset, unsigned size
     return v;
 }
 
+/* Whether all of it can be loaded. */
+static bool can_load(struct cpu *cpu, unsigned seg, u64 offset, unsigned size)
+{
+    if (!(cpu->hflags & HF_LONG) && !seg_allows(cpu, &cpu->seg[seg], offset, size, false))
+        return false;
+    u64 la = element_address(cpu, seg, offset, size, false);
+    return mmu_probe(&cpu->mmu, cpu_mmu_kind(cpu), la, size, MMU_READ) == MMU_OK;
+}
+
 static bool selected(const union vec *mask, unsigned i, unsigned size)
 {
     return mask->b[(i + 1) * size - 1] & 0x80;
@@ -37,14 +49,14 @@ static void clear_upper(union vec *v, unsigned from)
 }
 
 static void masked_store(struct cpu *cpu, const union vec *data, const union vec *mask,
-                         unsigned count, unsigned size, u64 offset, unsigned seg)
+                         unsigned count, unsigned size, u64 offset, unsigned seg, u64 wrap)
 {
     u64 la[8] = {0};
     /* All checks first, so that a fault leaves nothing written. */
     for (unsigned i = 0; i < count; i++) {
         if (!selected(mask, i, size))
             continue;
-        la[i] = element_address(cpu, seg, offset + i * size, size, true);
+        la[i] = element_address(cpu, seg, (offset + i * size) & wrap, size, true);
         enum mmu_status s = mmu_probe(&cpu->mmu, cpu_mmu_kind(cpu), la[i], size, MMU_WRITE);
         if (s != MMU_OK)
             cpu_raise_mmu(cpu, s, seg == SEG_SS);
@@ -67,14 +79,17 @@ u64 helper_vmaskmov(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     union vec *data = &cpu->xmm[a & 15], v = {{0}};
     const union vec *mask = &cpu->xmm[a >> 8 & 15];
-    unsigned size = 1u << (a >> 16 & 3), count = a >> 24 & 15;
+    unsigned size = 1u << (a >> 16 & 3), count = a >> 24 & 15, seg = c & 7;
+    u64 wrap = size_mask(c >> 16 & 15);
     if (a >> 32 & 1) {
-        masked_store(cpu, data, mask, count, size, b, (unsigned)c);
+        masked_store(cpu, data, mask, count, size, b, seg, wrap);
         return 0;
     }
+    if (b + count * size > wrap && can_load(cpu, seg, b, count * size))
+        wrap = ~0ull;
     for (unsigned i = 0; i < count; i++)
         if (selected(mask, i, size))
-            store_le(v.b + i * size, load_element(cpu, (unsigned)c, b + i * size, size), size);
+            store_le(v.b + i * size, load_element(cpu, seg, (b + i * size) & wrap, size), size);
     memcpy(data, &v, 32);
     return 0;
 }

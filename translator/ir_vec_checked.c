@@ -92,8 +92,8 @@ static unsigned sum_bits(struct dyadic a, struct dyadic b)
 }
 
 /* Whether a result that an unmasked underflow or overflow stops is inexact: with that exception
- * unmasked, the range of exponents is taken as unbounded (SDM vol. 1, 4.9.1.4 and 4.9.1.5).  Sums
- * never are when tiny; of the rest only scalars are looked at. */
+ * unmasked, the range of exponents is taken as unbounded (SDM vol. 1, 4.9.1.4 and 4.9.1.5).  Only
+ * scalars are looked at. */
 static bool inexact_unbounded(const struct ir_insn *in, const union ir_value *const args[4],
                               bool daz)
 {
@@ -102,9 +102,13 @@ static bool inexact_unbounded(const struct ir_insn *in, const union ir_value *co
     unsigned bits = single ? 24 : 53;
     if (in->op == IR_fpcvts)
         return bit_length(dyadic_of(args[1], false, daz).m) > 24;
-    if (in->op != IR_fpmul && in->op != IR_fpdiv && in->op != IR_fpfma)
+    if (in->op != IR_fpadd && in->op != IR_fpsub && in->op != IR_fpmul && in->op != IR_fpdiv &&
+        in->op != IR_fpfma)
         return true;
     struct dyadic v[3] = {dyadic_of(args[0], single, daz), dyadic_of(args[1], single, daz)};
+    v[1].negative ^= in->op == IR_fpsub;
+    if (in->op == IR_fpadd || in->op == IR_fpsub)
+        return sum_bits(v[0], v[1]) > bits;
     if (in->op == IR_fpmul)
         return bit_length(product_of(v[0], v[1]).m) > bits;
     if (in->op == IR_fpdiv)

@@ -107,7 +107,7 @@ bool lift_vmaskmov(struct lift *l, const struct insn *in)
     u64 what = data | in->opnd[1].reg << 8 | (qwords ? 3u : 2u) << 16 |
                (bytes >> (qwords ? 3 : 2)) << 24 | (u64)store << 32;
     ir_call(l->ir, HELPER_vmaskmov, lift_const(l, W64, what), lift_ea(l, in),
-            lift_const(l, W64, in->seg), 0);
+            lift_const(l, W64, in->seg | in->addrsize << 16), 0);
     return true;
 }
 

@@ -44,9 +44,9 @@ static void make_tables(struct guest *g)
     pdpt_hi[510] = (TABLES + 0x5000) | 3;
     pd_hi[0] = 0x83;
 
-    for (unsigned i = 0; i < GDT_ENTRIES; i++)
+    for (unsigned i = 0; i < GDT_COUNT; i++)
         store_le(g->ram + GDT + 8 * i, segments_gdt(i), 8);
-    for (unsigned i = 0; i < LDT_ENTRIES; i++)
+    for (unsigned i = 0; i < LDT_COUNT; i++)
         store_le(g->ram + LDT + 8 * i, segments_ldt(i), 8);
     store_le(g->ram + TSS + 4, UPPER + STACK, 8);
     store_le(g->ram + TSS + 0x66, TSS_LIMIT + 1, 2); /* no I/O permission map */
@@ -79,7 +79,7 @@ struct guest *guest_create(const struct accel *accel, bool plain, u64 off)
     make_tables(g);
     struct cpu *cpu = g->cpu;
     cpu_reset(cpu, false);
-    cpu->gdt = (struct desc_table){UPPER + GDT, 8 * GDT_ENTRIES - 1};
+    cpu->gdt = (struct desc_table){UPPER + GDT, 8 * GDT_COUNT - 1};
     cpu->idt = (struct desc_table){UPPER + IDT, 16 * VECTORS - 1};
     cpu->cr0 = CR0_PE | CR0_PG | CR0_WP | CR0_ET | CR0_MP | CR0_NE | CR0_AM;
     cpu->cr3 = TABLES;
@@ -89,7 +89,7 @@ struct guest *guest_create(const struct accel *accel, bool plain, u64 off)
     cpu->efer = EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE;
     cpu->seg[SEG_TR] = (struct segment){.base = UPPER + TSS, .limit = TSS_LIMIT,
                                         .selector = GDT_TSS * 8, .attr = SEG_P | 0xb};
-    cpu->seg[SEG_LDTR] = (struct segment){.base = UPPER + LDT, .limit = 8 * LDT_ENTRIES - 1,
+    cpu->seg[SEG_LDTR] = (struct segment){.base = UPPER + LDT, .limit = 8 * LDT_COUNT - 1,
                                           .selector = GDT_LDT * 8, .attr = SEG_P | 2};
     cpu_loaded(cpu);
     return g;

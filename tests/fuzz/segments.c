@@ -14,7 +14,7 @@ static const struct ldt_entry {
     u32 base, limit;
     u8 contents;
     bool big, no_write_or_read, pages, absent;
-} ldt[LDT_ENTRIES] = {
+} ldt[LDT_COUNT] = {
     [LDT_CODE16] = {CODE_AT, 0xffff, CODE, false, false, false, false},
     [LDT_CODE16_TIGHT] = {CODE_AT, CODE_SIZE - 0x11, CODE, false, true, false, false},
     [LDT_CODE32] = {CODE_AT, CODE_SIZE - 1, CODE, true, false, false, false},
@@ -47,7 +47,7 @@ u64 segments_ldt(unsigned i)
 
 u64 segments_gdt(unsigned i)
 {
-    static const u64 gdt[GDT_ENTRIES] = {
+    static const u64 gdt[GDT_COUNT] = {
         [1] = 0x00cf9b000000ffffull, [2] = 0x00af9b000000ffffull, [3] = 0x00cf93000000ffffull,
         [4] = 0x00cffb000000ffffull, [5] = 0x00cff3000000ffffull, [6] = 0x00affb000000ffffull,
     };
@@ -56,7 +56,7 @@ u64 segments_gdt(unsigned i)
 
 bool segments_install(void)
 {
-    for (unsigned i = 0; i < LDT_ENTRIES; i++) {
+    for (unsigned i = 0; i < LDT_COUNT; i++) {
         const struct ldt_entry *e = &ldt[i];
         struct user_desc d = {.entry_number = i, .base_addr = e->base, .limit = e->limit,
                               .seg_32bit = e->big, .contents = e->contents,
@@ -74,7 +74,7 @@ bool segments_install(void)
 static u64 find(u16 sel)
 {
     unsigned i = sel >> 3;
-    return sel & 4 ? i < LDT_ENTRIES ? segments_ldt(i) : 0 : i < GDT_ENTRIES ? segments_gdt(i) : 0;
+    return sel & 4 ? i < LDT_COUNT ? segments_ldt(i) : 0 : i < GDT_COUNT ? segments_gdt(i) : 0;
 }
 
 u64 segments_base(u16 sel)

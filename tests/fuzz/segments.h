@@ -7,13 +7,13 @@
 enum ldt_number {
     LDT_CODE16, LDT_CODE16_TIGHT, LDT_CODE32, LDT_CODE32_PAGES, LDT_DATA16, LDT_DATA16_TIGHT,
     LDT_DATA32, LDT_READ_ONLY, LDT_DOWN16, LDT_DOWN32, LDT_WRAP, LDT_ABSENT, LDT_HOLE, LDT_PAGES,
-    LDT_CODE_ABSENT, LDT_ENTRIES
+    LDT_CODE_ABSENT, LDT_COUNT
 };
 #define LDT_SEL(i) ((u16)((i) << 3 | 7))
 
 /* Linux's: 4 to 6 are the user's code (32), data and code (64); 8 is the TSS, 10 the LDT, 15 tells
  * the CPU's number, so that programs should keep away from it. */
-enum { GDT_ENTRIES = 16, GDT_TSS = 8, GDT_LDT = 10, GDT_CPU = 15 };
+enum { GDT_COUNT = 16, GDT_TSS = 8, GDT_LDT = 10, GDT_CPU = 15 };
 enum { SEL_CODE32 = 0x23, SEL_FLAT = 0x2b, SEL_CODE64 = 0x33 };
 
 /* Descriptors; those of the system (TSS, LDT) are 0. */

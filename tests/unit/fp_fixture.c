@@ -5,6 +5,7 @@
 
 #include "cpu/cpuid.h"
 #include "cpu/helpers.h"
+#include "cpu/system.h"
 #include "fp_fixture.h"
 #include "translator/ir_eval.h"
 #include "translator/ir_eval_vec.h"
@@ -91,6 +92,11 @@ enum mmu_status mmu_store(struct mmu *m, enum mmu_kind kind, u64 la, unsigned si
 u64 helper_segaddr(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
     return b;
+}
+
+bool seg_allows(const struct cpu *cpu, const struct segment *s, u64 off, unsigned n, bool store)
+{
+    return true;
 }
 
 void cpu_set_mxcsr(struct cpu *cpu, u32 v)
