@@ -4,6 +4,10 @@
  * Near transfers stay in IR.  Far ones, interrupts and privilege changes are helpers that set rip
  * and end the block.  Where CS has a limit, a near transfer beyond it faults before it does
  * anything; running into it faults where code is fetched.
+ *
+ * Left out: an indirect call in 64-bit mode to an address that is not canonical has nothing written
+ * when it faults (SDM vol. 2, CALL); here the eight bytes below RSP are, which saves each such call
+ * the check.
  */
 #include "translator/lift.h"
 

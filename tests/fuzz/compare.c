@@ -175,12 +175,18 @@ static bool alignment_open(const struct program *p, const struct state *engine)
            in.row->isa == ISA_SHA && in.opnd[1].kind == OPND_MEM;
 }
 
-/* Compatibility mode leaves the upper halves undefined when it ends (SDM vol. 1 3.4.1.1). */
-static bool registers_same(const struct program *p, const struct state *a, const struct state *b)
+/* Compatibility mode leaves the upper halves undefined when it ends (SDM vol. 1 3.4.1.1).  AMD's
+ * processors keep what POPA has got when it faults, apart from RSP; the manual's faults restore
+ * everything (SDM vol. 3A 6.5). */
+static bool registers_same(const struct program *p, const struct state *native,
+                           const struct state *engine)
 {
-    u64 mask = p->mode == 64 && state_mode(a) == 64 ? ~0ull : 0xffffffff, wrong = 0;
+    u64 mask = p->mode == 64 && state_mode(native) == 64 ? ~0ull : 0xffffffff, wrong = 0;
+    struct insn in;
+    bool popa = last_insn(p, native, &in) && (in.op == OP_popa || in.op == OP_popad);
     for (unsigned i = 0; i < 16; i++)
-        wrong |= (a->gpr[i] ^ b->gpr[i]) & mask;
+        if (!popa || i == RSP)
+            wrong |= (native->gpr[i] ^ engine->gpr[i]) & mask;
     return wrong == 0;
 }
 
