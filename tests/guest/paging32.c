@@ -298,6 +298,50 @@ static void pse36(void)
     flush();
 }
 
+/* Bytes of RAM by fw_cfg. */
+static u64 ram_size(void)
+{
+    enum { FW_CFG = 0x510, RAM_SIZE = 3 };
+    u64 size = 0;
+    __asm__ volatile("outw %w0, %w1" : : "a"(RAM_SIZE), "Nd"((u16)FW_CFG));
+    for (unsigned i = 0; i < 8; i++)
+        size |= (u64)inb(FW_CFG + 1) << 8 * i;
+    return size;
+}
+
+/* A 4 MiB page above 4 GiB (PSE-36: address bit 32 is bit 13 of the entry), against PAE. */
+static void pse36_above(void)
+{
+    const u32 offset = 0x3a5 * 4096u, big = 16u << 22; /* of the page; of its place above 4 GiB */
+    const u64 above = 1ull << 32 | big;
+    if (ram_size() < 5ull << 30) {
+        say("paging32: less than 5 GiB: PSE-36 above 4 GiB left out\n");
+        return;
+    }
+    paging_on(true);
+    put(table, table_index(AREA), (above + offset) | P | W);
+    flush();
+    *(volatile u32 *)AREA = 0x36363636;
+    *(volatile u32 *)(AREA + 8) = 0;
+    paging_on(false);
+    unsigned di = directory_index(AREA);
+    u64 entry = big | 1u << 13 | PS | P | W;
+    put(directory, di, entry);
+    flush();
+    struct regs r = run(load, AREA + offset);
+    check_eq("4 MiB page above 4 GiB", r.eax, 0x36363636);
+    check_eq("its A", get(directory, di), entry | A);
+    r = kernel_at(store);
+    r.edi = AREA + offset + 8;
+    r.eax = 0x13;
+    enter(&r);
+    check_eq("its D", get(directory, di), entry | A | D);
+    paging_on(true);
+    put(table, table_index(AREA), (above + offset) | P | W);
+    flush();
+    check_eq("stored above 4 GiB", *(volatile u32 *)(AREA + 8), 0x13);
+}
+
 /* 4 MiB pages without CR4.PSE are page tables (4.3). */
 static void no_pse(void)
 {
@@ -338,6 +382,7 @@ void test_main(void)
     common();
     pse36();
     no_pse();
+    pse36_above();
     paging_on(true);
     check_group = "PAE 4K/";
     matrix(false);

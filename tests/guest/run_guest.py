@@ -289,6 +289,7 @@ OPTIONS = {
                             ["-cpu", "max,-x2apic", "-device", "pc-testdev"]]},
     "models32": {"machines": [["-cpu", m] for m in MODELS],
                  "qemu": [["-cpu", "qemu32"], ["-cpu", "Nehalem"]]},
+    "paging32": {"machines": [*MAX, ["-cpu", "max", "-m", "5G"]]},
     "paging64": {"machines": [["-cpu", "max"], ["-cpu", "qemu64"]]},
     "reset": {"reboot": True},
     "smp64": {"machines": [["-cpu", "max", "-smp", "2"], ["-cpu", "max", "-smp", "4"]]},
@@ -299,7 +300,7 @@ OPTIONS = {
 
 
 def command(engine, dragoman, image, machine):
-    common = [*machine, "-m", "128", "-display", "none", "-serial", "stdio", "-monitor", "none",
+    common = ["-m", "128", *machine, "-display", "none", "-serial", "stdio", "-monitor", "none",
               "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-kernel", str(image)]
     if not OPTIONS.get(image.stem, {}).get("reboot"):
         common.append("-no-reboot")

@@ -1,5 +1,6 @@
-/* Several processors at once: locked operations, code that one changes and others run, and
- * translations that are taken away (SDM vol. 3A 8.1, 8.1.3, 4.10.5).
+/* Several processors at once: locked operations, code that one changes and others run, translations
+ * that are taken away, and an entry whose A and D bits are set while others change the rest of it
+ * (SDM vol. 3A 8.1, 8.1.3, 4.10.5, 4.8).
  *
  * Locked operations are counted; the other parts go on for a second, and longer until each
  * processor has had its share, since what they check holds after any number of rounds.  2 to 8
@@ -8,7 +9,7 @@
 #include "tests/guest/lib/smp.h"
 
 enum { VECTOR_TLB = 0x51, AREA_PAGES = 4 };
-enum { IDLE, LOCKED, RUN_CODE, USE_PAGE };
+enum { IDLE, LOCKED, RUN_CODE, USE_PAGE, TURN_OVER };
 
 #define AREA 0x8000000000ull
 #define SECOND 2500000000ull /* of the TSC, about */
@@ -279,6 +280,56 @@ static void translations(void)
     }
 }
 
+/* ---- accessed and dirty bits ---- */
+
+enum { MARKS = 100000 };
+
+static bool toggle(volatile u64 *p, u64 bit)
+{
+    bool old;
+    __asm__ volatile("lock btcq %2, %1" : "=@ccc"(old), "+m"(*p) : "r"(bit) : "memory");
+    return old;
+}
+
+/* Turns over an ignored bit of the entry that is this processor's own: a walk that did not write
+ * atomically would put back an old one. */
+static void turn_over(unsigned me)
+{
+    u32 wrong = 0, uses = 0;
+    while (!stop) {
+        wrong += toggle(entry, 51 + me) != (uses++ & 1);
+        cpus[me].uses = uses;
+    }
+    cpus[me].wrong = wrong;
+}
+
+/* Meanwhile the boot processor's walks set A and D, which nobody else clears. */
+static void mark_page(unsigned me)
+{
+    u32 none[MAX_CPUS] = {0}, wrong = 0;
+    u64 end = rdtsc() + 20 * SECOND;
+    for (unsigned i = 0; i < MARKS || (!all_used(none, MARKS) && rdtsc() < end); i++) {
+        __asm__ volatile("lock andq %1, %0" : "+m"(*entry) : "r"(~(u64)(PT_A | PT_D)) : "memory");
+        invlpg((void *)AREA);
+        *(volatile u32 *)AREA = i;
+        wrong += (*entry & (PT_A | PT_D)) != (PT_A | PT_D);
+    }
+    cpus[me].wrong = wrong;
+    stop = 1;
+}
+
+static void accessed_and_dirty(void)
+{
+    pt_map(AREA, 1, (u64)page_alloc(4096) | PT_P | PT_W);
+    entry = pt_entry(AREA, 1);
+    stop = 0;
+    for (unsigned i = 0; i < MAX_CPUS; i++)
+        cpus[i].uses = 0;
+    together("A and D: all end", TURN_OVER, mark_page);
+    for (unsigned i = 0; i < count; i++)
+        check_eq(i ? "A and D alone are set" : "A and D are set", cpus[i].wrong, 0);
+}
+
 void ap_main(unsigned number, u32 cs, u32 cr0)
 {
     (void)number;
@@ -297,8 +348,10 @@ void ap_main(unsigned number, u32 cs, u32 cr0)
             locked(me);
         else if (work == RUN_CODE)
             run_code(me);
-        else
+        else if (work == USE_PAGE)
             use_page(me);
+        else
+            turn_over(me);
         cpus[me].work = IDLE;
         cpus[me].done++;
     }
@@ -322,4 +375,5 @@ void test_main(void)
     locked_operations();
     changed_code();
     translations();
+    accessed_and_dirty();
 }
