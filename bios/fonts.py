@@ -75,7 +75,7 @@ def font(folder, size):
 
 def main():
     folder, output = map(pathlib.Path, sys.argv[1:])
-    text = ["/* Made by fonts.py. */", '        .section .entry.text16, "ax"']
+    text = ["/* Made by fonts.py. */", '        .section .fonts, "a"']
     for size in (8, 14, 16):
         text += [f"        .globl  vga_font_{size}", f"vga_font_{size}:"]
         for glyph in font(folder, size):

@@ -200,6 +200,14 @@ static void plain_service(frame_ptr f)
 
 /* ---- INT 10h ---- */
 
+/* What AL is afterwards, programs know from the first BIOSes: the CGA's mode register. */
+static void mode_service(frame_ptr f)
+{
+    u8 mode = f->al & 0x7f;
+    if (video_set_mode(f->al))
+        f->al = mode > 7 ? 0x20 : mode == 6 ? 0x3f : 0x30;
+}
+
 void service_10(frame_ptr f)
 {
     if (shared.video || shared.vga)
@@ -212,7 +220,7 @@ void service_10(frame_ptr f)
         f->dx = bda16(cursor_at(f->bh));
         return;
     case 0x0f:
-        f->al = bda8(BDA_VIDEO_MODE);
+        f->al = (u8)(bda8(BDA_VIDEO_MODE) | (bda8(BDA_EGA_CONTROL) & EGA_KEPT));
         f->ah = (u8)bda16(BDA_COLUMNS);
         f->bh = bda8(BDA_PAGE);
         return;
@@ -221,7 +229,7 @@ void service_10(frame_ptr f)
     if (!shared.vga)
         plain_service(f);
     else if (f->ah == 0x00)
-        video_set_mode(f->al);
+        mode_service(f);
     else if (f->ah == 0x4f)
         vbe_service(f);
     else if (!video_text_service(f))

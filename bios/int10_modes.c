@@ -1,8 +1,7 @@
 /* The VGA's modes: their registers, colours and fonts.
  *
  * IBM PS/2 hardware reference, "Video subsystem", for the values; IBM PS/2 and PC BIOS Interface
- * Technical Reference, INT 10h AH = 00h.  Modes 8 to Ah do not exist; 0Fh (monochrome EGA) is left
- * out.
+ * Technical Reference, INT 10h AH = 00h.  Modes 8 to 0Ch do not exist.
  */
 #include "bios/video.h"
 
@@ -18,7 +17,8 @@ enum {
     DAC_DATA = 0x3c9,
 };
 
-/* clang-format off: what several modes share */
+/* What several modes share. */
+/* clang-format off */
 #define TEXT_80 \
     {0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0, 0x4f, 0x0d, 0x0e, 0, 0, 0, 0, 0x9c, \
      0x8e, 0x8f, 0x28, 0x1f, 0x96, 0xb9, 0xa3, 0xff}
@@ -28,6 +28,9 @@ enum {
 #define CGA_320 \
     {0x2d, 0x27, 0x28, 0x90, 0x2b, 0x80, 0xbf, 0x1f, 0, 0xc1, 0, 0, 0, 0, 0, 0, 0x9c, 0x8e, \
      0x8f, 0x14, 0, 0x96, 0xb9, 0xa2, 0xff}
+#define LINES_350 \
+    {0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0xbf, 0x1f, 0, 0x40, 0, 0, 0, 0, 0, 0, 0x83, 0x85, \
+     0x5d, 0x28, 0x0f, 0x63, 0xba, 0xe3, 0xff}
 #define LINES_480 \
     {0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0x0b, 0x3e, 0, 0x40, 0, 0, 0, 0, 0, 0, 0xea, 0x8c, \
      0xdf, 0x28, 0, 0xe7, 0x04, 0xe3, 0xff}
@@ -59,9 +62,10 @@ static const struct video_mode modes[] = {
     {0x0e, LAYOUT_PLANES, 80, 25, 8, 0x4000, 0xa000, 0x63, {0x01, 0x0f, 0, 0x06}, {0x5f, 0x4f,
      0x50, 0x82, 0x54, 0x80, 0xbf, 0x1f, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0x9c, 0x8e, 0x8f, 0x28, 0,
      0x96, 0xb9, 0xe3, 0xff}, 0x01, PLANES_GC},
-    {0x10, LAYOUT_PLANES, 80, 25, 14, 0x8000, 0xa000, 0xa3, {0x01, 0x0f, 0, 0x06}, {0x5f, 0x4f,
-     0x50, 0x82, 0x54, 0x80, 0xbf, 0x1f, 0, 0x40, 0, 0, 0, 0, 0, 0, 0x83, 0x85, 0x5d, 0x28,
-     0x0f, 0x63, 0xba, 0xe3, 0xff}, 0x01, PLANES_GC},
+    {0x0f, LAYOUT_PLANES, 80, 25, 14, 0x8000, 0xa000, 0xa2, {0x01, 0x0f, 0, 0x06}, LINES_350, 0x0b,
+     {0, 0, 0, 0, 0, 0, 0x05, 0x05, 0xff}},
+    {0x10, LAYOUT_PLANES, 80, 25, 14, 0x8000, 0xa000, 0xa3, {0x01, 0x0f, 0, 0x06}, LINES_350, 0x01,
+     PLANES_GC},
     {0x11, LAYOUT_PLANES, 80, 30, 16, 0xa000, 0xa000, 0xe3, {0x01, 0x0f, 0, 0x06}, LINES_480,
      0x01, PLANES_GC},
     {0x12, LAYOUT_PLANES, 80, 30, 16, 0xa000, 0xa000, 0xe3, {0x01, 0x0f, 0, 0x06}, LINES_480,
@@ -127,6 +131,8 @@ u8 video_attribute_read(u8 index)
 
 void video_dac(u8 index, u8 red, u8 green, u8 blue)
 {
+    if (bda8(BDA_VGA_FLAGS) & VGA_GREY)
+        red = green = blue = video_grey(red, green, blue);
     outb(DAC_WRITE, index);
     outb(DAC_DATA, red);
     outb(DAC_DATA, green);
@@ -141,10 +147,33 @@ static u8 ega_component(u8 colour, u8 bit)
     return (u8)((colour >> bit & 1 ? 0x2a : 0) + (colour >> (bit + 3) & 1 ? 0x15 : 0));
 }
 
-static void colours_16(void)
+/* Colours as the modes with 200 lines have them, for a monitor with one line for each component and
+ * one for brightness, which is bit 4. */
+static u8 cga_component(u8 colour, u8 bit)
 {
-    for (u16 i = 0; i < 64; i++)
-        video_dac((u8)i, ega_component((u8)i, 2), ega_component((u8)i, 1), ega_component((u8)i, 0));
+    u8 level = (u8)(colour >> bit & 1 ? 0x2a : 0);
+    if ((colour & 0x17) == 6 && bit == 1) /* brown */
+        level = 0x15;
+    return (u8)(level + (colour & 0x10 ? 0x15 : 0));
+}
+
+/* Monochrome: bits 3 and 4 are a signal each, and together as bright as it gets. */
+static u8 mono_component(u8 colour)
+{
+    u8 signals = colour >> 3 & 3;
+    return signals == 3 ? 0x3f : signals ? 0x2a : 0;
+}
+
+static void colours_16(enum video_colours how)
+{
+    for (u8 i = 0; i < 64; i++) {
+        u8 c[3];
+        for (u8 bit = 0; bit < 3; bit++)
+            c[bit] = how == COLOURS_EGA   ? ega_component(i, bit)
+                     : how == COLOURS_CGA ? cga_component(i, bit)
+                                          : mono_component(i);
+        video_dac(i, c[2], c[1], c[0]);
+    }
 }
 
 static u8 between(u8 low, u8 high, u8 quarters)
@@ -188,26 +217,55 @@ static void colours_256(void)
         video_dac(i, 0, 0, 0);
 }
 
+static enum video_colours colours_of(const struct video_mode *m)
+{
+    if (m->layout == LAYOUT_LINEAR)
+        return COLOURS_256;
+    if (!(m->misc & 1))
+        return COLOURS_MONO;
+    /* The vertical sync's polarity tells a monitor how many lines there are: 200 or 400. */
+    return m->misc >> 6 == 1 && m->height == 8 ? COLOURS_CGA : COLOURS_EGA;
+}
+
+/* The palette register of colour i. */
+static u8 attribute_of(const struct video_mode *m, enum video_colours how, u8 i)
+{
+    static const u8 mono_graphics[16] = {0, 8, 0, 0, 0x18, 0x18, 0, 0, 0, 8, 0, 0, 0, 0x18, 0, 0};
+    if (m->mode == 0x0f)
+        return mono_graphics[i];
+    if (how == COLOURS_256)
+        return i;
+    if (how == COLOURS_MONO)
+        return i == 0 ? 0 : i < 8 ? 0x08 : i == 8 ? 0x10 : 0x18;
+    if (m->mode == 0x06)
+        return i ? 0x17 : 0;
+    if (m->mode == 0x11) /* plane 0 alone counts */
+        return i & 1 ? 0x3f : 0;
+    if (m->layout == LAYOUT_CGA && i < 8) { /* light cyan, magenta and white; green, red, brown */
+        static const u8 four[] = {0, 0x13, 0x15, 0x17, 2, 4, 6, 7};
+        return four[i];
+    }
+    if (how == COLOURS_CGA)
+        return (u8)(i < 8 ? i : 8 + i);
+    return (u8)(i < 8 ? (i == 6 ? 0x14 : i) : 0x30 + i);
+}
+
 static void attributes(const struct video_mode *m)
 {
-    for (u8 i = 0; i < 16; i++) {
-        u8 v = (u8)(i < 8 ? (i == 6 ? 0x14 : i) : 0x38 + (i & 7));
-        if (m->layout == LAYOUT_LINEAR)
-            v = i;
-        else if (m->mode == 0x07)
-            v = i == 0 ? 0 : i < 8 ? 0x08 : i == 8 ? 0x10 : 0x18;
-        else if (m->mode == 0x04 || m->mode == 0x05)
-            v = (u8)(i & 3 ? 0x11 + 2 * (i & 3) : 0); /* light cyan, magenta and white */
-        else if (m->mode == 0x06 || m->mode == 0x11)
-            v = i ? 0x3f : 0;
-        video_attribute(i, v);
-    }
-    video_attribute(0x10, m->attr_mode);
+    enum video_colours how = colours_of(m);
+    for (u8 i = 0; i < 16; i++)
+        video_attribute(i, attribute_of(m, how, i));
     video_attribute(0x11, 0);
-    video_attribute(0x12, m->mode == 0x06 || m->mode == 0x11 ? 1
-                          : m->layout == LAYOUT_CGA          ? 3
-                                                             : 15);
-    video_attribute(0x13, m->layout == LAYOUT_TEXT ? 8 : 0);
+}
+
+static void attribute_modes(const struct video_mode *m)
+{
+    video_attribute(0x10, m->attr_mode);
+    video_attribute(0x12, m->mode == 0x06           ? 1
+                          : m->mode == 0x0f         ? 5
+                          : m->layout == LAYOUT_CGA ? 3
+                                                    : 15);
+    video_attribute(0x13, m->layout == LAYOUT_TEXT && !(m->seq[0] & 1) ? 8 : 0);
     video_attribute(0x14, 0);
 }
 
@@ -240,8 +298,7 @@ void video_load_font(u16 seg, u16 offset, u16 count, u16 first, u8 block, u8 hei
 
 void video_font_built_in(u8 height, u8 block)
 {
-    const u8 *font = height == 8 ? vga_font_8 : height == 14 ? vga_font_14 : vga_font_16;
-    video_load_font(CODE_SEG, (u16)(u32)font, 256, 0, block, height);
+    video_load_font(FONT_SEG, (u16)video_font(height), 256, 0, block, height);
 }
 
 void video_set_height(u8 height)
@@ -267,7 +324,7 @@ static void clear(const struct video_mode *m)
         FAR(u16, (u16)at) = fill;
 }
 
-static void data_area(const struct video_mode *m)
+static void data_area(const struct video_mode *m, bool kept)
 {
     bda8_set(BDA_VIDEO_MODE, m->mode);
     bda16_set(BDA_COLUMNS, m->columns);
@@ -277,20 +334,56 @@ static void data_area(const struct video_mode *m)
     bda16_set(BDA_FONT_HEIGHT, m->height);
     bda8_set(BDA_PAGE, 0);
     bda16_set(BDA_CRTC, m->misc & 1 ? 0x3d4 : 0x3b4);
-    bda8_set(0x487, 0x60); /* 256 KiB, VGA active */
-    bda8_set(0x488, 0xf9);
-    bda8_set(0x489, 0x51); /* 400 lines, VGA */
-    bda8_set(0x48a, 0x08); /* display combination */
+    /* 256 KiB, the adapter is active; cursor emulation as it was. */
+    bda8_set(BDA_EGA_CONTROL, (u8)(0x60 | (kept ? EGA_KEPT : 0) |
+                                   (bda8(BDA_EGA_CONTROL) & EGA_NO_CURSOR_EMULATION)));
     for (u8 page = 0; page < 8; page++)
         bda16_set((u16)(BDA_CURSOR + 2 * page), 0);
 }
 
-void video_set_mode(u8 mode)
+/* What AH = 12h sets and modes leave alone. */
+static void first_time(void)
 {
-    const struct video_mode *m = video_mode_find(mode & 0x7f);
-    if (!m)
+    if (bda8(BDA_VGA_FLAGS) & VGA_ACTIVE)
         return;
-    vbe_off();
+    bda8_set(BDA_EGA_SWITCHES, 0xf9);
+    bda8_set(BDA_VGA_FLAGS, VGA_ACTIVE | VGA_400_LINES | 0x40);
+    bda8_set(BDA_COMBINATION, 0x08); /* VGA with a colour monitor */
+}
+
+/* Text modes of colour can have the EGA's 350 lines or the CGA's 200, AH = 12h BL = 30h: its
+ * registers, and characters of eight dots. */
+static void with_lines(struct video_mode *m)
+{
+    static const u8 lines_350[] = {0x83, 0x85, 0x5d, 0, 0x1f, 0x63, 0xba};
+    u8 lines = bda8(BDA_VGA_FLAGS) & (VGA_200_LINES | VGA_400_LINES);
+    if (m->layout != LAYOUT_TEXT || lines == VGA_400_LINES)
+        return;
+    if (lines & VGA_200_LINES) {
+        m->height = 8;
+        m->crtc[0x09] = 0xc7;
+        m->crtc[0x0a] = 0x06;
+        m->crtc[0x0b] = 0x07;
+        m->crtc[0x14] = 0x1f;
+    } else {
+        m->height = 14;
+        m->misc = (u8)((m->misc & 0x3f) | 0x80);
+        m->crtc[0x09] = 0x4d;
+        m->crtc[0x0a] = 0x0b;
+        m->crtc[0x0b] = 0x0c;
+        for (u8 i = 0; i < sizeof lines_350; i++)
+            if (i != 3)
+                m->crtc[0x10 + i] = lines_350[i];
+    }
+    if (!(m->misc & 1))
+        return;
+    m->misc &= (u8)~0x04; /* 25 MHz */
+    m->seq[0] |= 0x01;
+    m->attr_mode = (u8)(m->attr_mode & ~0x04);
+}
+
+static void registers(const struct video_mode *m)
+{
     u16 crtc = m->misc & 1 ? 0x3d4 : 0x3b4;
     attribute_flip();
     outb(ATTR, 0); /* the screen off */
@@ -304,22 +397,37 @@ void video_set_mode(u8 mode)
         video_index(crtc, i, m->crtc[i]);
     for (u8 i = 0; i < 9; i++)
         video_index(GC, i, m->gc[i]);
-    outb(DAC_MASK, 0xff);
-    if (m->layout == LAYOUT_LINEAR)
-        colours_256();
-    else
-        colours_16();
-    attributes(m);
-    data_area(m);
-    if (!(mode & 0x80))
-        clear(m);
-    if (m->layout == LAYOUT_TEXT) {
-        video_font_built_in(m->height, 0);
-        video_cursor_shape(0x0607);
+}
+
+bool video_set_mode(u8 mode)
+{
+    const struct video_mode *found = video_mode_find(mode & 0x7f);
+    if (!found)
+        return false;
+    struct video_mode m = *found;
+    vbe_off();
+    first_time();
+    with_lines(&m);
+    registers(&m);
+    data_area(&m, mode & 0x80);
+    if (!(bda8(BDA_VGA_FLAGS) & VGA_NO_PALETTE)) {
+        enum video_colours how = colours_of(&m);
+        outb(DAC_MASK, 0xff);
+        if (how == COLOURS_256)
+            colours_256();
+        else
+            colours_16(how);
+        attributes(&m);
     }
+    attribute_modes(&m);
+    if (!(mode & 0x80))
+        clear(&m);
+    if (m.layout == LAYOUT_TEXT)
+        video_font_built_in(m.height, 0);
+    bda16_set(BDA_CURSOR_SHAPE, 0x0607);
     video_set_cursor(0, 0);
     /* Vectors 1Fh and 43h: the upper half of the 8x8 font, and the font of graphics modes. */
-    bda32_set(0x1f * 4, (u32)CODE_SEG << 16 | (u16)(u32)(vga_font_8 + 128 * 8));
-    const u8 *font = m->height == 8 ? vga_font_8 : m->height == 14 ? vga_font_14 : vga_font_16;
-    bda32_set(0x43 * 4, (u32)CODE_SEG << 16 | (u16)(u32)font);
+    bda32_set(0x1f * 4, video_font(8) + 128 * 8);
+    bda32_set(0x43 * 4, video_font(m.height));
+    return true;
 }

@@ -1,8 +1,8 @@
 /* INT 10h's characters, cursor, scrolling and pixels on a VGA.
  *
  * IBM PS/2 and PC BIOS Interface Technical Reference, INT 10h AH = 01h to 0Eh and 13h.  In graphics
- * modes characters are drawn from the font of vector 43h.  Left out: reading characters back in
- * graphics modes, the light pen.
+ * modes characters are drawn from the font of vector 43h and read back by comparing with it.  There
+ * is no light pen (04h), which a VGA cannot have.  Left out: the bell's sound.
  */
 #include "bios/video.h"
 
@@ -25,21 +25,19 @@ static u16 page_start(u8 page)
 
 /* ---- cursor and pages ---- */
 
-/* Shapes are given as for characters of eight lines; taller ones are scaled (EGA and VGA BIOSes'
- * cursor emulation, which bit 0 of 487h would switch off). */
+/* Shapes are given as for characters of eight lines; taller ones are scaled, and a line at the foot
+ * stays one above the last (EGA and VGA BIOSes' cursor emulation, which bit 0 of 487h switches
+ * off). */
 void video_cursor_shape(u16 shape)
 {
     u16 crtc = bda16(BDA_CRTC);
     u8 start = shape >> 8 & 0x3f, end = shape & 0x1f, height = (u8)bda16(BDA_FONT_HEIGHT);
     bda16_set(BDA_CURSOR_SHAPE, shape);
-    if (height > 8 && end < 8 && start < 0x20 && !(bda8(0x487) & 1)) {
-        if (end == start + 1) {
-            end = (u8)((end + 1) * height / 8 - 1);
-            start = (u8)(end - 1);
-        } else {
-            end = (u8)((end + 1) * height / 8 - 1);
-            start = (u8)(start * height / 8);
-        }
+    if (height > 8 && end < 8 && start < 0x20 &&
+        !(bda8(BDA_EGA_CONTROL) & EGA_NO_CURSOR_EMULATION)) {
+        bool foot = end == start + 1;
+        end = (u8)((end + 1) * height / 8 - (foot ? 2 : 1));
+        start = (u8)(foot ? end - 1 : start * height / 8);
     }
     video_index(crtc, 0x0a, start);
     video_index(crtc, 0x0b, end);
@@ -251,7 +249,8 @@ static u8 attribute_under(u8 page, u16 at)
     return FAR(u8, (u16)(address + 1));
 }
 
-void video_teletype(u8 c, u8 page, u8 colour)
+/* A character at the cursor, which moves; `keep`: the attribute that is there stays. */
+static void put_and_move(u8 c, u8 page, u8 colour, bool keep)
 {
     u16 at = bda16(cursor_at(page));
     u8 columns = (u8)bda16(BDA_COLUMNS), rows = rows_now();
@@ -264,7 +263,7 @@ void video_teletype(u8 c, u8 page, u8 colour)
     case 10: at += 0x100; break;
     case 13: at &= 0xff00; break;
     default:
-        put_cell(page, at, c, colour, true);
+        put_cell(page, at, c, colour, keep);
         if ((++at & 0xff) >= columns)
             at = (u16)((at & 0xff00) + 0x100);
     }
@@ -289,21 +288,43 @@ static void write_string(frame_ptr f)
             far_segment(f->es);
             attribute = FAR(u8, at++);
         }
-        if (c != 7 && c != 8 && c != 10 && c != 13)
-            put_many(page, c, attribute, 1, false);
-        video_teletype(c, page, attribute);
+        put_and_move(c, page, attribute, false);
     }
     if (!(f->al & 1))
         video_set_cursor(page, before);
 }
 
+/* The character whose glyph is there, where whatever is not background counts; 0: none. */
+static u8 find_glyph(const struct video_mode *m, u16 at)
+{
+    u32 font = bda32(0x43 * 4);
+    u8 height = (u8)bda16(BDA_FONT_HEIGHT), rows[32];
+    for (u8 y = 0; y < height && y < sizeof rows; y++) {
+        rows[y] = 0;
+        for (u8 x = 0; x < 8; x++)
+            if (get_pixel(m, (u16)((at & 0xff) * 8 + x), (u16)((at >> 8) * height + y)))
+                rows[y] |= (u8)(0x80 >> x);
+    }
+    for (u16 c = 0; c < 256; c++) {
+        u8 y = 0;
+        far_segment((u16)(font >> 16));
+        while (y < height && y < sizeof rows &&
+               FAR(u8, (u16)((u16)font + c * height + y)) == rows[y])
+            y++;
+        if (y == height)
+            return (u8)c;
+    }
+    return 0;
+}
+
 static void read_cell(frame_ptr f)
 {
     const struct video_mode *m = video_mode_now();
-    u16 address = cell_address(f->bh, bda16(cursor_at(f->bh)));
-    f->ax = 0;
-    if (m->layout != LAYOUT_TEXT)
+    u16 at = bda16(cursor_at(f->bh)), address = cell_address(f->bh, at);
+    if (m->layout != LAYOUT_TEXT) {
+        f->al = find_glyph(m, at);
         return;
+    }
     far_segment(m->segment);
     f->ax = FAR(u16, address);
 }
@@ -314,6 +335,7 @@ bool video_text_service(frame_ptr f)
     switch (f->ah) {
     case 0x01: video_cursor_shape(f->cx); break;
     case 0x02: video_set_cursor(f->bh, f->dx); break;
+    case 0x04: f->ah = 0; break; /* not triggered */
     case 0x05: video_set_page(f->al); break;
     case 0x06:
     case 0x07: scroll(bda8(BDA_PAGE), f->ah == 0x06, f->al, f->bh, f->cx, f->dx); break;
@@ -328,7 +350,7 @@ bool video_text_service(frame_ptr f)
         if (m->layout != LAYOUT_TEXT)
             f->al = get_pixel(m, f->cx, f->dx);
         break;
-    case 0x0e: video_teletype(f->al, bda8(BDA_PAGE), f->bl); break;
+    case 0x0e: put_and_move(f->al, bda8(BDA_PAGE), f->bl, true); break;
     case 0x13: write_string(f); break;
     default: return false;
     }

@@ -1,7 +1,9 @@
 /* VESA BIOS Extensions on Bochs' DISPI registers.
  *
- * VBE Core Functions 3.0 (VESA); VBE/DDC 1.1 for the monitor's EDID; VBE/PM 1.0.  Left out: saving
- * the state (04h), the protected-mode interface (0Ah), refresh-rate control.
+ * VBE Core Functions 3.0 (VESA); VBE/DDC 1.1 for the monitor's EDID; VBE/PM 1.0.  The
+ * protected-mode interface (0Ah) is in vbe_protected.S.  The adapter has no pixel clock: any that
+ * is asked for (0Bh) is there, up to what a mode's information says, and a CRTC information block
+ * changes nothing.
  */
 #include "bios/chips.h"
 #include "bios/video.h"
@@ -28,6 +30,8 @@ enum {
     MODE_KEEP = 0x8000,
     GOOD = 0x004f,
     FAILED = 0x014f,
+    WRONG_MODE = 0x034f, /* there is the function, but not in this mode */
+    CLOCK_MOST = 230000000,
     PCI_BAR0 = 0x10,
     PCI_BAR2 = 0x18,
 };
@@ -54,6 +58,8 @@ static const struct vbe_mode {
     {0x18d, 1280, 720, 16},  {0x18f, 1280, 720, 32},  {0x190, 1920, 1080, 16},
     {0x192, 1920, 1080, 32},
 };
+
+extern const u8 vbe_interface[], vbe_interface_end[]; /* offsets in CODE_SEG */
 
 static u16 now; /* the VBE mode that is on, with its flag bits; 0: none */
 
@@ -101,6 +107,46 @@ static u16 bytes_of(u8 bpp)
     return (u16)((bpp + 7) / 8);
 }
 
+/* How often a mode's picture fits into the memory. */
+static u32 pictures(const struct vbe_mode *v)
+{
+    return ((u32)get(MEMORY) << 16) / ((u32)v->width * bytes_of(v->bpp) * v->height);
+}
+
+/* ---- 04h: what makes a mode ---- */
+
+void vbe_state(u16 words[VBE_STATE_WORDS])
+{
+    words[0] = now;
+    for (u16 i = XRES; i < VBE_STATE_WORDS; i++)
+        words[i] = get(i);
+}
+
+void vbe_state_set(const u16 words[VBE_STATE_WORDS])
+{
+    set(ENABLE, 0);
+    now = words[0];
+    if (!(words[ENABLE] & ENABLED))
+        return;
+    for (u16 i = XRES; i <= BPP; i++)
+        set(i, words[i]);
+    set(ENABLE, words[ENABLE] | NO_CLEAR);
+    for (u16 i = BANK; i < VBE_STATE_WORDS; i++)
+        if (i != VIRT_HEIGHT) /* follows from the width */
+            set(i, words[i]);
+}
+
+static void state(frame_ptr f)
+{
+    f->ax = GOOD;
+    switch (f->dl) {
+    case 0: f->bx = video_state_blocks(f->cx & 15); break;
+    case 1: video_state_save(f->cx & 15, f->es, f->bx); break;
+    case 2: video_state_restore(f->cx & 15, f->es, f->bx); break;
+    default: f->ax = FAILED; break;
+    }
+}
+
 static void put_far(u16 seg, u16 at, const void *from, u16 count)
 {
     const u8 *p = from;
@@ -139,8 +185,12 @@ static void controller(frame_ptr f)
     info.memory = get(MEMORY);
     info.oem_revision = 1;
     put_far(f->es, f->di, &info, sizeof info);
-    for (u16 i = 0; i < ARRAY_SIZE(modes); i++, modes_at += 2)
+    for (u16 i = 0; i < ARRAY_SIZE(modes); i++) {
+        if (!pictures(&modes[i]))
+            continue;
         put_far(f->es, modes_at, &modes[i].number, 2);
+        modes_at += 2;
+    }
     put_far(f->es, modes_at, "\xff\xff", 2);
     f->ax = GOOD;
 }
@@ -186,7 +236,9 @@ static void mode_information(frame_ptr f)
     for (u16 i = 0; i < 256; i += 16)
         put_far(f->es, (u16)(f->di + i), zeros, 16);
     memset16(&m, 0, sizeof m);
-    m.attributes = 0x009b; /* supported, colour, graphics, linear memory too */
+    u32 pages = pictures(v);
+    /* Colour, graphics, linear memory too; supported if it fits. */
+    m.attributes = (u16)(0x009a | (pages != 0));
     m.window_a = 7;
     m.granularity = m.size = 64;
     m.segment_a = 0xa000;
@@ -198,14 +250,13 @@ static void mode_information(frame_ptr f)
     m.planes = m.banks = m.reserved = 1;
     m.bpp = v->bpp;
     m.model = v->bpp == 8 ? 4 : 6;
-    u32 pages = ((u32)get(MEMORY) << 16) / ((u32)m.pitch * m.height);
-    m.pages = m.bank_pages = m.linear_pages = (u8)(pages > 255 ? 255 : pages - 1);
+    m.pages = m.bank_pages = m.linear_pages = (u8)(pages > 256 ? 255 : pages ? pages - 1 : 0);
     if (v->bpp > 8) {
         masks_of(&m);
         m.direct = v->bpp == 32 ? 2 : 0;
     }
     m.base = bar(PCI_BAR0);
-    m.clock = 230000000;
+    m.clock = CLOCK_MOST;
     put_far(f->es, f->di, &m, sizeof m);
     f->ax = GOOD;
 }
@@ -216,11 +267,11 @@ static void set_mode(frame_ptr f)
 {
     const struct vbe_mode *v = find(f->bx);
     if (!(f->bx & 0x100)) {
-        video_set_mode((u8)((f->bx & 0x7f) | (f->bx & MODE_KEEP ? 0x80 : 0)));
-        f->ax = GOOD;
+        bool good = video_set_mode((u8)((f->bx & 0x7f) | (f->bx & MODE_KEEP ? 0x80 : 0)));
+        f->ax = good ? GOOD : FAILED;
         return;
     }
-    if (!v) {
+    if (!v || !pictures(v)) {
         f->ax = FAILED;
         return;
     }
@@ -235,11 +286,15 @@ static void set_mode(frame_ptr f)
     f->ax = GOOD;
 }
 
-/* ---- 05h to 09h ---- */
+/* ---- 05h to 0Bh ---- */
 
 static void window(frame_ptr f)
 {
-    if (f->bl || !now) {
+    if (!now || now & MODE_LINEAR) {
+        f->ax = WRONG_MODE;
+        return;
+    }
+    if (f->bl || f->bh > 1 || (f->bh == 0 && f->dx >= get(MEMORY))) {
         f->ax = FAILED;
         return;
     }
@@ -254,6 +309,10 @@ static void line_length(frame_ptr f)
 {
     u16 bytes = bytes_of((u8)get(BPP)), most = (u16)(0xfff8 / bytes);
     u16 width = f->bl == 2 ? (u16)((f->cx + bytes - 1) / bytes) : f->cx;
+    if (!now || f->bl > 3) {
+        f->ax = now ? FAILED : WRONG_MODE;
+        return;
+    }
     if (f->bl == 3) {
         width = most;
     } else if (f->bl == 0 || f->bl == 2) {
@@ -273,9 +332,17 @@ static void line_length(frame_ptr f)
 
 static void display_start(frame_ptr f)
 {
+    if (!now) {
+        f->ax = WRONG_MODE;
+        return;
+    }
     switch (f->bl) {
     case 0x00:
-    case 0x80:
+    case 0x80: /* a whole picture has to be there */
+        if ((u32)f->cx + get(XRES) > get(VIRT_WIDTH) || (u32)f->dx + get(YRES) > get(VIRT_HEIGHT)) {
+            f->ax = FAILED;
+            return;
+        }
         set(X_OFFSET, f->cx);
         set(Y_OFFSET, f->dx);
         break;
@@ -289,9 +356,19 @@ static void display_start(frame_ptr f)
     f->ax = GOOD;
 }
 
+/* Colours come from the look-up table where a pixel has 8 bits. */
+static bool indexed(void)
+{
+    return !now || get(BPP) == 8;
+}
+
 static void dac_width(frame_ptr f)
 {
     u16 enable = get(ENABLE);
+    if (!now || !indexed() || f->bl > 1) {
+        f->ax = f->bl > 1 ? FAILED : WRONG_MODE;
+        return;
+    }
     if (f->bl == 0)
         set(ENABLE, (u16)((f->bh >= 8 ? enable | DAC_8BIT : enable & ~DAC_8BIT) | NO_CLEAR));
     f->bh = get(ENABLE) & DAC_8BIT ? 8 : 6;
@@ -301,10 +378,16 @@ static void dac_width(frame_ptr f)
 static void palette(frame_ptr f)
 {
     u16 at = f->di;
+    u8 what = f->bl & 0x7f; /* bit 7: during vertical retrace */
+    if (!indexed() || what > 1 || f->dx > 255) {
+        f->ax = what > 1 || f->dx > 255 ? FAILED : WRONG_MODE; /* there is no second one (2, 3) */
+        return;
+    }
     for (u16 i = 0; i < f->cx; i++, at += 4) {
         far_segment(f->es);
-        if ((f->bl & 0x7f) == 0) {
-            video_dac((u8)(f->dx + i), FAR(u8, (u16)(at + 2)), FAR(u8, (u16)(at + 1)), FAR(u8, at));
+        if (what == 0) {
+            u8 red = FAR(u8, (u16)(at + 2)), green = FAR(u8, (u16)(at + 1)), blue = FAR(u8, at);
+            video_dac((u8)(f->dx + i), red, green, blue);
         } else {
             outb(0x3c7, (u8)(f->dx + i));
             for (s16 c = 2; c >= 0; c--)
@@ -312,6 +395,31 @@ static void palette(frame_ptr f)
             FAR(u8, (u16)(at + 3)) = 0;
         }
     }
+    f->ax = GOOD;
+}
+
+/* 0Ah: offsets of the three functions, and of the list of ports, from ES:DI. */
+static void protected_interface(frame_ptr f)
+{
+    if (f->bl) {
+        f->ax = FAILED;
+        return;
+    }
+    f->es = CODE_SEG;
+    f->di = (u16)(u32)vbe_interface;
+    f->cx = (u16)(vbe_interface_end - vbe_interface);
+    f->ax = GOOD;
+}
+
+/* 0Bh: the clock that comes nearest. */
+static void pixel_clock(frame_ptr f)
+{
+    if (f->bl || !find(f->dx)) {
+        f->ax = FAILED;
+        return;
+    }
+    if (f->ecx > CLOCK_MOST)
+        f->ecx = CLOCK_MOST;
     f->ax = GOOD;
 }
 
@@ -356,11 +464,14 @@ void vbe_service(frame_ptr f)
         f->bx = now ? now : bda8(BDA_VIDEO_MODE);
         f->ax = GOOD;
         break;
+    case 0x04: state(f); break;
     case 0x05: window(f); break;
     case 0x06: line_length(f); break;
     case 0x07: display_start(f); break;
     case 0x08: dac_width(f); break;
     case 0x09: palette(f); break;
+    case 0x0a: protected_interface(f); break;
+    case 0x0b: pixel_clock(f); break;
     case 0x10: monitor_power(f); break;
     case 0x15: ddc(f); break;
     default: f->ax = 0x0100; break; /* AL is not 4Fh: not supported */

@@ -2,7 +2,8 @@
  *
  * The image is 128 KiB.  Its end is mapped at 4 GiB, and it is copied to shadow RAM at E0000-FFFFF:
  *
- *     E0000-EBFFF  32-bit code and constants (POST, tables, boot); write-protected after POST
+ *     E0000-EBFFF  32-bit code and constants (POST, tables, boot), the VGA's fonts; write-protected
+ *                  after POST
  *     EC000-EFFFF  DS and SS of the services: their data and constants, their stack; stays writable
  *     F0000-FFFFF  16-bit code; RSDP, SMBIOS and other tables; fixed places; the reset vector;
  *                  write-protected
@@ -20,6 +21,7 @@
 #define CODE_BASE 0xf0000
 #define CODE_HIGH 0xffff0000
 #define FIXED_BASE 0xe000 /* in CODE_SEG: what programs expect at fixed places (fixed.S) */
+#define FONT_SEG 0xe000
 #define DATA_SEG 0xec00
 #define DATA_BASE 0xec000
 #define DATA_SIZE 0x4000

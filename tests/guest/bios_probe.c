@@ -1,6 +1,6 @@
 /* Calls the firmware's services from real mode and prints what they answer, for test_bios.py.
  *
- * Packed as the set-up code of a Linux image: 40 sectors after the boot sector, loaded at 10000h.
+ * Packed as the set-up code of a Linux image: 63 sectors after the boot sector, loaded at 10000h.
  * Prints on COM1, one "name values..." line each, numbers in hexadecimal; ends by isa-debug-exit.
  * Here: how it starts, calls and prints; memory, disk, display, and what lies at fixed places.
  */
@@ -14,16 +14,16 @@ __asm__(".section .header, \"ax\"\n"
         ".globl header\n"
         "header:\n"
         ".org 0x1f1\n"
-        ".byte 40\n"            /* set-up sectors */
+        ".byte 63\n" /* set-up sectors */
         ".word 0\n"
-        ".long 0x20\n"          /* 16-byte units of protected-mode code */
+        ".long 0x20\n" /* 16-byte units of protected-mode code */
         ".word 0, 0xffff, 0, 0xaa55\n"
         "jmp 1f\n"
         ".org 0x202\n"
         ".ascii \"HdrS\"\n"
         ".word 0x204\n"
         ".org 0x211\n"
-        ".byte 1\n"             /* loaded high */
+        ".byte 1\n" /* loaded high */
         ".org 0x214\n"
         ".long 0x100000\n"
         ".org 0x22c\n"
@@ -168,8 +168,12 @@ static void memory_map(void)
     static u32 entry[5];
     u32 next = 0;
     for (int i = 0; i < 64; i++) {
-        struct regs r = {.eax = 0xe820, .ebx = next, .ecx = 20, .edx = 0x534d4150,
-                         .edi = (u32)entry, .es = own_segment()};
+        struct regs r = {.eax = 0xe820,
+                         .ebx = next,
+                         .ecx = 20,
+                         .edx = 0x534d4150,
+                         .edi = (u32)entry,
+                         .es = own_segment()};
         intcall(0x15, &r);
         if (r.eflags & CARRY || r.eax != 0x534d4150 || r.ecx != 20)
             break;
@@ -248,8 +252,8 @@ static void block_move(void)
             d[6] = 0;
             d[7] = (u8)(places[i + j] >> 24);
         }
-        struct regs r = {.eax = 0x8700, .ecx = (sizeof pattern + 1) / 2, .esi = (u32)gdt,
-                         .es = own_segment()};
+        struct regs r = {
+            .eax = 0x8700, .ecx = (sizeof pattern + 1) / 2, .esi = (u32)gdt, .es = own_segment()};
         intcall(0x15, &r);
         status |= (u8)(r.eax >> 8) | (u8)(r.eflags & CARRY);
     }
@@ -292,80 +296,6 @@ static void others(void)
     r.ecx = 1;
     call("13-02", 0x13, r);
     call("14-status", 0x14, blank(0x0300));
-}
-
-/* ---- the display adapter, where there is one ---- */
-
-static u32 sum_of(const u8 *p, u32 n)
-{
-    u8 sum = 0;
-    while (n--)
-        sum = (u8)(sum + *p++);
-    return sum;
-}
-
-static void video(void)
-{
-    static u8 block[512];
-    if ((call(0, 0x10, blank(0x1a00)).ebx & 0xff) != 8)
-        return;
-    struct regs r = {.eax = 0x4f00, .edi = (u32)block, .es = own_segment()};
-    r = call(0, 0x10, r);
-    text("vbe-info");
-    hex(r.eax & 0xffff);
-    hex(*(u32 *)block);
-    hex(block[5] >= 2); /* version */
-    end();
-    struct regs m = {.eax = 0x4f01, .ecx = 0x118, .edi = (u32)block, .es = own_segment()};
-    m = call(0, 0x10, m);
-    text("vbe-mode");
-    hex(m.eax & 0xffff);
-    hex(block[0] & 0x99); /* supported, colour, graphics, linear memory */
-    hex(*(u16 *)(block + 18));
-    hex(*(u16 *)(block + 20));
-    hex(block[25]);
-    hex(*(u32 *)(block + 40) >= 0xc0000000);
-    end();
-    m.eax = 0x4f01;
-    m.ecx = 0x1f0;
-    m = call(0, 0x10, m);
-    text("vbe-no-mode");
-    hex((m.eax & 0xffff) != 0x4f);
-    end();
-    struct regs s = {.eax = 0x4f02, .ebx = 0x4118};
-    call("vbe-set", 0x10, s);
-    call("vbe-now", 0x10, blank(0x4f03));
-    struct regs length = {.eax = 0x4f06, .ebx = 1};
-    call("vbe-line", 0x10, length);
-    struct regs start = {.eax = 0x4f07, .ecx = 0, .edx = 0};
-    call("vbe-start", 0x10, start);
-    struct regs power = {.eax = 0x4f10};
-    call("vbe-power", 0x10, power);
-    struct regs e = {.eax = 0x4f15, .ebx = 1, .edi = (u32)block, .es = own_segment()};
-    e = call(0, 0x10, e);
-    text("ddc");
-    hex(e.eax & 0xffff);
-    hex(*(u32 *)block);
-    hex(*(u32 *)(block + 4));
-    hex(sum_of(block, 128));
-    end();
-    /* Every VGA mode, its columns and rows; a point in the graphics ones comes back. */
-    static const u8 modes[] = {0, 1, 2, 3, 4, 5, 6, 7, 0x0d, 0x0e, 0x10, 0x11, 0x12, 0x13};
-    for (unsigned i = 0; i < sizeof modes; i++) {
-        call(0, 0x10, blank(modes[i]));
-        struct regs w = {.eax = 0x0c01, .ecx = 33, .edx = 44};
-        call(0, 0x10, w);
-        w.eax = 0x0d00;
-        u32 point = call(0, 0x10, w).eax & 0xff, now = call(0, 0x10, blank(0x0f00)).eax;
-        far_segment(0);
-        text("vga-mode");
-        hex(now & 0x7f);
-        hex(now >> 8 & 0xff);
-        hex(FAR(u8, 0x484));
-        hex(modes[i] > 3 && modes[i] != 7 ? point : 1);
-        end();
-    }
-    call(0, 0x10, blank(0x0003));
 }
 
 /* ---- fixed places and data areas ---- */

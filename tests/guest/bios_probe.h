@@ -29,6 +29,18 @@ static inline u8 inb(u16 port)
     return v;
 }
 
+static inline void outw(u16 port, u16 v)
+{
+    __asm__ volatile("outw %0, %1" : : "a"(v), "Nd"(port));
+}
+
+static inline u16 inw(u16 port)
+{
+    u16 v;
+    __asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+
 static inline u32 inl(u16 port)
 {
     u32 v;
@@ -85,6 +97,11 @@ void pci(void);
 void bios32(void);
 void routing(void);
 void apm(void);
+/* A near call of 32-bit code in the probe's segment, in protected mode. */
+struct regs near_call(const char *name, const u8 *code, struct regs r);
+
+/* bios_probe_video.c: the display adapter, where there is one. */
+void video(void);
 
 /* bios_probe_reset.c: whether resets are asked for, or this is after the last of them. */
 int wants_resets(void);

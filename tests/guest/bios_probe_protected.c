@@ -24,8 +24,9 @@ void pci(void)
 /* ---- protected mode ---- */
 
 /* void pm_call(const u32 *target, struct regs *r): EAX, EDX.  A far call in 32-bit protected mode;
- * target is an offset and a selector, bit 31 of the selector's word asks for a 16-bit call.  The
- * probe's own descriptors have its segment's base, so addresses stay what they are. */
+ * target is an offset and a selector, bit 31 of the selector's word asks for a 16-bit call, bit 30
+ * for a near one.  The probe's own descriptors have its segment's base, so addresses stay what they
+ * are. */
 __asm__(".code16\n"
         "pm_call:\n"
         "pushal\n"
@@ -58,6 +59,8 @@ __asm__(".code16\n"
         "movl 12(%edx), %edx\n"
         "testl $0x80000000, pm_target + 4\n"
         "jnz 4f\n"
+        "testl $0x40000000, pm_target + 4\n"
+        "jnz 7f\n"
         "pushl %ds\n"
         "cmpw $0x40, pm_target + 4\n"
         "jne 6f\n"
@@ -65,6 +68,8 @@ __asm__(".code16\n"
         "popl %ds\n"
         "6: lcall *%ss:pm_target\n"
         "popl %ds\n"
+        "jmp 5f\n"
+        "7: call *pm_target\n"
         "jmp 5f\n"
         "4: data16 lcall *pm_target16\n"
         "5: pushl %edx\n"
@@ -127,6 +132,14 @@ static void descriptor(unsigned n, u32 base, u32 limit, u8 access, u8 flags)
 static struct regs pm(const char *name, u32 offset, u16 selector, struct regs r)
 {
     u32 target[2] = {offset, selector};
+    pm_call(target, &r);
+    show(name, &r);
+    return r;
+}
+
+struct regs near_call(const char *name, const u8 *code, struct regs r)
+{
+    u32 target[2] = {(u32)code, 0x40000000};
     pm_call(target, &r);
     show(name, &r);
     return r;

@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+import bios_answers as answers_of
+from bios_answers import EAX, ECX, EDX, ES
 from common import DRAGOMAN, TOP, out_string, skip_status
 
 PROBE = sys.argv[1] if len(sys.argv) > 2 else str(TOP / "build/tests/guest/bios_probe.img")
@@ -129,111 +131,6 @@ def check_map(name, entries, size):
     check(f"{name}: the firmware is reserved", [r[2] for r in firmware], [2])
 
 
-# carry, then register: value & mask; own: only the project's firmware says so.
-EAX, EBX, ECX, EDX, ES, EDI = range(2, 8)
-EXPECTED = {
-    "e820-short": (1, {}),
-    "e820-unsigned": (1, {}),
-    "c1": (0, {ES: 0x9fc0}),
-    "4f": (1, {EAX: 0x4f1e}),
-    "unknown": (1, {EAX: 0x8600}),
-    "c0": (0, {ES: 0xf000}),
-    "a20-ways": (0, {EBX: 3}),
-    "10-ega": (0, {EBX: 0x10}),
-    "10-vga": (0, {EAX: 0x1a00}),
-    "12": (0, {EAX: 639}),
-    "13-08": (1, {}),
-    "13-41": (1, {EBX: 0x55aa}),
-    "13-02": (1, {}),
-    "16-stuff": (0, {EAX: 0x500}),
-    "16-shifts": (0, {EAX: 0x4c4c}),
-    "16-shifts-up": (0, {EAX: 0}),
-    "16-able": (0, {EAX: 0x930}),
-    "16-id": (0, {EBX: 0x41ab}),
-    "c2-early": (1, {EAX: 0x500}),
-    "c2-init": (0, {EAX: 5, EBX: 0x00aa}),
-    "c2-type": (0, {EAX: 4, EBX: 0}),
-    "c2-handler": (0, {EAX: 7}),
-    "c2-rate": (0, {EAX: 2}),
-    "c2-resolution": (0, {EAX: 3}),
-    "c2-scaling": (0, {EAX: 6}),
-    "c2-enable": (0, {EAX: 0}),
-    "c2-status": (0, {EBX: 0x30, ECX: 2, EDX: 100}),
-    "c2-bad-rate": (1, {EAX: 0x202}),
-    "c2-bad": (1, {EAX: 0x177}),
-    "c2-disable": (0, {EAX: 0}),
-    "83": (0, {}),
-    "83-busy": (1, {}),
-    "83-cancel": (0, {}),
-    "1a-alarm": (0, {}),
-    "1a-alarm-again": (1, {}),
-    "1a-alarm-off": (0, {}),
-    "bios32-none": (None, {EAX: 0x12345680}),
-    "pm-present": (0, {EBX: 0x210, EDX: 0x20494350}),
-    "pm-find": (0, {EBX: 0x0008}),
-    "pm-id": (0, {ECX: 0x70008086}),
-    "pm-none": (1, {EAX: 0x8603}),
-    "pci-0e-short": (1, {EAX: 0x890e}),
-    "pci-0e": (0, {EAX: 0x000e, EBX: 0}),
-    "apm-check": (0, {EAX: 0x102, EBX: 0x504d, ECX: 3}),
-    "apm-early": (1, {}),
-    "apm-real": (0, {}),
-    "apm-version": (0, {EAX: 0x102}),
-    "apm-status": (0, {EBX: 0x1ff, ECX: 0x80ff, EDX: 0xffff}),
-    "apm-idle": (0, {}),
-    "apm-event": (1, {EAX: 0x800b}),
-    "apm-leave": (0, {}),
-    "apm-32-status": (0, {EBX: 0x1ff, ECX: 0x80ff, EDX: 0xffff}),
-    "apm-32-event": (1, {EAX: 0x800b}),
-    "apm-16-status": (0, {EBX: 0x1ff, ECX: 0x80ff, EDX: 0xffff}),
-    "pci-find": (0, {EBX: 0x0008}),
-    "pci-id": (0, {ECX: 0x70008086}),
-    "pci-class": (0, {EBX: 0}),
-    "pci-none": (1, {EAX: 0x8602}),
-}
-OWN = {
-    "e881": (0, {}),
-    "10-cursor": (0, {EDX: 0x0305}),
-    "10-mode": (0, {EAX: 0x5003}),
-    "13-15": (0, {EAX: 0}),
-    "bios32": (0, {EBX: 0xe0000, ECX: 0x20000}),
-    "pci-0f": (0, {EAX: 0x000f}),
-    "pci-0f-bad": (1, {EAX: 0x880f}),
-    "pci-odd": (1, {EAX: 0x8709}),
-    "pci-pirqa": (0, {ECX: 0x700a}),
-}
-LINES = {
-    "a20": [1, 0, 0, 1, 1],
-    "87": [0, 1],
-    "16-plain": [0x1e61, 0x1c0d, 0x3920],
-    "16-shift": [0x1e41, 0x0340, 0x1e61],
-    "16-control": [0x2e03, 0x1000],
-    "16-grey": [0x48e0, 0x3b00, 0x4800, 0x4838],
-    "16-grey-old": [0x4800, 0x3b00, 0x4800, 0x4838],
-    "16-stuffed": [0x1234],
-    "tick": [0x5678, 639, 1, 0],
-    "16-grey-control": [0x8de0, 0x0f00],
-    "16-break": [0],
-    "hook-1b": [1],
-    "hook-05": [1],
-    "16-intercepted": [0x1177],
-    "break-flag": [0x80],
-    "c2-packet": [2, 0x08, 0x11, 0x22],
-    "83-done": [1],
-    "83-flag": [0],
-    "86": [1],
-    "1a-rang": [1],
-    "fixed": [0xe6f5, 639, 1, 0, 0xcf, 0xfc, 0xea],
-    "bda": [0x3f8, 0x9fc0, 639, 0x1e, 0x3e, 0x10, 0, 1, 0],
-    "anchor-_32_": [1],
-    "anchor-$PIR": [1],
-    "anchor-$PnP": [1],
-    "anchor-_MP_": [1],
-    "pir": [8, 8, 0x60],
-    "pci-0e-slots": [1, 0, 8, 0x60],
-}
-
-
 def bcd(n):
     return (n >> 4) * 10 + (n & 15)
 
@@ -254,11 +151,12 @@ def check_clock(name, answers):
 def services(machine, size=128):
     name = f"{machine.name}, {size} MiB"
     answers, debug = probe(machine, size)
-    for key, (carry, registers) in {**EXPECTED, **(OWN if machine.own else {})}.items():
+    expected = {**answers_of.EXPECTED, **(answers_of.OWN if machine.own else {})}
+    for key, (carry, registers) in expected.items():
         got = answers.get(key, [[None] * 8])[0]
         carried = got[0] if carry is not None else None
         check(f"{name}: {key}", (carried, {r: got[r] for r in registers}), (carry, registers))
-    for key, numbers in LINES.items():
+    for key, numbers in answers_of.LINES.items():
         check(f"{name}: {key}", answers.get(key), [numbers])
     check_map(f"{name}: e820", answers["e820"], size * MIB)
     e801 = answers["e801"][0]
@@ -280,30 +178,34 @@ def services(machine, size=128):
         check_that(f"{name}: teletype", "teletype says so" in debug, debug)
 
 
-# INT 10h with a display adapter; the modes' numbers, columns, rows less one, and a point drawn.
-VIDEO = {
-    "vbe-info": [[0x4f, 0x41534556, 1]],
-    "vbe-mode": [[0x4f, 0x99, 1024, 768, 24, 1]],
-    "vbe-no-mode": [[1]],
-    "ddc": [[0x4f, 0xffffff00, 0x00ffffff, 0]],
-    "vga-mode": [[n, columns, rows - 1, 1] for n, columns, rows in (
-        (0, 40, 25), (1, 40, 25), (2, 80, 25), (3, 80, 25), (4, 40, 25), (5, 40, 25), (6, 80, 25),
-        (7, 80, 25), (13, 40, 25), (14, 80, 25), (16, 80, 25), (17, 80, 30), (18, 80, 30),
-        (19, 40, 25))],
-}
-VIDEO_EAX_EBX = {"vbe-set": (0x4f, 0x4118), "vbe-now": (0x4f, 0x4118), "vbe-line": (0x4f, 3072),
-                 "vbe-start": (0x4f, 0)}
+def check_registers(name, lines, others):
+    """Modes' registers and colours are those of another BIOS; `others`: what that has said."""
+    for line in lines:
+        mode = line[0]
+        if mode in answers_of.OWN_REGISTERS or mode not in others:
+            continue
+        ignored = answers_of.IGNORED_REGISTERS
+        check(f"{name}: registers of mode {mode:#x}",
+              [v for i, v in enumerate(line) if i not in ignored],
+              [v for i, v in enumerate(others[mode]) if i not in ignored])
 
 
-def leg_video(machine):
+def leg_video(machine, seen={}):
     """The same with a display adapter; on SeaBIOS it is the adapter's own ROM that answers."""
     answers, _ = probe(machine, 128)
-    for key, wanted in VIDEO.items():
-        check(f"{machine.name}: {key}", answers.get(key), wanted)
-    for key, wanted in VIDEO_EAX_EBX.items():
+    wanted = {**answers_of.VIDEO, **(answers_of.OWN_VIDEO if machine.own else {})}
+    for key, lines in wanted.items():
+        check(f"{machine.name}: {key}", answers.get(key), lines)
+    wanted = {**answers_of.VIDEO_CALLS, **(answers_of.OWN_VIDEO_CALLS if machine.own else {})}
+    for key, registers in wanted.items():
         got = answers.get(key, [[None] * 8])[0]
-        check(f"{machine.name}: {key}", (got[EAX], got[EBX]), wanted)
-    check(f"{machine.name}: a monitor's power", answers.get("vbe-power", [[None] * 8])[0][EAX], 0x4f)
+        check(f"{machine.name}: {key}", {r: got[r] for r in registers}, registers)
+    for line in answers.get("vga-registers", []):
+        if not machine.own:
+            seen.setdefault(line[0], line)
+    check(f"{machine.name}: modes", len(answers.get("vga-registers", [])), len(answers_of.MODES))
+    if machine.own and seen:
+        check_registers(machine.name, answers["vga-registers"], seen)
 
 
 def leg_services(machine):
@@ -532,8 +434,8 @@ def main():
     found = machines()
     adapters = [Machine("dbt with a VGA", DRAGOMAN, "-vga", "std")]
     if QEMU:
-        adapters.append(Machine("SeaBIOS with a VGA", QEMU, "-accel", "tcg", "-M", "pc", "-vga",
-                                "std", "-nic", "none", own=False))
+        adapters.insert(0, Machine("SeaBIOS with a VGA", QEMU, "-accel", "tcg", "-M", "pc", "-vga",
+                                   "std", "-nic", "none", own=False))
     legs = [(leg_services, found), (leg_nothing, found), (leg_video, adapters),
             (leg_roms, [m for m in found if m.name == "qemu"])]
     missing = [what for what in ("cloud", "initrd", "686-pae", "initrd-i386") if not get(what)]
