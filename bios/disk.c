@@ -193,7 +193,7 @@ u8 cd_command(const struct disk *d, u8 opcode, u8 argument)
 
 /* ---- the emulated drive ---- */
 
-static u8 cd_bounce[CD_SECTOR];
+u8 disk_bounce[CD_SECTOR];
 
 /* Linear address of what is in the services' data segment. */
 static u32 linear(const void *p)
@@ -215,11 +215,11 @@ u8 emulated_read(u32 sector, u16 count, u32 memory, u16 *done)
     const struct disk *d = &shared.disk[e->cd];
     for (*done = 0; *done < count; ++*done, sector++, memory += SECTOR) {
         if (*done == 0 || sector % 4 == 0) {
-            u8 status = cd_read(d, e->start + sector / 4, 1, linear(cd_bounce));
+            u8 status = cd_read(d, e->start + sector / 4, 1, linear(disk_bounce));
             if (status != DISK_OK)
                 return status;
         }
-        copy_far(memory, cd_bounce + sector % 4 * SECTOR, SECTOR);
+        copy_far(memory, disk_bounce + sector % 4 * SECTOR, SECTOR);
     }
     return DISK_OK;
 }

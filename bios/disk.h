@@ -38,6 +38,9 @@ u8 cd_command(const struct disk *d, u8 opcode, u8 argument);
 /* Reads 512-byte sectors of the emulated drive. */
 u8 emulated_read(u32 sector, u16 count, u32 memory, u16 *done);
 
+/* One sector, for who has to look at it or to move it further; not kept from call to call. */
+extern u8 disk_bounce[2048];
+
 /* All functions of a real floppy drive (0 or 1). */
 void floppy_service(frame_ptr f, u8 unit);
 /* AH = 41h to 4Eh. */

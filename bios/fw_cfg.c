@@ -85,16 +85,29 @@ u32 fw_get32(u16 key)
     return v;
 }
 
-u16 fw_find(const char *name, u32 *size)
+/* The first file from number *at on whose name's first n bytes these are; *at is behind it then. */
+static u16 next_file(u32 *at, const char *name, u32 n, u32 *size)
 {
     u32 count = __builtin_bswap32(fw_get32(FW_FILE_DIR));
     for (u32 i = 0; i < count; i++) {
         struct file_entry e;
         fw_read(&e, sizeof e);
-        if (memcmp(e.name, name, strlen(name) + 1) == 0) {
-            *size = __builtin_bswap32(e.size);
-            return __builtin_bswap16(e.select);
-        }
+        if (i < *at || memcmp(e.name, name, n) != 0)
+            continue;
+        *at = i + 1;
+        *size = __builtin_bswap32(e.size);
+        return __builtin_bswap16(e.select);
     }
     return 0;
+}
+
+u16 fw_find(const char *name, u32 *size)
+{
+    u32 at = 0;
+    return next_file(&at, name, strlen(name) + 1, size);
+}
+
+u16 fw_next(u32 *at, const char *folder, u32 *size)
+{
+    return next_file(at, folder, strlen(folder), size);
 }

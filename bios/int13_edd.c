@@ -54,11 +54,9 @@ static void write_far(u16 seg, u16 at, const void *from, u16 count)
 }
 
 /* Above 1 MiB programmed I/O cannot go directly. */
-static u8 high_bounce[2048];
-
 static u8 high_transfer(const struct disk *d, enum disk_op op, const struct packet *p, u16 *done)
 {
-    u32 linear = DATA_BASE + (u32)high_bounce, unit = d->cdrom ? 2048 : 512;
+    u32 linear = DATA_BASE + (u32)disk_bounce, unit = d->cdrom ? 2048 : 512;
     u32 memory = (u32)p->flat;
     for (*done = 0; *done < p->count; ++*done, memory += unit) {
         u16 one;

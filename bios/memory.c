@@ -164,6 +164,17 @@ void table_trim(void *end)
     table_at = (u32)end;
 }
 
+u32 memory_tables_start(void)
+{
+    return table_end_at - TABLES_SIZE;
+}
+
+void memory_low_end(u32 end)
+{
+    if (end < (u32)EBDA_SEG << 4)
+        e820_set(end, ((u32)EBDA_SEG << 4) - end, E820_RESERVED);
+}
+
 void *f_segment_alloc(u32 size, u32 align)
 {
     u32 at = (f_at + align - 1) & ~(align - 1);

@@ -96,6 +96,8 @@ void fw_get(u16 key, void *to, u32 n);
 u32 fw_get32(u16 key);
 /* The key of a file and its size; 0 if there is none. */
 u16 fw_find(const char *name, u32 *size);
+/* The next file whose name begins so; *at is 0 for the first.  0: none is left. */
+u16 fw_next(u32 *at, const char *folder, u32 *size);
 
 /* ---- platform.c ---- */
 
@@ -126,6 +128,10 @@ extern struct memory memory;
 
 /* Sizes RAM and makes the E820 map; the tables' memory is set aside. */
 void memory_init(void);
+/* Where the memory for tables begins: RAM from 1 MiB up to there is nobody's during POST. */
+u32 memory_tables_start(void);
+/* An option ROM has taken memory below 640K for good: RAM that is free ends there. */
+void memory_low_end(u32 end);
 /* Zeroed memory that the operating system gets told about as ACPI tables. */
 void *table_alloc(u32 size, u32 align);
 /* The last allocation ends here; what follows it has not been written. */

@@ -1,10 +1,10 @@
-/* Option ROMs at C0000-DFFFF: those of ISA cards where they are, those of PCI devices copied
- * there.
+/* Option ROMs at C0000-DFFFF: those of ISA cards where they are, those of PCI devices, and the
+ * files of fw_cfg whose names begin with "genroms/", copied there.
  *
  * PCI 3.0, section 6.3 (expansion ROMs); IBM PC AT Technical Reference, "Adapter ROM"; Plug and
  * Play BIOS 1.0A, section 3 (connection and boot entry vectors).  The display adapter's comes
  * first and takes INT 10h; where the console is shown on a UART too, our handler stays in front
- * of it.  Left out: PMM, disconnect vectors.
+ * of it.  Memory for them is in pmm.c.  Left out: disconnect vectors.
  */
 #include "bios/bda.h"
 #include "bios/chips.h"
@@ -37,6 +37,10 @@ enum {
     ISA_START = 0xc8000,
     ISA_MAX = 8,
     ISA_BUFFER = 0x10000, /* where C8000-DFFFF fits while shadow RAM is cleared */
+    /* What POST does not use itself of low RAM once ISA_BUFFER is empty. */
+    PMM_LOW = 0x10000,
+    PMM_LOW_END = POST_BSS,
+    PMM_HIGH = 0x110000, /* above what real mode reaches with A20 */
 };
 
 #define PNP_SIGNATURE 0x506e5024 /* "$PnP" */
@@ -142,6 +146,14 @@ static u32 free_place(u32 size)
     return at;
 }
 
+/* It may make itself smaller, down to nothing. */
+static void started(u32 rom, u16 bdf)
+{
+    call_rom(rom, 3, bdf);
+    expansion_headers(rom, bdf);
+    rom_next = rom + (MEMORY(u8, rom + 2) * 512u + ROM_UNIT - 1) / ROM_UNIT * ROM_UNIT;
+}
+
 /* PCI set-up has given the ROM an address; it decodes only while we copy. */
 static void start(u16 bdf)
 {
@@ -161,10 +173,7 @@ static void start(u16 bdf)
     pci_write(bdf, PCI_COMMAND, command & 0xffff);
     if (!fits)
         return;
-    call_rom(to, 3, bdf);
-    expansion_headers(to, bdf);
-    /* It may have made itself smaller, down to nothing. */
-    rom_next = to + (MEMORY(u8, to + 2) * 512u + ROM_UNIT - 1) / ROM_UNIT * ROM_UNIT;
+    started(to, bdf);
 }
 
 /* The first display adapter, and whether it answers at a VGA's addresses. */
@@ -196,6 +205,34 @@ static void start_other(u16 bdf)
         start(bdf);
 }
 
+/* ---- memory for ROMs (pmm.c) ---- */
+
+extern const u8 pmm_entry[]; /* offset in CODE_SEG */
+
+static u8 *pmm_anchor;
+
+static void pmm_begin(void)
+{
+    struct pmm *p = &SERVICE_DATA(shared)->pmm;
+    pmm_anchor = f_segment_alloc(16, 16);
+    if (!pmm_anchor)
+        return;
+    *p = (struct pmm){.low = {PMM_LOW, PMM_LOW_END}, .high = {PMM_HIGH, memory_tables_start()}};
+    MEMORY(u32, pmm_anchor) = 0x4d4d5024; /* "$PMM" */
+    pmm_anchor[4] = 1;                    /* revision */
+    pmm_anchor[5] = 16;
+    *(u32 *)(pmm_anchor + 7) = (u32)CODE_SEG << 16 | (u16)(u32)pmm_entry;
+    checksum_set(pmm_anchor, 16, 6);
+}
+
+static void pmm_end(void)
+{
+    struct pmm *p = &SERVICE_DATA(shared)->pmm;
+    memset(p, 0, sizeof *p);
+    if (pmm_anchor)
+        memset(pmm_anchor, 0, 16);
+}
+
 /* ---- ISA ---- */
 
 /* Each 2 KiB may begin one: the signature, its length, and a sum of 0. */
@@ -212,6 +249,25 @@ static void find_isa(void)
             at += size;
         } else {
             at += ROM_UNIT;
+        }
+    }
+}
+
+static void start_files(void)
+{
+    u32 at = 0, size, image = 0;
+    u16 key;
+    while ((key = fw_next(&at, "genroms/", &size)) != 0) {
+        u32 to = free_place(size);
+        if (size < ROM_UNIT / 4 || size > ROM_END - to) {
+            say("Option ROM %u: no room for its %u bytes.\n", at, size);
+            continue;
+        }
+        fw_get(key, (void *)to, size);
+        u32 bytes = find_image(to, size, &image);
+        if (bytes && bytes <= to + size - image) {
+            memmove((void *)to, (const void *)image, bytes);
+            started(to, 0xffff);
         }
     }
 }
@@ -235,6 +291,7 @@ void roms_video(void)
     for (u32 i = 0; i < isa_count; i++)
         memcpy((void *)isa[i].at, (const void *)(isa[i].at - ISA_START + ISA_BUFFER), isa[i].size);
     u32 ours = MEMORY(u32, 0x10 * 4);
+    pmm_begin();
     pci_each(start_display);
     bool hooked = MEMORY(u32, 0x10 * 4) != ours;
     if (!hooked && !is_vga())
@@ -258,6 +315,7 @@ void roms_others(void)
     u8 disks = MEMORY(u8, BDA_DISKS);
     start_isa();
     pci_each(start_other);
+    start_files();
     if (MEMORY(u8, BDA_DISKS) > disks)
         s->rom_disks = (u8)(MEMORY(u8, BDA_DISKS) - disks);
     u32 end = rom_next;
@@ -265,4 +323,6 @@ void roms_others(void)
         if (isa[i].at + isa[i].size > end)
             end = isa[i].at + isa[i].size;
     shadow(end);
+    pmm_end();
+    memory_low_end((u32)MEMORY(u16, BDA_MEMORY) << 10);
 }

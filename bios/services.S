@@ -34,6 +34,7 @@ int_\vector:
         SERVICE 74
         SERVICE irq_low
         SERVICE irq_high
+        SERVICE pmm
 
 /* INT 10h when the console is mirrored: the mirror sees the call, then the display adapter. */
         .globl  int_10_mirror
@@ -43,6 +44,14 @@ int_10_mirror:
         callw   int_10
         int     $VIDEO_INT
         iretw
+
+/* POST's memory manager is called far, with arguments behind the return address. */
+        .globl  pmm_entry
+pmm_entry:
+        pushfw
+        pushw   %cs
+        callw   int_pmm
+        lretw
 
 /* Calls an option ROM; DS is 0. */
         .globl  int_call_rom

@@ -62,6 +62,23 @@ struct boot_entry {
     u16 segment, offset, name;
 };
 
+/* What option ROMs have of memory while POST runs: a low and a high pool, empty afterwards. */
+struct pmm_block {
+    u32 at, size, handle;
+};
+
+struct pmm_pool {
+    u32 start, end;
+};
+
+#define PMM_BLOCKS_MAX 32
+
+struct pmm {
+    struct pmm_pool low, high;
+    u8 count;
+    struct pmm_block block[PMM_BLOCKS_MAX];
+};
+
 #define BOOT_ENTRIES_MAX 4
 #define KEPT_MAX 16
 #define MSRS_MAX 28
@@ -87,6 +104,7 @@ struct shared {
     u16 pnp;         /* the Plug and Play installation check structure's offset in CODE_SEG */
     u8 boot_entries;
     struct boot_entry boot_entry[BOOT_ENTRIES_MAX];
+    struct pmm pmm;
     u8 rom_disks;    /* how many option ROMs have added to INT 13h */
     u8 booting;      /* a device has been given control, and others are left to try */
     u8 boot_at;      /* the next one in the order */

@@ -121,23 +121,37 @@ static void type_chassis(void)
     end();
 }
 
-/* The processor's clock in MHz, to the next ten: its time-stamp counter over a millisecond of the
- * ACPI timer; 0 if either does not count. */
-static u16 clock_mhz(void)
+/* The time-stamp counter's MHz over a millisecond of the ACPI timer; 0 if either does not count.
+ * Whatever comes between makes the result too large, never too small. */
+static u32 measure_mhz(void)
 {
-    enum { TICKS_PER_MS = 3580, HAS_TSC = 1 << 4 };
-    u32 r[4], begin, end, ticks = 0, tries = 0;
-    cpuid(1, r);
-    if (!(r[3] & HAS_TSC))
-        return 0;
-    u32 from = inl(PM_BASE + 8);
+    enum { TICKS_PER_MS = 3580 };
+    u32 begin, end, ticks = 0, tries = 0;
     __asm__ volatile("rdtsc" : "=a"(begin) : : "edx");
+    u32 from = inl(PM_BASE + 8);
     while (ticks < TICKS_PER_MS && tries++ < 1000000)
         ticks = (inl(PM_BASE + 8) - from) & 0xffffff;
     __asm__ volatile("rdtsc" : "=a"(end) : : "edx");
-    if (ticks < TICKS_PER_MS)
+    return ticks < TICKS_PER_MS ? 0 : (end - begin) / ticks * TICKS_PER_MS / 1000;
+}
+
+/* The processor's clock in MHz, to the next ten: what the least disturbed of some measurements
+ * says. */
+static u16 clock_mhz(void)
+{
+    enum { MEASUREMENTS = 5, HAS_TSC = 1 << 4 };
+    u32 r[4], least = 0xffff;
+    cpuid(1, r);
+    if (!(r[3] & HAS_TSC))
         return 0;
-    return (u16)(((end - begin) / ticks * TICKS_PER_MS / 1000 + 5) / 10 * 10);
+    for (u32 i = 0; i < MEASUREMENTS; i++) {
+        u32 mhz = measure_mhz();
+        if (!mhz)
+            return 0;
+        if (mhz < least)
+            least = mhz;
+    }
+    return (u16)((least + 5) / 10 * 10);
 }
 
 static void type_processor(u32 n, u16 mhz)

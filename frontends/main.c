@@ -431,13 +431,15 @@ static void configure(const struct options *o, struct pc_config *c)
         .snapshot = o->drives.snapshot,
         .vga = !o->no_vga,
     };
+    for (unsigned i = 0; i < o->option_roms; i++)
+        c->option_rom[i] = o->option_rom[i];
     open_drives(o, c);
     c->machine.model = cpu_model_find(o->cpu ? o->cpu : "max", o->cpus, &error);
     if (!c->machine.model)
         fail(error);
     c->vga_rom = find_vga_rom(c->firmware);
     if (o->kernel && pc_firmware_is_seabios(c->firmware) && access(LINUX_ROM, R_OK) == 0)
-        c->option_rom = LINUX_ROM;
+        c->kernel_rom = LINUX_ROM;
 }
 
 static int run(struct options *o, int argc, char **argv)

@@ -262,6 +262,14 @@ static int add_serial(struct options *o, const char *name, const char *value, ch
     return 0;
 }
 
+static int add_option_rom(struct options *o, const char *name, const char *value, char **error)
+{
+    if (o->option_roms == OPTIONS_ROMS)
+        return bad(error, "-option-rom: at most %u ROMs", OPTIONS_ROMS);
+    o->option_rom[o->option_roms++] = value;
+    return 0;
+}
+
 static int add_device(struct options *o, const char *name, const char *value, char **error)
 {
     if (is_help(value)) {
@@ -508,6 +516,8 @@ static const struct option table[] = {
     TEXT("initrd", "FILE", initrd, "initial RAM disk; for multiboot 'FILE ARGS,FILE ARGS'"),
     TEXT("append", "TEXT", append, "kernel command line"),
     TEXT("bios", "FILE", bios, "firmware image"),
+    CALL("option-rom", "FILE", add_option_rom,
+         "an expansion card's ROM, which the firmware starts; up to four times"),
     CALL("serial", "DEV", add_serial,
          "serial port: stdio, none, null, pty, file:PATH, unix:PATH[,server=on,wait=off], "
          "mon:DEV; up to four times"),

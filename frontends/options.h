@@ -8,6 +8,7 @@
 
 #define OPTIONS_SERIALS 4
 #define OPTIONS_DEVICES 16
+#define OPTIONS_ROMS 4
 #define OPTIONS_FILES 8
 
 #define OPTIONS_STATUS_BAD 1   /* a value makes no sense */
@@ -46,6 +47,8 @@ struct options {
     bool perf_map;
     const char *kernel, *initrd, *append;
     const char *bios;
+    const char *option_rom[OPTIONS_ROMS];
+    unsigned option_roms;
     const char *name;
     const char *serial[OPTIONS_SERIALS];
     unsigned serials;

@@ -329,19 +329,37 @@ static unsigned put_e820(u8 *table, unsigned n, u64 start, u64 size)
     return n + 1;
 }
 
-/* The option ROM of other firmware's -kernel protocol, first in the boot order. */
+/* A file by which firmware finds an option ROM. */
 static bool add_option_rom(struct pc *pc, const char *path, char **error)
 {
-    static const char name[] = "genroms/linuxboot_dma.bin";
-    static const char order[] = "/rom@genroms/linuxboot_dma.bin";
+    char name[FW_CFG_NAME];
+    const char *slash = strrchr(path, '/');
     u32 size;
-    u8 *rom = boot_read_file("option ROM", path, 1u << 20, &size, error);
-    bool good = rom && fw_cfg_add_file(&pc->fw_cfg, name, rom, size) &&
-                fw_cfg_add_file(&pc->fw_cfg, "bootorder", order, sizeof order);
+    u8 *rom = boot_read_file("option ROM", path, PC_OPTION_ROM_MAX, &size, error);
+    if (rom && (size < 3 || load_le(rom, 2) != 0xaa55)) {
+        *error = error_text("'%s' is no option ROM", path);
+        free(rom);
+        return false;
+    }
+    snprintf(name, sizeof name, "genroms/%s", slash ? slash + 1 : path);
+    bool good = rom && fw_cfg_add_file(&pc->fw_cfg, name, rom, size);
     if (rom && !good)
-        *error = error_text("the host has no memory for option ROM '%s'", path);
+        *error = error_text("there is no room for option ROM '%s' in the firmware's configuration",
+                            path);
     free(rom);
     return good;
+}
+
+/* Those that were asked for, and that of other firmware's -kernel protocol, first in the boot
+ * order. */
+static bool add_option_roms(struct pc *pc, const struct pc_config *config, char **error)
+{
+    static const char order[] = "/rom@genroms/linuxboot_dma.bin";
+    for (unsigned i = 0; i < PC_OPTION_ROMS && config->option_rom[i]; i++)
+        if (!add_option_rom(pc, config->option_rom[i], error))
+            return false;
+    return !config->kernel_rom || (add_option_rom(pc, config->kernel_rom, error) &&
+                                   fw_cfg_add_file(&pc->fw_cfg, "bootorder", order, sizeof order));
 }
 
 static bool make_fw_cfg(struct pc *pc, const struct pc_config *config, char **error)
@@ -372,7 +390,7 @@ static bool make_fw_cfg(struct pc *pc, const struct pc_config *config, char **er
         *error = error_text("the host has no memory for the firmware's configuration");
         return false;
     }
-    return !config->option_rom || add_option_rom(pc, config->option_rom, error);
+    return add_option_roms(pc, config, error);
 }
 
 /* ---- the machine ---- */

@@ -45,6 +45,8 @@
 #define PC_DEVICES 16u
 #define PC_IDE_DRIVES 4u /* primary master and slave, secondary master and slave */
 #define PC_FLOPPIES 2u
+#define PC_OPTION_ROMS 4u
+#define PC_OPTION_ROM_MAX (1u << 20)
 
 struct pc_drive {
     enum ata_kind kind;
@@ -74,7 +76,8 @@ struct pc_config {
     bool boot_menu;
     bool vga;            /* there is a display adapter */
     const char *vga_rom; /* path of its option ROM; NULL: none */
-    const char *option_rom; /* path of a ROM that starts the kernel (foreign firmware), or NULL */
+    const char *kernel_rom; /* path of a ROM that starts the kernel (foreign firmware), or NULL */
+    const char *option_rom[PC_OPTION_ROMS]; /* paths of what the firmware starts; NULL: none */
 };
 
 struct pc {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The firmware as a black box, on both engines and QEMU: real-mode services, tables, PCI, resets.
 
-usage: test_bios.py PROBE BIOS [LEG...]
+usage: test_bios.py PROBE BIOS PMM_ROM [LEG...]
 
 PROBE (bios_probe*.c) boots as a Linux image and prints what each service answers; what is expected
 comes from the manuals named in bios/, and SeaBIOS in QEMU has to agree where it says the same.  A
@@ -22,8 +22,8 @@ import bios_answers as answers_of
 from bios_answers import EAX, ECX, EDX, ES
 from common import DRAGOMAN, TOP, out_string, skip_status
 
-PROBE = sys.argv[1] if len(sys.argv) > 2 else str(TOP / "build/tests/guest/bios_probe.img")
-BIOS = sys.argv[2] if len(sys.argv) > 2 else str(TOP / "build/bios/bios.bin")
+BUILT = ["tests/guest/bios_probe.img", "bios/bios.bin", "tests/guest/pmm_rom.bin"]
+PROBE, BIOS, PMM_ROM = sys.argv[1:4] if len(sys.argv) > 3 else [str(TOP / "build" / p) for p in BUILT]
 QEMU = shutil.which("qemu-system-x86_64")
 LIMIT = 150
 MIB = 1 << 20
@@ -429,15 +429,70 @@ def leg_roms(machine):
         check_that(f"{machine.name}: a bad sum", nothing in said and "<I>" not in said, said)
 
 
+def pmm_rom(folder):
+    """PMM_ROM at its full size and with its sum."""
+    rom = bytearray(pathlib.Path(PMM_ROM).read_bytes())
+    rom += bytes(rom[2] * 512 - len(rom))
+    rom[-1] = -sum(rom) & 255
+    path = pathlib.Path(folder) / "pmm.rom"
+    path.write_bytes(rom)
+    return path
+
+
+def leg_pmm(machine):
+    """An option ROM asks for memory, low and high (pmm_rom.S), and finds none when it is booted."""
+    name = machine.name
+    with tempfile.TemporaryDirectory() as d:
+        args = ["-option-rom", pmm_rom(d), "-m", 64, "-boot", "n", "-serial", "none", "-device",
+                "isa-debug-exit,iobase=0xf4,iosize=4"]
+        lines = 15 if machine.own else 12
+        said = machine.run_until(lambda s: len(re.findall(r"^[0-9a-f]{8}$", s, re.M)) >= lines, *args)
+    got = [int(n, 16) for n in re.findall(r"^[0-9a-f]{8}$", said, re.M)]
+    check(f"{name}: answers of PMM", len(got), lines)
+    if len(got) != lines:
+        return
+    low, high, block, found, again, second, holds, freed = got[:8]
+    check_that(f"{name}: an aligned block", (1 << 20) <= block < (64 << 20) and block % 4096 == 0,
+               f"{block:#x}")
+    check(f"{name}: found", found, block)
+    check_that(f"{name}: a low block", 0x600 < second < 0xa0000 and second % 16 == 0, f"{second:#x}")
+    check(f"{name}: what was written, and the end", (holds, freed), (0x12345678, 0))
+    check(f"{name}: no such block, no such function, registers", got[9:12],
+          [1, 0xffffffff, 0xaaaaaaaa])
+    if machine.own:  # SeaBIOS gives a name twice, and says the largest block in bytes
+        check_that(f"{name}: low and high memory", 0x4000 <= low <= 0xa000 and
+                   0x200000 <= high <= 0x400000, f"{low:#x} {high:#x}")
+        check(f"{name}: one block of a name", (again, got[8]), (0, 0))
+        check(f"{name}: after POST", got[12:], [0, 0, 0x9ec00])
+
+
+IPXE_ROM = pathlib.Path("/usr/lib/ipxe/qemu/pxe-e1000.rom")
+
+
+def leg_ipxe(machine):
+    """iPXE as an option ROM, which moves itself into memory of PMM and comes back from there."""
+    nothing = "nothing to boot."
+    said = machine.run_until(lambda s: nothing in s, "-option-rom", IPXE_ROM, "-boot", "n", "-m", 64,
+                             "-serial", "none")
+    for part in (r"PnP PMM\+03\w{6}\+03\w{6} C000", r"starting execution\.\.\.ok",
+                 r"initialising devices\.\.\.ok", "No more network devices", nothing):
+        check_that(f"{machine.name}: {part}", re.search(part, said), said)
+
+
 def main():
-    wanted = sys.argv[3:]
+    wanted = sys.argv[4:]
     found = machines()
     adapters = [Machine("dbt with a VGA", DRAGOMAN, "-vga", "std")]
     if QEMU:
         adapters.insert(0, Machine("SeaBIOS with a VGA", QEMU, "-accel", "tcg", "-M", "pc", "-vga",
                                    "std", "-nic", "none", own=False))
+    seabios = [Machine("seabios in qemu", QEMU, "-accel", "tcg", "-M", "pc", "-vga", "none", "-nic",
+                       "none", own=False)] if QEMU else []
     legs = [(leg_services, found), (leg_nothing, found), (leg_video, adapters),
             (leg_roms, [m for m in found if m.name == "qemu"])]
+    legs.append((leg_pmm, found + seabios))
+    if IPXE_ROM.exists():
+        legs.append((leg_ipxe, [m for m in found if m.name != "qemu"][-1:]))
     missing = [what for what in ("cloud", "initrd", "686-pae", "initrd-i386") if not get(what)]
     if missing:
         print(f"cannot be had: {', '.join(missing)}; the legs with Linux are left out")
@@ -455,9 +510,8 @@ def main():
             leg(machine)
             print(f"{name} on {machine.name}: {'ok' if len(failures) == before else 'FAILED'}, "
                   f"{time.monotonic() - start:.1f} s", flush=True)
-    if QEMU and (not wanted or "seabios" in wanted):
-        services(Machine("seabios in qemu", QEMU, "-accel", "tcg", "-M", "pc", "-vga", "none",
-                         "-nic", "none", own=False))
+    if seabios and (not wanted or "seabios" in wanted):
+        services(seabios[0])
         print("the probe on SeaBIOS: done")
     print(f"{len(failures)} failures")
     return 1 if failures else skip_status() if missing else 0

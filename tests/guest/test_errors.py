@@ -84,6 +84,9 @@ def cases(tmp):
     yield ["-drive", "if=floppy,media=cdrom"], BAD, "floppy"
     yield ["-bios", "/nonexistent"], BAD, "/nonexistent"
     yield ["-bios", empty], BAD, empty
+    yield ["-option-rom", "/nonexistent"], BAD, "/nonexistent"
+    yield ["-option-rom", empty], BAD, empty
+    yield ["-option-rom", "x"] * 5, BAD, "at most 4 ROMs"
     yield ["-m", "0"], BAD, "-m"
     yield ["-m", "100T"], BAD, "-m"
     yield ["-m", "lots"], BAD, "lots"
