@@ -1,7 +1,8 @@
 /* Architectural state of one vCPU, and what emitted code keeps beside it.
  *
  * The JIT runs with the host stack pointer at the start of struct cpu (a private stack lies below
- * it), so the first fields are cheapest to reach.  Everything is explicit: no global CPU.
+ * it), so that the first 128 bytes are reached with a short displacement: they are for what emitted
+ * code reaches most.  Everything is explicit: no global CPU.
  */
 #ifndef DRAGOMAN_CPU_STATE_H
 #define DRAGOMAN_CPU_STATE_H
@@ -213,25 +214,24 @@ struct cpu_model; /* cpu/cpuid.h */
 
 struct cpu {
     /* ---- reached by emitted code ---- */
-    u64 gpr[16];
     _Atomic u32 requests;
-    u32 lazy_kind;    /* enum lazy_kind | log2 width */
-    u64 lazy_a, lazy_b;
-    u64 rip;          /* RIP/EIP/IP: offset in CS */
-    u64 eflags;       /* arithmetic flags valid only when lazy_kind == LAZY_NONE */
-    u32 hflags;       /* HF_ */
-    u32 mxcsr;
-    u64 host_sp, host_ret; /* engine: stack of the run loop, return address of the helper call */
-    u32 host_mxcsr, guest_mxcsr_host; /* engine: what LDMXCSR loads on leaving and entering */
-    u64 spill[64];    /* engine: values that found no register */
-    u64 vspill[16][4] __attribute__((aligned(32))); /* the same for vectors */
-    u64 page_addend[8]; /* engine: host - linear address of pages that the block has checked */
-    u64 slow_addr, slow_value[4]; /* engine: operands of the memory slow path */
-    u64 scratch[3];   /* engine: RAX, RCX, RDX at a slow path or exit */
-    u64 call_arg[4];  /* engine: arguments of a helper call */
-    u32 exit_id;      /* engine: which exit emitted code took */
+    u8 lazy_kind;     /* enum lazy_kind | log2 width */
     bool x87_host;    /* engine: the host's x87 holds registers, control and status word */
     bool vec_host;    /* engine: vector registers are in the host's; never while C runs */
+    u64 lazy_a, lazy_b;
+    u64 slow_addr, slow_value[4]; /* engine: operands of the memory slow path */
+    u64 rip;          /* RIP/EIP/IP: offset in CS */
+    u32 exit_id;      /* engine: which exit emitted code took */
+    u32 mxcsr;
+    u64 spill[64];    /* engine: values that found no register; the first are used most */
+    u64 gpr[16];      /* those without a home register are reached by emitted code */
+    u64 eflags;       /* arithmetic flags valid only when lazy_kind == LAZY_NONE */
+    u32 hflags;       /* HF_ */
+    u64 host_sp, host_ret; /* engine: stack of the run loop, return address of the helper call */
+    u32 host_mxcsr, guest_mxcsr_host; /* engine: what LDMXCSR loads on leaving and entering */
+    u64 vspill[16][4] __attribute__((aligned(32))); /* the same for vectors */
+    u64 scratch[3];   /* engine: RAX, RCX, RDX at a slow path or exit */
+    u64 call_arg[4];  /* engine: arguments of a helper call */
     s64 budget;       /* counted mode: instructions left before the run loop must look around */
     struct segment seg[SEG_COUNT];
     struct mmu mmu;

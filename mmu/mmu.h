@@ -55,7 +55,11 @@ static inline u64 jump_empty(unsigned index)
 
 struct tlb_context {
     struct jump_entry jumps[JUMP_ENTRIES];
-    struct tlb_entry entries[TLB_MAX_ENTRIES]; /* the first mmu.tlb_mask/32+1 are in use */
+    u64 unused[7]; /* brings the entries to a line of the host's cache */
+    /* Emitted code's register points at the entries: these are a short displacement before. */
+    u64 page_addend[8]; /* engine: host - linear address of pages that the block has checked */
+    u64 mask;           /* (entries in use - 1) * sizeof(struct tlb_entry) */
+    struct tlb_entry entries[TLB_MAX_ENTRIES];
 };
 
 /* Whose rights an access has. */
@@ -107,8 +111,6 @@ struct mmu_watch {
 struct mmu {
     /* What emitted code reads; cpu/state.h asserts where they lie. */
     struct tlb_context *context; /* the current one */
-    u64 tlb_mask;                /* (entries - 1) * 32, of the current context */
-
     struct bus *bus;
     int cpu_index;
     struct paging paging;

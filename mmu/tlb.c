@@ -57,6 +57,12 @@ static void clear_entries(struct tlb_context *c, u32 from, u32 to)
     memset(&c->entries[from], 0xff, (to - from) * sizeof c->entries[0]);
 }
 
+static void set_size(struct mmu_private *v, unsigned index, u32 entries)
+{
+    v->states[index].entries = entries;
+    v->contexts[index].mask = (u64)(entries - 1) * sizeof(struct tlb_entry);
+}
+
 void tlb_make_ready(struct mmu_private *v, unsigned index)
 {
     struct tlb_state *s = &v->states[index];
@@ -65,7 +71,7 @@ void tlb_make_ready(struct mmu_private *v, unsigned index)
     lock_tlb(v);
     clear_entries(&v->contexts[index], 0, TLB_MIN_ENTRIES);
     jumps_init(&v->contexts[index]);
-    s->entries = TLB_MIN_ENTRIES;
+    set_size(v, index, TLB_MIN_ENTRIES);
     s->ready = true;
     unlock_tlb(v);
 }
@@ -76,17 +82,14 @@ static void select_context(struct mmu *m)
     if (unlikely(!m->priv->states[index].ready))
         tlb_make_ready(m->priv, index);
     m->context = &m->priv->contexts[index];
-    m->tlb_mask = (u64)(m->priv->states[index].entries - 1) * sizeof(struct tlb_entry);
 }
 
 static void resize(struct mmu *m, unsigned index, u32 entries)
 {
     struct tlb_state *s = &m->priv->states[index];
-    s->entries = entries;
+    set_size(m->priv, index, entries);
     s->fills = s->conflicts = s->low_use = 0;
     m->priv->counters.resizes++;
-    if (m->context == &m->priv->contexts[index])
-        m->tlb_mask = (u64)(entries - 1) * sizeof(struct tlb_entry);
 }
 
 static u64 entry_page(const struct tlb_entry *e)

@@ -57,7 +57,7 @@ EVAL void host_store(void *p, u64 v, unsigned w)
 EVAL const struct tlb_entry *tlb_probe(const struct cpu *cpu, u64 la)
 {
     const u8 *entries = (const u8 *)cpu->mmu.context->entries;
-    return (const struct tlb_entry *)(entries + ((la >> 7) & cpu->mmu.tlb_mask));
+    return (const struct tlb_entry *)(entries + ((la >> 7) & cpu->mmu.context->mask));
 }
 
 /* Host address of [la, la + size) if the tag matches, else NULL. */

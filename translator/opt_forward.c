@@ -135,7 +135,8 @@ static bool in_xmm(u64 offset, unsigned w)
 
 static bool in_gpr(u64 offset)
 {
-    return offset < offsetof(struct cpu, gpr) + sizeof(((struct cpu *)0)->gpr);
+    return offset + 8 > offsetof(struct cpu, gpr) &&
+           offset < offsetof(struct cpu, gpr) + sizeof(((struct cpu *)0)->gpr);
 }
 
 static bool slot_overlaps(const struct env_slot *s, u64 offset, unsigned w)

@@ -151,7 +151,7 @@ static inline u64 load8(u64 la)
 /* The entry that emitted code finds for la, NULL where it would leave. */
 static inline struct tlb_entry *inline_probe(u64 la)
 {
-    struct tlb_entry *e = &m.context->entries[la >> 12 & (m.tlb_mask / 32)];
+    struct tlb_entry *e = &m.context->entries[la >> 12 & (m.context->mask / 32)];
     return e->read == (la & PAGE_MASK) ? e : NULL;
 }
 

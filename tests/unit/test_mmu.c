@@ -252,7 +252,7 @@ START_TEST(growing_keeps_what_was_there)
     set_paging();
     load8(base + 0x10 * 0x1000);
     load8(base + (entries + 0x11) * 0x1000); /* has to move up */
-    for (unsigned i = 0; m.tlb_mask / 32 + 1 == entries; i++) {
+    for (unsigned i = 0; m.context->mask / 32 + 1 == entries; i++) {
         ck_assert_uint_lt(i, entries);
         load8(base + (0x20 + i % 2 * entries) * 0x1000);
     }
@@ -283,11 +283,11 @@ START_TEST(the_table_grows_with_use_and_shrinks)
     for (unsigned i = 0; i < 8; i++)
         map(21, 0x40000000 + i * 2 * MIB, i * 2 * MIB, U | W, W);
     set_paging();
-    ck_assert_uint_eq(m.tlb_mask, (TLB_MIN_ENTRIES - 1) * 32);
+    ck_assert_uint_eq(m.context->mask, (TLB_MIN_ENTRIES - 1) * 32);
     for (unsigned round = 0; round < 4; round++)
         for (u64 i = 0; i < 4096; i++)
             load8(0x40000000 + i * 0x1000);
-    ck_assert_uint_ge(m.tlb_mask, 4095 * 32);
+    ck_assert_uint_ge(m.context->mask, 4095 * 32);
     u64 walks = mmu_counters(&m)->walks;
     for (u64 i = 0; i < 4096; i++) {
         ck_assert_uint_eq(load8(0x40000000 + i * 0x1000), load_le(ram + i * 0x1000, 8));
@@ -301,7 +301,7 @@ START_TEST(the_table_grows_with_use_and_shrinks)
         load8(0x40000000);
         mmu_flush_all(&m);
     }
-    ck_assert_uint_eq(m.tlb_mask, (TLB_MIN_ENTRIES - 1) * 32);
+    ck_assert_uint_eq(m.context->mask, (TLB_MIN_ENTRIES - 1) * 32);
     ck_assert_uint_gt(mmu_counters(&m)->resizes, 4);
 }
 END_TEST
@@ -604,7 +604,7 @@ START_TEST(marks_take_tags_from_every_cpu)
     ck_assert(mmu_init(&other, b, 1));
     set_paging();
     ck_assert_int_eq(mmu_store(&other, MMU_SUPERVISOR, DATA, 1, 0), MMU_OK);
-    struct tlb_entry *e = &other.context->entries[DATA >> 12 & (other.tlb_mask / 32)];
+    struct tlb_entry *e = &other.context->entries[DATA >> 12 & (other.context->mask / 32)];
     ck_assert_uint_eq(e->write, DATA);
     code_mark(b, DATA, 1);
     ck_assert_uint_eq(e->write, TLB_INVALID);

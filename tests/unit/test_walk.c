@@ -212,7 +212,7 @@ START_TEST(accessed_and_dirty_bits)
         ck_assert_uint_eq(get(&path, 0) & (A | D), 0);
     /* The clean page has no write tag: the store walks once, sets D and gets one. */
     u64 walks = mmu_counters(&m)->walks;
-    struct tlb_entry *e = &m.context->entries[la >> 12 & (m.tlb_mask / 32)];
+    struct tlb_entry *e = &m.context->entries[la >> 12 & (m.context->mask / 32)];
     ck_assert_uint_eq(e->read, la);
     ck_assert_uint_eq(e->write, TLB_INVALID);
     ck_assert_int_eq(mmu_store(&m, MMU_SUPERVISOR, la, 1, 0), MMU_OK);
@@ -226,7 +226,7 @@ START_TEST(accessed_and_dirty_bits)
     /* A dirty page gets its write tag from a load. */
     mmu_flush_all(&m);
     load8(la);
-    e = &m.context->entries[la >> 12 & (m.tlb_mask / 32)];
+    e = &m.context->entries[la >> 12 & (m.context->mask / 32)];
     ck_assert_uint_eq(e->write, la);
 }
 END_TEST

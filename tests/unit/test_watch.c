@@ -36,7 +36,7 @@ static void two_pages(void)
 
 static bool in_tlb(u64 la)
 {
-    struct tlb_entry *e = &m.context->entries[la >> 12 & (m.tlb_mask / 32)];
+    struct tlb_entry *e = &m.context->entries[la >> 12 & (m.context->mask / 32)];
     return e->read == (la & PAGE_MASK) || e->write == (la & PAGE_MASK);
 }
 

@@ -278,7 +278,7 @@ void x64_store_flags(struct x64_sel *s)
         return_rax(s, busy);
     }
     s->pinned = pinned;
-    x64_store_imm(&s->buf, W32, RM_CPU(lazy_kind), (s32)kind);
+    x64_store_imm(&s->buf, W8, RM_CPU(lazy_kind), (s32)kind);
     s->f_stored = f;
 }
 
@@ -343,7 +343,7 @@ static void emit_getf(struct x64_sel *s, ir_ref f)
 {
     x64_clobber(s);
     x64_flush_scratch(s);
-    x64_alu_imm(&s->buf, ALU_CMP, W32, RM_CPU(lazy_kind), LAZY_AHF);
+    x64_alu_imm(&s->buf, ALU_CMP, W8, RM_CPU(lazy_kind), LAZY_AHF);
     u8 *ok = x64_jcc_later(&s->buf, CC_E);
     x64_call(&s->buf, s->thunks->fetch_flags[x64_vec_kept(s)]);
     x64_bind(&s->buf, ok);

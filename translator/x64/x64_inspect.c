@@ -36,7 +36,7 @@ static const struct known_field known_fields[] = {
     PLAIN(hflags), PLAIN(mxcsr), PLAIN(host_sp), PLAIN(host_ret), PLAIN(host_mxcsr),
     PLAIN(guest_mxcsr_host), LIST(spill), LIST(vspill), PLAIN(slow_addr), LIST(slow_value),
     LIST(scratch), LIST(call_arg), PLAIN(exit_id), LIST(seg), PLAIN(mmu.context),
-    PLAIN(mmu.tlb_mask), LIST(xmm), PLAIN(x87), PLAIN(x87_host), PLAIN(vec_host), PLAIN(cpl),
+    LIST(xmm), PLAIN(x87), PLAIN(x87_host), PLAIN(vec_host), PLAIN(cpl),
     PLAIN(irq_shadow),
 };
 #undef PLAIN
@@ -142,7 +142,10 @@ static void put_memory(FILE *out, const char *p, unsigned base)
     if (base == X_RSP)
         put_field(out, disp);
     else
-        fprintf(out, " %s", disp < 0 ? "jump cache" : "TLB");
+        fprintf(out, " %s", disp >= 0                      ? "TLB"
+                            : disp == TLB_OFF(mask)        ? "TLB's mask"
+                            : disp >= TLB_OFF(page_addend) ? "page checked before"
+                                                           : "jump cache");
 }
 
 /* The comment of one host instruction. */

@@ -210,7 +210,7 @@ static struct check emit_check_of(struct x64_sel *s, ir_ref op, ir_ref r, unsign
     else
         x64_mov(&s->buf, W32, c.addend, areg);
     x64_shift_imm(&s->buf, SH_SHR, W32, x64_r(c.addend), PAGE_SHIFT - 5);
-    x64_alu(&s->buf, ALU_AND, W32, c.addend, RM_CPU(mmu.tlb_mask));
+    x64_alu(&s->buf, ALU_AND, W32, c.addend, RM_TLB(mask));
     if (to)
         x64_lea(&s->buf, W64, c.spare, x64_m(areg, to));
     else

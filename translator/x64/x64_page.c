@@ -2,8 +2,8 @@
  *
  * Accesses at constant distances from one base (a stack frame, a structure) are nearly always on
  * one page.  The first of them probes the TLB for the page of all of them, from the lowest byte to
- * the highest, and leaves what it found (host address - linear address) in cpu.page_addend; the
- * others take it from there.  When the bytes are not all on one page, or the page is not in the
+ * the highest, and leaves what it found (host address - linear address) in tlb_context.page_addend;
+ * the others take it from there.  When the bytes are not all on one page, or the page is not in the
  * TLB, it leaves 0, and each access makes a probe of its own, out of line.
  *
  * What was found stays true until the end of the block: TLB entries that are evicted lose nothing
@@ -101,7 +101,7 @@ struct x64_page *x64_page_of(struct x64_sel *s, ir_ref op, s32 *disp)
 
 struct x64_rm x64_page_slot(const struct x64_sel *s, const struct x64_page *p)
 {
-    return x64_m(X_RSP, CPU_OFF(page_addend) + 8 * (s32)(p - s->pages));
+    return x64_m(X_RBP, TLB_OFF(page_addend) + 8 * (s32)(p - s->pages));
 }
 
 void x64_emit_own_probe(struct x64_sel *s, struct x64_stub *stub)

@@ -20,9 +20,11 @@
 #define CPU_OFF(field) ((s32)offsetof(struct cpu, field))
 #define RM_CPU(field) x64_m(X_RSP, CPU_OFF(field))
 
-/* Offset from RBP (tlb_context.entries) to the jump cache. */
-#define JUMPS_OFF \
-    ((s32)offsetof(struct tlb_context, jumps) - (s32)offsetof(struct tlb_context, entries))
+/* Offset from RBP (tlb_context.entries) to what lies before. */
+#define TLB_OFF(field) \
+    ((s32)offsetof(struct tlb_context, field) - (s32)offsetof(struct tlb_context, entries))
+#define RM_TLB(field) x64_m(X_RBP, TLB_OFF(field))
+#define JUMPS_OFF TLB_OFF(jumps)
 
 /* Where a value can be found when emitted code stops at a site.  Packed, for there are millions,
  * and what is touched for the first time is a good part of what a block costs. */
@@ -145,7 +147,7 @@ struct x64_val {
 };
 
 /* Accesses of a block at constant distances [lo, hi) from one value, on one page as a rule: one
- * check for all (x64_page.c).  There are as many as cpu.page_addend has places. */
+ * check for all (x64_page.c).  There are as many as tlb_context.page_addend has places. */
 #define X64_PAGES 8u
 struct x64_page {
     ir_ref base;
@@ -172,7 +174,7 @@ struct x64_stub {
     struct x64_exit *exit;
     struct x64_site site;
     u8 *again;          /* members of a group: where the access is when its own probe hits */
-    struct x64_rm slot; /* ...cpu.page_addend */
+    struct x64_rm slot; /* ...tlb_context.page_addend */
     s32 disp;           /* ...areg + disp is the address */
     u8 addend, size;    /* ...register that gets host - linear address; bytes */
     bool write, first;

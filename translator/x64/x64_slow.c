@@ -38,7 +38,7 @@ static u64 flushes(const struct cpu *cpu)
 static void forget_pages(struct cpu *cpu, u64 flushes_before)
 {
     if (unlikely(flushes(cpu) != flushes_before))
-        memset(cpu->page_addend, 0, sizeof cpu->page_addend);
+        memset(cpu->mmu.context->page_addend, 0, sizeof cpu->mmu.context->page_addend);
 }
 
 void x64_slow_load(struct cpu *cpu, u64 w)

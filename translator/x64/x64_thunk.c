@@ -193,7 +193,7 @@ static u64 make_probe(struct x64_buf *b, unsigned r, bool write, unsigned w)
     x64_store(b, W64, address, r);
     x64_mov(b, W32, index, r);
     x64_shift_imm(b, SH_SHR, W32, x64_r(index), PAGE_SHIFT - 5);
-    x64_alu(b, ALU_AND, W32, index, x64_m(X_RSP, 8 + CPU_OFF(mmu.tlb_mask)));
+    x64_alu(b, ALU_AND, W32, index, RM_TLB(mask));
     if (w > W8)
         x64_lea(b, W64, r, x64_m(r, (s32)W_BYTES(w) - 1));
     x64_alu_imm(b, ALU_AND, W64, x64_r(r), -(s32)PAGE_SIZE);
