@@ -34,8 +34,8 @@ struct block {
 };
 
 /* Key of the inline jump cache (struct jump_entry.tag): RIP with the mode XORed into the top 16
- * bits, so that one compare checks both; only for HF_CSFLAT modes.  The mode of nearly all code is 0
- * there, so that its tag is RIP itself and often fits an immediate. */
+ * bits, so that one compare checks both; only for HF_CSFLAT modes.  The mode of nearly all code is
+ * 0 there, so that its tag is RIP itself and often fits an immediate. */
 #define HF_TAG_DEFAULT (HF_LONG | HF_PE | HF_FLAT | HF_CSFLAT | HF_AVX)
 static inline u64 jump_tag(u64 rip, u32 hflags)
 {

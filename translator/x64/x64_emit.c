@@ -153,7 +153,13 @@ void x64_alu_imm(struct x64_buf *b, unsigned alu, unsigned w, struct x64_rm rm, 
         x64_byte(b, (u8)imm);
         return;
     }
-    group_w(b, 0x81, w, alu, rm);
+    if (rm.is_reg && rm.reg == X_RAX) { /* a form without ModRM */
+        if (w != W32)
+            x64_byte(b, w == W16 ? 0x66 : 0x48);
+        x64_byte(b, (u8)(alu << 3 | 5));
+    } else {
+        group_w(b, 0x81, w, alu, rm);
+    }
     x64_bytes(b, (u32)imm, w == W16 ? 2 : 4);
 }
 

@@ -272,6 +272,10 @@ static void emit_slow(struct x64_sel *s, struct x64_stub *stub)
     struct x64_buf *b = &s->buf;
     if (stub->again)
         x64_emit_own_probe(s, stub);
+    if (stub->disp && !stub->again) {
+        x64_lea(b, W64, stub->addend, x64_m(stub->areg, stub->disp));
+        stub->areg = stub->addend;
+    }
     if (stub->areg != X_NONE) /* first: free_reg may be the same */
         x64_store(b, W64, RM_CPU(slow_addr), stub->areg);
     if (stub->value_kind == STUB_CONST) {

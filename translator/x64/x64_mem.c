@@ -127,15 +127,50 @@ struct check {
 
 /* What the stub of a group's member needs for a probe of its own. */
 static void member_stub(struct x64_sel *s, struct check *c, const struct x64_page *page,
-                        unsigned areg, s32 disp, unsigned size, bool write)
+                        unsigned size, bool write)
 {
-    c->stub->areg = (u8)areg;
-    c->stub->disp = disp;
-    c->stub->addend = c->stub->free_reg = (u8)c->addend;
+    c->stub->free_reg = (u8)c->addend;
     c->stub->slot = x64_page_slot(s, page);
     c->stub->size = (u8)size;
     c->stub->write = write;
     c->stub->again = s->buf.p;
+}
+
+/* Register and displacement of the address r. */
+static struct x64_rm use_base(struct x64_sel *s, ir_ref r)
+{
+    ir_ref root = x64_root(s, r);
+    if (s->val[root].flags & VAL_DEFERRED) {
+        struct x64_addr a = x64_match_addr(s, root, false);
+        bool room = a.disp < 1 << 30 && a.disp > -(1 << 30); /* a group may go to other bytes */
+        if (!a.index && a.w == W64 && room) {
+            s->counters->addr_folds++;
+            return x64_m(x64_use(s, a.base), a.disp);
+        }
+    }
+    return x64_m(x64_use_addr(s, r), 0);
+}
+
+/* The access at `base`, with its stub, for which registers have been found. */
+static void set_address(struct x64_sel *s, struct check *c, struct x64_rm base, unsigned mf)
+{
+    c->mem = x64_mx(base.base, c->addend, 1, base.disp);
+    c->stub = x64_stub(s);
+    c->stub->areg = base.base;
+    c->stub->disp = base.disp;
+    c->stub->addend = (u8)c->addend;
+    c->stub->word = mf;
+    c->stub->free_reg = (u8)c->spare;
+    c->stub->site = x64_site(s);
+}
+
+/* reg = base + disp, or its low half. */
+static void emit_sum(struct x64_sel *s, unsigned w, unsigned reg, unsigned base, s32 disp)
+{
+    if (disp)
+        x64_lea(&s->buf, w, reg, x64_m(base, disp));
+    else
+        x64_mov(&s->buf, w, reg, base);
 }
 
 /* An access to a page that an earlier one has checked. */
@@ -143,27 +178,16 @@ static struct check emit_shared(struct x64_sel *s, struct x64_page *page, ir_ref
                                 bool write, unsigned mf)
 {
     struct check c;
-    ir_ref root = x64_root(s, r);
-    struct x64_addr a = {.base = root};
     x64_clobber(s);
-    if (s->val[root].flags & VAL_DEFERRED) {
-        a = x64_match_addr(s, root, false);
-        if (a.index)
-            a = (struct x64_addr){.base = root};
-    }
-    unsigned areg = a.base == root ? x64_use_addr(s, r) : x64_use(s, a.base);
-    s->counters->addr_folds += a.base != root;
+    struct x64_rm base = use_base(s, r);
     c.addend = c.spare = x64_scratch(s);
     if (write)
         c.spare = x64_scratch(s);
-    c.mem = x64_mx(areg, c.addend, 1, a.disp);
-    c.stub = x64_stub(s);
-    c.stub->word = mf;
-    c.stub->site = x64_site(s);
+    set_address(s, &c, base, mf);
     x64_load(&s->buf, W64, c.addend, x64_page_slot(s, page));
     x64_test(&s->buf, W64, x64_r(c.addend), c.addend);
     c.stub->from = x64_jcc_later(&s->buf, CC_E);
-    member_stub(s, &c, page, areg, a.disp, size, write);
+    member_stub(s, &c, page, size, write);
     s->counters->pages_shared++;
     if (write)
         s->pinned &= (u16) ~(1 << c.spare);
@@ -180,41 +204,35 @@ static struct check emit_check_of(struct x64_sel *s, ir_ref op, ir_ref r, unsign
     if (page && page->checked)
         return emit_shared(s, page, r, size, write, mf);
     x64_clobber(s);
-    unsigned areg = x64_use_addr(s, r);
+    unsigned align = mf & MF_ALIGN32           ? 32
+                     : mf & MF_ALIGN16         ? 16
+                     : s->ir->hflags & HF_ALIGN ? x64_alignment(size)
+                                                : 1;
+    struct x64_rm base = align > 1 ? x64_m(x64_use_addr(s, r), 0) : use_base(s, r);
+    c.spare = s->reg_val[X_RAX] || s->pinned & 1 << X_RAX ? x64_scratch(s) : x64_take(s, X_RAX);
     c.addend = x64_scratch(s);
-    c.spare = x64_scratch(s);
-    c.stub = x64_stub(s);
-    c.mem = x64_mx(areg, c.addend, 1, 0);
-    c.stub->areg = (u8)areg;
-    c.stub->word = mf;
-    c.stub->free_reg = (u8)c.spare;
-    c.stub->site = x64_site(s);
+    set_address(s, &c, base, mf);
     if (mf & MF_SYSTEM && s->ir->hflags & HF_USER) {
         c.stub->from = x64_jmp_later(&s->buf);
         s->pinned &= (u16)~(1 << c.spare);
         return c;
     }
-    unsigned align = mf & MF_ALIGN32               ? 32
-                     : mf & MF_ALIGN16             ? 16
-                     : s->ir->hflags & HF_ALIGN ? x64_alignment(size)
-                                                   : 1;
     if (align > 1) {
-        x64_test_imm(&s->buf, W8, x64_r(areg), (s32)align - 1);
+        x64_test_imm(&s->buf, W8, x64_r(base.base), (s32)align - 1);
         c.stub->from2 = x64_jcc_later(&s->buf, CC_NE);
     }
     /* From the first byte to the last: of the group, or just this access. */
     s32 from = page ? page->lo - disp : 0, to = page ? page->hi - disp - 1 : (s32)size - 1;
     bool for_write = page ? page->write : write;
-    if (from)
-        x64_lea(&s->buf, W32, c.addend, x64_m(areg, from));
-    else
-        x64_mov(&s->buf, W32, c.addend, areg);
-    x64_shift_imm(&s->buf, SH_SHR, W32, x64_r(c.addend), PAGE_SHIFT - 5);
+    if (base.disp + from || !s->bmi2) {
+        emit_sum(s, W32, c.addend, base.base, base.disp + from);
+        x64_shift_imm(&s->buf, SH_SHR, W32, x64_r(c.addend), PAGE_SHIFT - 5);
+    } else { /* what it brings in from below is masked */
+        x64_vex(&s->buf, X64_OP(0xf2, 3, 0xf0), false, c.addend, 0, x64_r(base.base));
+        x64_byte(&s->buf, PAGE_SHIFT - 5);
+    }
     x64_alu(&s->buf, ALU_AND, W32, c.addend, RM_TLB(mask));
-    if (to)
-        x64_lea(&s->buf, W64, c.spare, x64_m(areg, to));
-    else
-        x64_mov(&s->buf, W64, c.spare, areg);
+    emit_sum(s, W64, c.spare, base.base, base.disp + to);
     x64_alu_imm(&s->buf, ALU_AND, W64, x64_r(c.spare), -(s32)PAGE_SIZE);
     x64_alu(&s->buf, ALU_CMP, W64, c.spare,
             x64_mx(X_RBP, c.addend, 1, for_write ? ENTRY_OFF(write) : ENTRY_OFF(read)));
@@ -224,7 +242,7 @@ static struct check emit_check_of(struct x64_sel *s, ir_ref op, ir_ref r, unsign
     if (page) {
         page->checked = true;
         x64_store(&s->buf, W64, x64_page_slot(s, page), c.addend);
-        member_stub(s, &c, page, areg, 0, size, write);
+        member_stub(s, &c, page, size, write);
         c.stub->first = true;
     }
     return c;

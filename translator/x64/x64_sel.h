@@ -175,8 +175,9 @@ struct x64_stub {
     struct x64_site site;
     u8 *again;          /* members of a group: where the access is when its own probe hits */
     struct x64_rm slot; /* ...tlb_context.page_addend */
-    s32 disp;           /* ...areg + disp is the address */
-    u8 addend, size;    /* ...register that gets host - linear address; bytes */
+    u8 size;            /* ...bytes */
+    s32 disp;           /* areg + disp is the address */
+    u8 addend;          /* register that gets host - linear address */
     bool write, first;
     u16 op;           /* that it belongs to */
     u32 at;           /* offset from the block's start */
