@@ -54,11 +54,21 @@ enum {
     VGA_200_LINES = 0x80,
 
     EQUIPMENT_FLOPPY = 0x01,
+    EQUIPMENT_FLOPPIES = 0xc0, /* how many, less one */
+    EQUIPMENT_FLOPPY_ONE = 0x40,
     EQUIPMENT_FPU = 0x02,
     EQUIPMENT_MOUSE = 0x04,
     EQUIPMENT_VIDEO_80 = 0x20,
     EQUIPMENT_COM_SHIFT = 9,
     EQUIPMENT_LPT_SHIFT = 14,
 };
+
+/* The equipment word with another floppy drive. */
+static inline unsigned short one_floppy_more(unsigned short equipment)
+{
+    if (!(equipment & EQUIPMENT_FLOPPY))
+        return (unsigned short)((equipment & ~EQUIPMENT_FLOPPIES) | EQUIPMENT_FLOPPY);
+    return (unsigned short)(equipment + EQUIPMENT_FLOPPY_ONE);
+}
 
 #endif

@@ -113,6 +113,7 @@ static void boot_entry(u8 n)
 static void boot_device(u8 kind, u8 n)
 {
     SERVICE_DATA(shared)->booting = 1;
+    boot_emulation_end();
     if (kind == KIND_ROM)
         boot_entry(n);
     else if (kind == KIND_CD)

@@ -22,6 +22,28 @@ static bool checksum_good(const u8 *entry)
     return sum == 0 && entry[0] == 1 && entry[30] == 0x55 && entry[31] == 0xaa;
 }
 
+/* INT 13h does this too (int13_edd.c). */
+static void emulation_begin(struct emulation *e)
+{
+    e->disks = MEMORY(u8, BDA_DISKS);
+    e->equipment = MEMORY(u16, BDA_EQUIPMENT);
+    e->active = true;
+    if (e->unit & 0x80)
+        MEMORY(u8, BDA_DISKS) = (u8)(e->disks + 1);
+    else
+        MEMORY(u16, BDA_EQUIPMENT) = one_floppy_more(e->equipment);
+}
+
+void boot_emulation_end(void)
+{
+    struct emulation *e = &SERVICE_DATA(shared)->emulation;
+    if (!e->active)
+        return;
+    e->active = false;
+    MEMORY(u8, BDA_DISKS) = e->disks;
+    MEMORY(u16, BDA_EQUIPMENT) = e->equipment;
+}
+
 /* Geometry of what is emulated (El Torito, figure 3 and section 2.3): a disk's is in its partition
  * table's first entry, at its end. */
 static bool set_up_emulation(u8 unit, const u8 *entry)
@@ -52,19 +74,16 @@ static bool set_up_emulation(u8 unit, const u8 *entry)
         e->unit = unit; /* no emulation, or what we do not know */
         return media == 0;
     }
-    e->active = e->heads && e->spt;
-    if (e->active && e->unit == 0x80)
-        MEMORY(u8, BDA_DISKS) = (u8)(s->disks + 1);
-    if (e->active && e->unit == 0)
-        MEMORY(u16, BDA_EQUIPMENT) |= EQUIPMENT_FLOPPY;
-    return e->active;
+    if (!e->heads || !e->spt)
+        return false;
+    emulation_begin(e);
+    return true;
 }
 
 void boot_cd(u8 unit)
 {
     static u8 entry[32];
     struct shared *s = SERVICE_DATA(shared);
-    s->emulation.active = false;
     if (!disk_read(unit, BOOT_RECORD_SECTOR, 1, BUFFER)) {
         say("CD-ROM %u: no disc.\n", (u32)unit - CDROM_UNIT);
         return;
@@ -92,13 +111,14 @@ void boot_cd(u8 unit)
     }
     if (!sectors)
         sectors = 1;
+    s->emulation.catalog = catalog;
     s->emulation.load_segment = segment;
     s->emulation.load_sectors = sectors;
     /* Sectors are virtual ones of 512 bytes (section 2.2). */
     u16 count = (u16)((sectors + 3) / 4);
     if (((u32)segment << 4) + (u32)count * CD_SECTOR > (u32)EBDA_SEG << 4 ||
         !disk_read(unit, start, count, (u32)segment << 4)) {
-        s->emulation.active = false;
+        boot_emulation_end();
         return;
     }
     struct real_entry e = {.ip = segment == 0x07c0 ? 0x7c00 : 0,

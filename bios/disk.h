@@ -48,5 +48,7 @@ void edd_service(frame_ptr f);
 /* The drive of INT 13h's number, or NULL. */
 const struct disk *disk_of(u8 unit);
 bool is_emulated(u8 unit);
+/* Whether an emulated floppy is drive 0, which makes the real ones 1 and 2. */
+bool floppy_emulated(void);
 
 #endif

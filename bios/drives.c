@@ -118,6 +118,35 @@ static void probe(u32 channel, u8 slave)
     }
 }
 
+/* Fixed-disk parameter tables of 80h and 81h, where INT 41h and 46h point: in the EBDA (IBM PC AT
+ * Technical Reference, "Hard file parameter table"; translated ones as of EDD 1.1).  With the
+ * drive's own geometry if the logical one is another. */
+static void parameter_table(u32 n, u32 vector)
+{
+    const struct shared *s = SERVICE_DATA(shared);
+    const struct disk *d = &s->disk[s->hard_disk[n]];
+    u32 at = ((u32)EBDA_SEG << 4) + EBDA_DISK_TABLES + 16 * n;
+    u8 *t = (u8 *)at;
+    bool translated = d->logical_cylinders != d->cylinders || d->logical_heads != d->heads;
+    if (n >= s->disks)
+        return;
+    memset(t, 0, 16);
+    *(u16 *)t = d->logical_cylinders;
+    t[2] = d->logical_heads;
+    *(u16 *)(t + 5) = 0xffff; /* no precompensation */
+    t[8] = (u8)(0xc0 | (d->heads > 8 ? 8 : 0));
+    *(u16 *)(t + 12) = d->cylinders;
+    t[14] = d->logical_spt;
+    if (translated) {
+        t[3] = 0xa0;
+        t[4] = (u8)d->spt;
+        *(u16 *)(t + 9) = d->cylinders;
+        t[11] = (u8)d->heads;
+        checksum_set(t, 16, 15);
+    }
+    MEMORY(u32, vector * 4) = (u32)EBDA_SEG << 16 | (u16)(at - ((u32)EBDA_SEG << 4));
+}
+
 /* Both controllers on, the first behind the second's channel 0 (8237A; 290550, 2.5.1). */
 static void dma_init(void)
 {
@@ -170,4 +199,6 @@ void drives_init(void)
         probe(c, 1);
     }
     MEMORY(u8, BDA_DISKS) = s->disks;
+    parameter_table(0, 0x41);
+    parameter_table(1, 0x46);
 }

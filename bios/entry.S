@@ -132,12 +132,24 @@ resume_shadow:
         iretw
 
 /* void wake_real(u32 far_address), void wake_protected(u32 linear): EAX; called by 16-bit C. */
-        .globl  wake_real, wake_protected
+        .globl  wake_real, wake_protected, boot_jump
 wake_real:
         xorw    %dx, %dx
         movw    %dx, %ds
         movw    %dx, %es
         pushl   %eax
+        lretw
+/* void boot_jump(u32 far_address, u8 unit): EAX, EDX.  No service is under way any more. */
+boot_jump:
+        movw    $STACK_TOP, service_stack
+        xorw    %cx, %cx
+        movw    %cx, %ds
+        movw    %cx, %es
+        movw    %cx, %ss
+        movl    $POST_STACK, %esp
+        movb    $0, %dh
+        pushl   %eax
+        sti
         lretw
 wake_protected:
         movl    %eax, %edx

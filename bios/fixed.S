@@ -2,8 +2,7 @@
  * entries of services, the system configuration table, the 6845's parameters (INT 1Dh); the
  * lower half of the 8 by 8 font, at FA6E, is fonts.py's.
  *
- * IBM PC AT Technical Reference, BIOS listing, "compatibility" addresses.  Left out: the table
- * of vector offsets at FEF3, the diskette parameters at EFC7 (INT 1Eh points elsewhere).
+ * IBM PC AT Technical Reference, BIOS listing, "compatibility" addresses.
  */
 #include "bios/layout.h"
 
@@ -33,6 +32,8 @@ config_table:
         ENTRY_AT 0xe82e, int_16
         ENTRY_AT 0xe987, int_09
         ENTRY_AT 0xec59, int_13
+        .org    0xefc7 - FIXED_BASE             /* diskette parameters, of 1.44 MB */
+        .byte   0xaf, 0x02, 0x25, 0x02, 18, 0x1b, 0xff, 0x6c, 0xf6, 0x0f, 0x08
         ENTRY_AT 0xefd2, int_17
         ENTRY_AT 0xf065, int_10
 
@@ -58,6 +59,10 @@ crtc_table:
         jmp     int_1a                          /* FE6E, behind the font */
         .org    0xfea5 - 0xfe6e
         jmp     int_08
+        .org    0xfef3 - 0xfe6e                 /* offsets of vectors 08h to 1Fh */
+        .word   int_08, int_09, int_irq_low, int_irq_low, int_irq_low, int_irq_low, int_0e
+        .word   int_irq_low, int_10, int_11, int_12, int_13, int_14, int_15, int_16, int_17
+        .word   int_18, int_19, int_1a, int_ignore, int_ignore, crtc_table, 0xefc7, 0
         .org    0xff53 - 0xfe6e
         iretw
         jmp     int_05                          /* FF54 */

@@ -421,7 +421,7 @@ static void parameters(frame_ptr f, u8 unit)
     f->ch = (u8)(formats[n].cylinders - 1);
     f->cl = formats[n].sectors;
     f->dh = 1;
-    f->dl = shared.floppies;
+    f->dl = (u8)(shared.floppies + floppy_emulated());
     f->es = CODE_SEG;
     f->di = table_at(n);
     status(f, DISK_OK);

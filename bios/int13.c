@@ -15,6 +15,11 @@ bool is_emulated(u8 unit)
     return shared.emulation.active && unit == shared.emulation.unit;
 }
 
+bool floppy_emulated(void)
+{
+    return shared.emulation.active && !(shared.emulation.unit & 0x80);
+}
+
 const struct disk *disk_of(u8 unit)
 {
     if (shared.emulation.active && shared.emulation.unit == 0x80 && unit > 0x80 &&
@@ -151,16 +156,15 @@ void service_13(frame_ptr f)
 {
     struct geometry g;
     u32 lba;
-    if (f->dl < 0x80 && !is_emulated(f->dl)) {
-        /* An emulated floppy is the first; the real ones come after it. */
-        bool second = shared.emulation.active && !(shared.emulation.unit & 0x80);
-        floppy_service(f, (u8)(f->dl - second));
-        return;
-    }
     if (f->ah >= 0x41 && f->ah <= 0x4e) {
         edd_service(f);
         if (f->ah != 0x30 || f->bx != 0xaa55)
             bda8_set(BDA_DISK_STATUS, f->flags & FLAG_CARRY ? f->ah : DISK_OK);
+        return;
+    }
+    if (f->dl < 0x80 && !is_emulated(f->dl)) {
+        /* An emulated floppy is the first; the real ones come after it. */
+        floppy_service(f, (u8)(f->dl - floppy_emulated()));
         return;
     }
     switch (f->ah) {
@@ -184,9 +188,7 @@ void service_13(frame_ptr f)
     case 0x0d: /* reset */
     case 0x10: /* ready? */
     case 0x11: /* recalibrate */
-    case 0x14: /* diagnose */
-        presence(f);
-        break;
+    case 0x14: /* diagnose */ presence(f); break;
     case 0x15: drive_type(f); break;
     case 0x16: status(f, is_emulated(f->dl) ? DISK_OK : DISK_BAD_COMMAND); break;
     default: status(f, DISK_BAD_COMMAND); break;

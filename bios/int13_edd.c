@@ -1,7 +1,8 @@
 /* INT 13h AH = 41h to 4Eh: linear addresses, drive parameters, removable media, El Torito status.
  *
- * BIOS Enhanced Disk Drive Specification 3.0 (Phoenix); El Torito 1.0, section 5.  Left out:
- * booting another catalog entry (4Ch, 4Dh's copy of it).
+ * BIOS Enhanced Disk Drive Specification 3.0 (Phoenix); El Torito 1.0, section 5.  A transfer of no
+ * blocks is none, and succeeds; after a failure the packet has the count of what went through, so
+ * that a program that tries again has to put its own there first.
  */
 #include "bios/disk.h"
 
@@ -154,30 +155,132 @@ static void parameters(frame_ptr f, const struct disk *d)
     done(f);
 }
 
+/* ---- El Torito ---- */
+
+/* What 4Ah, 4Bh and 4Ch pass (section 5, figure 7). */
+struct specification {
+    u8 size, media, unit, controller;
+    u32 start;
+    u16 device, buffer_segment, load_segment, load_sectors;
+    u8 cylinders_low, sectors, heads; /* CH, CL and DH of function 08h */
+} PACKED;
+
+static void emulation_end(struct emulation *e)
+{
+    if (!e->active)
+        return;
+    e->active = false;
+    bda8_set(BDA_DISKS, e->disks);
+    bda16_set(BDA_EQUIPMENT, e->equipment);
+}
+
 /* 4Bh: what is emulated; AL = 00h also ends it. */
 static void emulation_status(frame_ptr f)
 {
-    const struct emulation *e = &shared.emulation;
+    struct emulation *e = &shared.emulation;
     if (!e->load_sectors || (f->dl != e->unit && f->dl != ALL_DRIVES)) {
         fail(f, DISK_BAD_COMMAND); /* this is not what we have booted from */
         return;
     }
-    u8 r[19] = {0x13, e->active ? e->media : 0, e->unit, 0,
-                (u8)e->start, (u8)(e->start >> 8), (u8)(e->start >> 16), (u8)(e->start >> 24)};
-    r[3] = shared.disk[e->cd].port == 0x170;
-    r[8] = shared.disk[e->cd].slave;
-    r[12] = (u8)e->load_segment;
-    r[13] = (u8)(e->load_segment >> 8);
-    r[14] = (u8)e->load_sectors;
-    r[15] = (u8)(e->load_sectors >> 8);
-    r[16] = (u8)e->cylinders;
-    r[17] = (u8)(e->spt | (e->cylinders >> 2 & 0xc0));
-    r[18] = (u8)(e->heads - 1);
-    write_far(f->ds, f->si, r, sizeof r);
+    bool geometry = e->media != 0;
+    const struct specification r = {
+        .size = sizeof r,
+        .media = e->active ? e->media : 0,
+        .unit = e->unit,
+        .controller = shared.disk[e->cd].port == 0x170,
+        .start = e->start,
+        .device = shared.disk[e->cd].slave,
+        .load_segment = e->load_segment,
+        .load_sectors = e->load_sectors,
+        .cylinders_low = (u8)(e->cylinders - geometry),
+        .sectors = (u8)(e->spt | ((e->cylinders - geometry) >> 2 & 0xc0)),
+        .heads = (u8)(e->heads - geometry),
+    };
+    write_far(f->ds, f->si, &r, sizeof r);
     if (f->al == 0)
-        shared.emulation.active = false;
+        emulation_end(e);
     done(f);
 }
+
+/* The CD that a specification names, an index in shared.disk; 0xff: there is none. */
+static u8 named_cd(const struct specification *r)
+{
+    for (u8 i = 0; i < shared.cdroms; i++) {
+        const struct disk *d = &shared.disk[shared.cdrom[i]];
+        if ((d->port == 0x170) == (r->controller & 1) && d->slave == (r->device & 1))
+            return shared.cdrom[i];
+    }
+    return 0xff;
+}
+
+/* 4Ch's second half: what is emulated boots, and only comes back if it cannot be read. */
+static void emulation_boot(frame_ptr f)
+{
+    const struct emulation *e = &shared.emulation;
+    u8 code = cd_read(&shared.disk[e->cd], e->start, (u16)((e->load_sectors + 3) / 4),
+                      (u32)e->load_segment << 4);
+    if (code == DISK_OK)
+        boot_jump(e->load_segment == 0x07c0 ? 0x7c00 : (u32)e->load_segment << 16, e->unit);
+    fail(f, code);
+}
+
+/* 4Ah, and 4Ch, which boots too: a specification is emulated. */
+static void emulation_begin(frame_ptr f)
+{
+    struct emulation *e = &shared.emulation;
+    bool boot = f->ah == 0x4c;
+    struct specification r;
+    read_far(f->ds, f->si, &r, sizeof r);
+    u8 media = r.media & 15, cd = named_cd(&r);
+    if (cd == 0xff || media > 4 || r.unit != (media == 0 ? r.unit : media == 4 ? 0x80 : 0)) {
+        fail(f, DISK_BAD_COMMAND);
+        return;
+    }
+    emulation_end(e);
+    e->media = media;
+    e->unit = r.unit;
+    e->cd = cd;
+    e->start = r.start;
+    e->load_segment = r.load_segment ? r.load_segment : 0x07c0;
+    e->load_sectors = r.load_sectors ? r.load_sectors : 1;
+    e->cylinders = (u16)((r.cylinders_low | (r.sectors & 0xc0) << 2) + 1);
+    e->spt = r.sectors & 0x3f;
+    e->heads = (u8)(r.heads + 1);
+    e->disks = bda8(BDA_DISKS);
+    e->equipment = bda16(BDA_EQUIPMENT);
+    e->active = media != 0 && e->spt && e->heads;
+    if (e->active && e->unit)
+        bda8_set(BDA_DISKS, (u8)(e->disks + 1));
+    else if (e->active)
+        bda16_set(BDA_EQUIPMENT, one_floppy_more(e->equipment));
+    done(f);
+    if (boot)
+        emulation_boot(f);
+}
+
+/* 4Dh: sectors of the boot catalog: size of the packet, their number, where to, which is the first.
+ */
+static void catalog(frame_ptr f)
+{
+    struct {
+        u8 size, count;
+        u16 offset, segment, first;
+    } PACKED p;
+    const struct emulation *e = &shared.emulation;
+    read_far(f->ds, f->si, &p, sizeof p);
+    if (f->al || p.size < sizeof p || !e->catalog) {
+        fail(f, DISK_BAD_COMMAND);
+        return;
+    }
+    u8 code = cd_read(&shared.disk[e->cd], e->catalog + p.first, p.count,
+                      ((u32)p.segment << 4) + p.offset);
+    if (code == DISK_OK)
+        done(f);
+    else
+        fail(f, code);
+}
+
+/* ---- the rest ---- */
 
 static void lock(frame_ptr f, const struct disk *d)
 {
@@ -199,13 +302,22 @@ static void lock(frame_ptr f, const struct disk *d)
     done(f);
 }
 
+static bool el_torito(frame_ptr f)
+{
+    switch (f->ah) {
+    case 0x4a:
+    case 0x4c: emulation_begin(f); return true;
+    case 0x4b: emulation_status(f); return true;
+    case 0x4d: catalog(f); return true;
+    default: return false;
+    }
+}
+
 void edd_service(frame_ptr f)
 {
     const struct disk *d = disk_of(f->dl);
-    if (f->ah == 0x4b && f->al <= 1 && shared.cdroms) {
-        emulation_status(f);
+    if (shared.cdroms && el_torito(f))
         return;
-    }
     if (!d || is_emulated(f->dl)) {
         fail(f, DISK_BAD_COMMAND);
         return;

@@ -43,6 +43,7 @@
 
 #define EBDA_SEG 0x9fc0 /* 1 KiB below 640K */
 #define EBDA_KB 1
+#define EBDA_DISK_TABLES 0x3d /* 16 bytes for each of two disks */
 
 /* Selectors of the firmware's GDT. */
 #define SEL_CODE32 0x08

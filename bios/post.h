@@ -213,6 +213,8 @@ void drives_init(void);
 #define BOOT_MENU_TICKS 45
 /* Starts what is on the CD; comes back if it cannot. */
 void boot_cd(u8 unit);
+/* An emulated drive goes, and the real ones have their numbers again. */
+void boot_emulation_end(void);
 /* INT 13h AH = 42h: sectors to linear memory below 1 MiB. */
 bool disk_read(u8 unit, u64 lba, u16 count, u32 memory);
 /* Is the kernel to be started that the machine was given? */

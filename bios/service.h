@@ -137,6 +137,8 @@ void pm_copy(u32 to, u32 from, u32 bytes);
  * paging. */
 _Noreturn void wake_real(u32 far_address);
 _Noreturn void wake_protected(u32 linear);
+/* The same to a boot sector: with DL, interrupts and the stack that it expects. */
+_Noreturn void boot_jump(u32 far_address, u8 unit);
 extern const u8 config_table[], floppy_table[], floppy_tables[]; /* offsets in CODE_SEG */
 
 /* ---- between services ---- */

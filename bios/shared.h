@@ -43,6 +43,9 @@ struct emulation {
     u16 load_segment, load_sectors;
     u16 cylinders;
     u8 heads, spt;
+    u32 catalog; /* CD sector of the boot catalog */
+    u16 equipment;
+    u8 disks;    /* and equipment: what the data area said before */
 };
 
 /* A dword of configuration space, and a model-specific register, that are to be written again. */
