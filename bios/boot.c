@@ -167,7 +167,7 @@ enum { KEY_F12 = 0x8600, KEY_ESCAPE = 0x1b };
 static void menu(void)
 {
     const struct shared *s = SERVICE_DATA(shared);
-    enum { MOST = DISKS_MAX + FLOPPIES_MAX + BOOT_ENTRIES_MAX };
+    enum { MOST = 9 };
     u8 kinds[MOST], units[MOST], n = 0;
     say("\nBoot from:\n");
     for (u8 i = 0; i < s->floppies; i++, n++) {
@@ -180,12 +180,17 @@ static void menu(void)
         units[n] = i;
         say("  %u. disk: %s\n", (u32)n + 1, s->disk[s->hard_disk[i]].model);
     }
-    for (u8 i = 0; i < s->cdroms; i++, n++) {
+    for (u8 i = s->disks; i < s->disks + s->rom_disks && n < MOST; i++, n++) {
+        kinds[n] = KIND_DISK;
+        units[n] = i;
+        say("  %u. disk %u, of an option ROM\n", (u32)n + 1, (u32)i);
+    }
+    for (u8 i = 0; i < s->cdroms && n < MOST; i++, n++) {
         kinds[n] = KIND_CD;
         units[n] = i;
         say("  %u. CD-ROM: %s\n", (u32)n + 1, s->disk[s->cdrom[i]].model);
     }
-    for (u8 i = 0; i < s->boot_entries && n < 9; i++, n++) {
+    for (u8 i = 0; i < s->boot_entries && n < MOST; i++, n++) {
         const struct boot_entry *e = &s->boot_entry[i];
         kinds[n] = KIND_ROM;
         units[n] = i;

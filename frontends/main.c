@@ -427,6 +427,7 @@ static void configure(const struct options *o, struct pc_config *c)
         .initrd = o->initrd,
         .cmdline = o->append,
         .boot_order = o->boot_order,
+        .boot_once = o->boot_once,
         .boot_menu = o->boot_menu,
         .snapshot = o->drives.snapshot,
         .vga = !o->no_vga,

@@ -410,7 +410,10 @@ static int set_boot(struct options *o, const char *name, const char *value, char
             if (!i.value_len || strspn(i.value, "abcdn") < i.value_len)
                 return bad(error, "-boot: '%.*s' is no order of a, c, d and n", (int)i.value_len,
                            i.value);
-            o->boot_order = i.value;
+            if (i.key && key_is(&i, "once"))
+                o->boot_once = i.value;
+            else
+                o->boot_order = i.value;
         } else if (key_is(&i, "menu")) {
             o->boot_menu = value_is(&i, "on");
             if (!o->boot_menu && !value_is(&i, "off"))
@@ -510,8 +513,9 @@ static const struct option table[] = {
          "index=0..3"),
     FLAG("snapshot", drives.snapshot, "what guests write to disks is lost at the end"),
     CALL("vga", "std|none", set_vga, "display adapter (default std)"),
-    CALL("boot", "[order=]acdn[,menu=on]", set_boot,
-         "what to boot from: a floppy, c disk, d CD-ROM, n network; menu=on shows the choice"),
+    CALL("boot", "[order=]acdn[,once=acdn][,menu=on]", set_boot,
+         "what to boot from: a floppy, c disk, d CD-ROM, n network; once: up to the first reset; "
+         "menu=on waits for F12, which shows the choice"),
     TEXT("kernel", "FILE", kernel, "Linux bzImage or multiboot image to start"),
     TEXT("initrd", "FILE", initrd, "initial RAM disk; for multiboot 'FILE ARGS,FILE ARGS'"),
     TEXT("append", "TEXT", append, "kernel command line"),

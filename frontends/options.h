@@ -37,6 +37,7 @@ struct options {
     unsigned files;
     struct options_drives drives;
     const char *boot_order; /* letters: a floppy, c disk, d CD-ROM, n network */
+    const char *boot_once;  /* the same up to the first reset */
     bool boot_menu;
     bool no_vga;
     unsigned cpus;

@@ -22,7 +22,7 @@ enum {
     IRQ_ACPI = 9,
     IRQ_MOUSE = 12,
     CMOS_SHUTDOWN = 0x0f,
-    CMOS_RESUME = 0xfe, /* as QEMU's machine has it */
+    CMOS_RESUME = 0xfe,       /* as QEMU's machine has it */
     HPET_ROUTE_MASK = BIT(2), /* the one input that QEMU's pc offers */
     FIRMWARE_UNIT = 4096,
     LOW_WINDOW = 0x20000, /* of the firmware image, at E0000 */
@@ -282,14 +282,31 @@ static void make_isa(struct pc *pc, const struct pc_config *config)
 /* Boot devices are numbered from 1: floppy, disk, CD-ROM, network. */
 static const char boot_letters[] = "acdn";
 
-/* CMOS bytes as IBM's AT, Bochs' and QEMU's firmware use them. */
-static void fill_cmos(struct pc *pc, const char *boot)
+/* Three nibbles of CMOS, as Bochs' and QEMU's machines have them. */
+static void set_boot_order(struct pc *pc, const char *boot)
 {
     u8 order[3] = {0};
     unsigned orders = 0;
     for (boot = boot ? boot : "cad"; *boot && *boot != ',' && orders < 3; boot++)
         if (strchr(boot_letters, *boot))
             order[orders++] = (u8)(strchr(boot_letters, *boot) - boot_letters + 1);
+    mc146818_set_cmos(&pc->rtc, 0x3d, (u8)(order[1] << 4 | order[0]));
+    mc146818_set_cmos(&pc->rtc, 0x38,
+                      (u8)(order[2] << 4)); /* and the signature check of floppies */
+}
+
+/* The first reset is the machine's start; what holds for one boot is over at the second. */
+static void board_reset(void *opaque)
+{
+    struct pc *pc = opaque;
+    if (pc->started)
+        set_boot_order(pc, pc->boot_order);
+    pc->started = true;
+}
+
+/* CMOS bytes as IBM's AT, Bochs' and QEMU's firmware use them. */
+static void fill_cmos(struct pc *pc)
+{
     u64 extended = (pc->low_ram - 0x100000) >> 10; /* KiB above 1 MiB, 16 bits */
     u64 above_16m = pc->low_ram > 0x1000000 ? (pc->low_ram - 0x1000000) >> 16 : 0;
     u64 above_4g = pc->high_ram >> 16;
@@ -299,7 +316,7 @@ static void fill_cmos(struct pc *pc, const char *boot)
         u8 index, value;
     } bytes[] = {
         {CMOS_SHUTDOWN, 0}, /* cold start */
-        {0x14, 0x06}, /* equipment: FPU, PS/2 mouse */
+        {0x14, 0x06},       /* equipment: FPU, PS/2 mouse */
         {0x15, 640 & 0xff},
         {0x16, 640 >> 8},
         {0x17, (u8)extended},
@@ -308,8 +325,6 @@ static void fill_cmos(struct pc *pc, const char *boot)
         {0x31, (u8)(extended >> 8)},
         {0x34, (u8)above_16m},
         {0x35, (u8)(above_16m >> 8)},
-        {0x38, (u8)(order[2] << 4)}, /* third boot device; signature check of floppies */
-        {0x3d, (u8)(order[1] << 4 | order[0])},
         {0x5b, (u8)above_4g},
         {0x5c, (u8)(above_4g >> 8)},
         {0x5d, (u8)(above_4g >> 16)},
@@ -474,6 +489,8 @@ bool pc_init(struct pc *pc, const struct pc_config *config, char **error)
     m->board = pc;
     m->power_button = power_button;
     m->board_wake = board_wake;
+    m->board_reset = board_reset;
+    pc->boot_order = config->boot_order;
     if (!pc_irq_init(&pc->irq, m)) {
         *error = error_text("the host has no memory for the interrupt controllers");
         return false;
@@ -483,7 +500,8 @@ bool pc_init(struct pc *pc, const struct pc_config *config, char **error)
         return false;
     make_timers(pc, config->rtc_epoch, config->audio);
     make_isa(pc, config);
-    fill_cmos(pc, config->boot_order);
+    fill_cmos(pc);
+    set_boot_order(pc, config->boot_once ? config->boot_once : config->boot_order);
     return pc_make_storage(pc, config, error) && make_fw_cfg(pc, config, error);
 }
 

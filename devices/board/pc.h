@@ -72,7 +72,9 @@ struct pc_config {
     struct pc_drive drive[PC_IDE_DRIVES];
     struct pc_floppy floppy[PC_FLOPPIES];
     bool snapshot; /* what is written to floppies that are put in later is lost at the end */
-    const char *boot_order; /* of letters a, c, d, n; NULL: disk, floppy, CD-ROM */
+    /* Of letters a, c, d, n, up to a 0 or a comma; NULL: disk, floppy, CD-ROM.  They stay. */
+    const char *boot_order;
+    const char *boot_once; /* the same up to the first reset; NULL: no other */
     bool boot_menu;
     bool vga;            /* there is a display adapter */
     const char *vga_rom; /* path of its option ROM; NULL: none */
@@ -115,6 +117,8 @@ struct pc {
     struct i82077 fdc;
     struct pc_floppy floppy[PC_FLOPPIES]; /* the images are owned */
     bool snapshot;
+    const char *boot_order;
+    bool started; /* there has been a reset */
     void *added[PC_DEVICES]; /* states of -device chips; owned */
     unsigned added_count;
 };

@@ -103,13 +103,76 @@ def emulated_disk(tmp, start, sectors):
     check("4Ch", lines[23:], [0x80])
 
 
+def says(text):
+    """A boot sector that says so on the debug console, as a line, and resets the machine."""
+    code = b"\xfa" + out_string(text + "\n", 0xe9) + b"\xb0\xfe\xe6\x64\xf4\xeb\xfd"
+    return code.ljust(510, b"\0") + b"\x55\xaa"
+
+
+def media(tmp):
+    """A floppy, a disk and a CD that say what they are."""
+    (tmp / "a.img").write_bytes(says("<floppy>").ljust(1440 << 10, b"\0"))
+    (tmp / "c.img").write_bytes(says("<disk>").ljust(2 << 20, b"\0"))
+    iso(tmp / "d.iso", 0, says("<CD>"))
+    return ["-fda", tmp / "a.img", "-hda", tmp / "c.img", "-cdrom", tmp / "d.iso", "-m", "32"]
+
+
+def order(tmp, start):
+    """The order, and what is different for one boot: each says what it is and resets."""
+    for option, wanted in (("a", ["floppy"] * 3), ("order=c", ["disk"] * 3), ("dca", ["CD"] * 3),
+                           ("order=a,once=d", ["CD", "floppy", "floppy"]),
+                           ("once=d", ["CD", "disk", "disk"])):
+        machine = subprocess.Popen([*start, *media(tmp), "-boot", option, "-display", "none",
+                                    "-serial", "none", "-monitor", "none", "-debugcon", "stdio"],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL, text=True, errors="replace")
+        said = ""
+        try:
+            while len(re.findall("<.*?>", said)) < 3:
+                line = machine.stdout.readline()
+                assert line, f"{option}: it ended: {said}"
+                said += line
+        finally:
+            machine.kill()
+            machine.communicate()
+        check(f"-boot {option}", re.findall("<(.*?)>", said)[:3], wanted)
+
+
+def menu(tmp):
+    """POST says what it has found; F12 brings the menu, whose choice comes before the order."""
+    said = tmp / "said"
+    with Screen(tmp, *media(tmp), "-boot", "order=c,menu=on", "-debugcon", f"file:{said}") as s:
+        s.shows("Dragoman BIOS", "32 MiB RAM, 1 processor", "Floppy 0: 1.44 MB", "Disk 0: ", ", 2 MiB",
+                "CD-ROM 0: ", "Press F12 for the boot menu.")
+        s.keys("f12")
+        s.shows("Boot from:", "1. floppy 0", "2. disk: ", "3. CD-ROM: ", "Number, or Escape")
+        s.keys("x", "9", "3")
+        assert s.process.wait(LIMIT) == 0  # at the reset
+    check("the choice", re.findall("<(.*?)>", said.read_text(errors="replace")), ["CD"])
+
+
+def menu_escape(tmp):
+    said = tmp / "said"
+    with Screen(tmp, *media(tmp), "-boot", "order=c,menu=on", "-debugcon", f"file:{said}") as s:
+        s.shows("Press F12")
+        s.keys("f12")
+        s.shows("Number, or Escape")
+        s.keys("esc")
+        assert s.process.wait(LIMIT) == 0
+    check("the order", re.findall("<(.*?)>", said.read_text(errors="replace")), ["disk"])
+
+
 def rows(sectors, firmware):
     starts = [("dbt", [DRAGOMAN, "-accel", "dbt"]), ("interp", [DRAGOMAN, "-accel", "interp"])]
     if QEMU:
         starts.append(("qemu", [QEMU, "-accel", "tcg", "-M", "pc", "-nic", "none", "-bios", firmware]))
+    yield "boot menu", menu
+    yield "boot menu left", menu_escape
     for name, start in starts:
         yield f"{name}: a floppy on a CD", lambda tmp, s=start: emulated_floppy(tmp, s, sectors)
         yield f"{name}: a disk on a CD", lambda tmp, s=start: emulated_disk(tmp, s, sectors)
+        if name != "interp":
+            yield f"{name}: boot order", lambda tmp, s=start: order(tmp, s)
 
 
 def main():

@@ -168,6 +168,8 @@ START_TEST(boot)
     ck_assert_str_eq(options.boot_order, "d");
     ck_assert_int_eq(parse("-boot order=dc,menu=on"), 0);
     ck_assert(options.boot_menu && !strncmp(options.boot_order, "dc,", 3));
+    ck_assert_int_eq(parse("-boot order=c,once=d"), 0);
+    ck_assert(!strncmp(options.boot_order, "c,", 2) && !strcmp(options.boot_once, "d"));
     expect_error("-boot order=xyz", OPTIONS_STATUS_BAD, "xyz");
     expect_error("-boot menu=perhaps", OPTIONS_STATUS_BAD, "menu");
 }
