@@ -105,6 +105,13 @@ void acpi_pm_wake(struct acpi_pm *s)
     s->waking = s->asleep;
 }
 
+void acpi_pm_set_wake(void *opaque, unsigned n, bool level)
+{
+    struct acpi_pm *s = opaque;
+    if (level && s->asleep && s->config.wake)
+        s->config.wake(s->config.opaque);
+}
+
 void acpi_pm_set_rtc(void *opaque, unsigned n, bool level)
 {
     struct acpi_pm *s = opaque;

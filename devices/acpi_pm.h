@@ -67,6 +67,9 @@ void acpi_pm_set_rtc(void *opaque, unsigned n, bool level);
 /* Somebody presses the power button. */
 void acpi_pm_power_button(struct acpi_pm *s);
 
+/* The keyboard controller's wake line, always enabled; made to be the function of a pin. */
+void acpi_pm_set_wake(void *opaque, unsigned n, bool level);
+
 /* General-purpose event input n (0 to 15); made to be the function of a pin. */
 void acpi_pm_set_gpe(void *opaque, unsigned n, bool level);
 

@@ -280,13 +280,24 @@ static void byte_due(void *opaque)
 
 /* ---- the person's side ---- */
 
+/* Only what is pressed: the end of what has sent the machine to sleep is not to wake it. */
+static void touched(struct i8042 *s, bool pressed)
+{
+    if (pressed) {
+        pin_set(&s->pins.wake, true);
+        pin_set(&s->pins.wake, false);
+    }
+}
+
 void i8042_key(struct i8042 *s, u8 key, bool down)
 {
+    touched(s, down);
     ps2_keyboard_key(&s->keyboard, key, down);
 }
 
 void i8042_mouse(struct i8042 *s, int dx, int dy, int dz, u8 buttons)
 {
+    touched(s, buttons & ~s->mouse.buttons);
     ps2_mouse_move(&s->mouse, dx, dy, dz, buttons);
 }
 

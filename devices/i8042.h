@@ -12,6 +12,7 @@ struct i8042_pins {
     struct pin irq12;
     struct pin a20;   /* gate A20, the level of output port bit 1, driven at each write */
     struct pin reset; /* a pulse */
+    struct pin wake;  /* a pulse when a person presses a key or a button */
 };
 
 struct i8042 {

@@ -251,7 +251,8 @@ static void make_isa(struct pc *pc, const struct pc_config *config)
     struct i8042_pins kbd = {.irq1 = pc_irq_pin(&pc->irq, IRQ_ISA, IRQ_KEYBOARD),
                              .irq12 = pc_irq_pin(&pc->irq, IRQ_ISA, IRQ_MOUSE),
                              .a20 = a20,
-                             .reset = reset};
+                             .reset = reset,
+                             .wake = {acpi_pm_set_wake, &pc->acpi_pm, 0}};
     i8042_init(&pc->i8042, m->bus, &m->clock, &kbd);
     machine_add_device(m, &i8042_class, &pc->i8042, "i8042");
     i8237_init(&pc->dma, m->bus);

@@ -77,14 +77,16 @@ def screen(who, bios, iso):
 
 
 def suspend(who, bios):
-    """Our machine sleeps until somebody at the monitor, or the power button, wakes it."""
+    """Our machine sleeps until somebody at the monitor, the power button, a key, a button of the mouse
+    or the clock's alarm wakes it."""
     kernel = machine(get("cloud"), "no_console_suspend")
     t = Terminal("-bios", bios if who == "ours" else SEABIOS, *kernel)
     try:
         t.expect("BOOTED", LIMIT)
-        for command in ("system_wakeup", "system_powerdown"):
+        for command in ("system_wakeup", "system_powerdown", "sendkey a", "mouse_button 1", ""):
             t.expect("# ", LIMIT)
-            t.send(f"echo mem >/sys/power/state; echo {TYPED_MARK}\r")
+            alarm = "" if command else "echo +4 >/sys/class/rtc/rtc0/wakealarm; "
+            t.send(f"{alarm}echo mem >/sys/power/state; echo {TYPED_MARK}\r")
             t.expect(TYPED_MARK, LIMIT)
             t.send("\x01c")
             end, status = time.monotonic() + LIMIT, ""
