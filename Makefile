@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 # Test machines may be slow, and busy with something else.
 PATIENCE ?= 5
 
-.PHONY: all packages setup sanitized demo check check-asan check-long bench bench-micro bench-scale install clean
+.PHONY: all packages setup setup-long sanitized demo check check-asan check-long bench bench-micro bench-scale install clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) -j $(JOBS) --quiet
@@ -14,6 +14,9 @@ packages:
 
 setup:
 	@tests/setup.sh test
+
+setup-long:
+	@tests/setup.sh long
 
 $(BUILD)/build.ninja:
 	@tests/setup.sh build
@@ -42,7 +45,7 @@ check-asan: setup sanitized
 	@python3 tests/check.py $(BUILD)-asan -- --no-suite long -t $(PATIENCE)
 
 # Everything, with many more cases, fresh seeds and a soak: hours.
-check-long: setup all sanitized
+check-long: setup-long all sanitized
 	@python3 tests/check.py $(BUILD) $(BUILD)-asan -- -t $(PATIENCE)
 
 bench: setup all

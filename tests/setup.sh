@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs the Debian packages that building, the tests and the demo need, if any is missing.
 #
-#   tests/setup.sh [build|disk|test]     (default: build; "disk" adds what makes a Debian disk,
-#                                         "test" all that only the tests use)
+#   tests/setup.sh [build|disk|test|long]  (default: build; "disk" adds what makes a Debian disk, "test"
+#                                           all that only the tests use, "long" what the long ones do)
 set -eu
 
 build="gcc libc6-dev meson ninja-build pkg-config binutils libcapstone-dev zlib1g-dev libpng-dev
@@ -18,6 +18,7 @@ wanted=$build
 case ${1:-build} in
 disk) wanted="$wanted $disk" ;;
 test) wanted="$wanted $test" ;;
+long) wanted="$wanted $test clang" ;;
 esac
 
 missing=
