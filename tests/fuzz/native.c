@@ -237,7 +237,7 @@ void native_run(const struct program *p, const struct state *in, struct state *o
 
 /* ---- what the processor has, SDM vol. 2A CPUID, AMD APM vol. 3 appendix E ---- */
 
-bool native_has(unsigned isa)
+static bool ask_processor(unsigned isa)
 {
     enum { EBX = 1, ECX, EDX, EAX = 0 };
     static const struct { u8 isa, sub, reg, bit; u32 leaf; } bits[] = {
@@ -264,4 +264,12 @@ bool native_has(unsigned isa)
                r[bits[i].reg] >> bits[i].bit & 1;
     }
     return true;
+}
+
+bool native_has(unsigned isa)
+{
+    static enum { UNKNOWN, NO, YES } known[ISA_COUNT]; /* CPUID is slow under a hypervisor */
+    if (known[isa] == UNKNOWN)
+        known[isa] = ask_processor(isa) ? YES : NO;
+    return known[isa] == YES;
 }
