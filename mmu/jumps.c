@@ -5,6 +5,9 @@
  * cost what was put in.  The owner alone puts in and clears bits; another thread's flush empties
  * the entries and leaves the bits, since the owner, who may be putting a jump in, comes again.
  * Emitted code swaps entries within a set.
+ *
+ * Links (mmu_map_id) are not known one by one: what would drop an entry makes the numbers of its
+ * kind of page invalid, and who follows a link compares its number first.
  */
 #include "mmu/tlb.h"
 
@@ -32,14 +35,34 @@ static void empty_map(struct tlb_context *c, u64 *map, bool own)
     }
 }
 
-void jumps_init(struct tlb_context *c)
+static void end_local_links(struct tlb_context *c)
 {
+    __atomic_store_n(&c->map_id[false], 0, __ATOMIC_RELAXED);
+}
+
+static void set_global_links(struct mmu_private *v, u32 id)
+{
+    v->map_global = id;
+    for (unsigned i = 0; i < TLB_CONTEXTS; i++)
+        if (v->states[i].ready)
+            __atomic_store_n(&v->contexts[i].map_id[true], id, __ATOMIC_RELAXED);
+}
+
+void jumps_init(struct mmu_private *v, unsigned index)
+{
+    struct tlb_context *c = &v->contexts[index];
+    c->map_id[true] = v->map_global;
     for (unsigned n = 0; n < JUMP_ENTRIES / JUMP_WAYS; n++)
         empty_set(c, n);
 }
 
-void jumps_flush(struct tlb_context *c, struct tlb_state *s, bool keep_global, bool own)
+void jumps_flush(struct mmu_private *v, unsigned index, bool keep_global, bool own)
 {
+    struct tlb_context *c = &v->contexts[index];
+    struct tlb_state *s = &v->states[index];
+    end_local_links(c);
+    if (!keep_global && (v->map_global || c->map_id[true]))
+        set_global_links(v, 0);
     empty_map(c, s->jumps[false], own);
     if (own)
         memset(s->jump_pages[false], 0, sizeof s->jump_pages[false]);
@@ -72,11 +95,16 @@ static bool on_page(u64 tag, u64 la)
            !(((tag + JUMP_CROSSING) ^ la) << 16 >> (16 + PAGE_SHIFT));
 }
 
-void jumps_drop_page(struct tlb_context *c, struct tlb_state *s, u64 la)
+void jumps_drop_page(struct mmu_private *v, unsigned index, u64 la)
 {
+    struct tlb_context *c = &v->contexts[index];
+    struct tlb_state *s = &v->states[index];
     unsigned bit = page_bit(la);
     if (!((s->jump_pages[0][bit / 64] | s->jump_pages[1][bit / 64]) >> bit % 64 & 1))
         return;
+    end_local_links(c);
+    if (s->jump_pages[true][bit / 64] >> bit % 64 & 1)
+        set_global_links(v, 0);
     for (unsigned w = 0; w < JUMP_WORDS; w++) {
         for (u64 bits = s->jumps[0][w] | s->jumps[1][w]; bits; bits &= bits - 1) {
             unsigned first = (w * 64 + (unsigned)__builtin_ctzll(bits)) * JUMP_WAYS;
@@ -123,4 +151,21 @@ void mmu_put_jump(struct mmu *m, unsigned index, u64 tag, u64 code, bool global)
     set(&own->tag, empty);
     set(&own->code, code);
     set(&own->tag, tag);
+}
+
+u32 mmu_map_id(struct mmu *m, u64 la, bool global)
+{
+    struct mmu_private *v = m->priv;
+    struct tlb_state *s = &v->states[tlb_index(m, m->kind)];
+    note_page(s, la, global);
+    note_page(s, la + JUMP_CROSSING, global);
+    u32 id = __atomic_load_n(&m->context->map_id[global], __ATOMIC_RELAXED);
+    if (id || v->map_serial == MMU_NO_MAP - 1)
+        return id;
+    id = ++v->map_serial;
+    if (global)
+        set_global_links(v, id);
+    else
+        __atomic_store_n(&m->context->map_id[false], id, __ATOMIC_RELAXED);
+    return id;
 }

@@ -55,9 +55,10 @@ static inline u64 jump_empty(unsigned index)
 
 struct tlb_context {
     struct jump_entry jumps[JUMP_ENTRIES];
-    u64 unused[7]; /* brings the entries to a line of the host's cache */
+    u64 unused[6]; /* brings the entries to a line of the host's cache */
     /* Emitted code's register points at the entries: these are a short displacement before. */
     u64 page_addend[8]; /* engine: host - linear address of pages that the block has checked */
+    u32 map_id[2];      /* mmu_map_id; 0: there are no links that may be followed */
     u64 mask;           /* (entries in use - 1) * sizeof(struct tlb_entry) */
     struct tlb_entry entries[TLB_MAX_ENTRIES];
 };
@@ -224,6 +225,14 @@ struct mmu_code_page {
 };
 enum mmu_status mmu_fetch_page(struct mmu *m, enum mmu_kind kind, u64 la,
                                struct mmu_code_page *page);
+
+/* For code that the engine links to the target of a jump on another page: a number that the
+ * current context's map_id[global] has for as long as the jump cache would keep the target (`la`,
+ * or what is up to JUMP_CROSSING bytes behind).  The same in all contexts of this vCPU for global
+ * pages, and unique else, but not across vCPUs.  By the owner, after mmu_fetch_page.  0: no more
+ * links. */
+#define MMU_NO_MAP 0x7fffffff /* never such a number */
+u32 mmu_map_id(struct mmu *m, u64 la, bool global);
 
 /* For the monitor and gdb: la to physical without faults, A/D bits or TLB; false if unmapped. */
 bool mmu_debug_translate(struct mmu *m, u64 la, u64 *gpa);

@@ -70,7 +70,7 @@ void tlb_make_ready(struct mmu_private *v, unsigned index)
         return;
     lock_tlb(v);
     clear_entries(&v->contexts[index], 0, TLB_MIN_ENTRIES);
-    jumps_init(&v->contexts[index]);
+    jumps_init(v, index);
     set_size(v, index, TLB_MIN_ENTRIES);
     s->ready = true;
     unlock_tlb(v);
@@ -200,7 +200,7 @@ static void flush_context(struct mmu *m, unsigned index, bool keep_global, bool 
         flush_map(c, s->global, s->entries);
     if (s->large && (!keep_global || map_empty(s->global, s->entries)))
         s->large = 0;
-    jumps_flush(c, s, keep_global, own);
+    jumps_flush(m->priv, index, keep_global, own);
     if (own)
         consider_shrinking(m, index);
 }
@@ -271,9 +271,8 @@ void mmu_flush_jumps(struct mmu *m)
     bool own = may_touch(m);
     lock_tlb(v);
     for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
-        struct tlb_state *s = &v->states[i];
-        if (s->ready)
-            jumps_flush(&v->contexts[i], s, false, own);
+        if (v->states[i].ready)
+            jumps_flush(v, i, false, own);
     }
     unlock_tlb(v);
     if (!own)
@@ -327,9 +326,9 @@ void mmu_flush_page(struct mmu *m, u64 la)
             fetched |= drop_in_page(c, s, n, la, PAGE_SHIFT);
         bool large = s->large & large_bit(la) && drop_large(c, s, la);
         if (large || (fetched && !m->jumps_by_address))
-            jumps_flush(c, s, false, true);
+            jumps_flush(v, i, false, true);
         else if (fetched)
-            jumps_drop_page(c, s, la);
+            jumps_drop_page(v, i, la);
     }
     unlock_tlb(v);
 }

@@ -48,6 +48,8 @@ struct mmu_private {
     struct tlb_state states[TLB_CONTEXTS];
     struct asid_slot slots[MMU_ASIDS];
     u64 stamp;
+    u32 map_serial;         /* last number that mmu_map_id has given */
+    u32 map_global;         /* map_id[true] of all contexts */
     unsigned jump_victim;   /* which entry of a jump cache's set has to go next */
     u16 keys;               /* protection keys of pages put in since the last flush of all */
     u8 kind_map[MMU_KINDS]; /* kinds that have the same rights share a context */
@@ -103,11 +105,12 @@ void tlb_allow_write(struct mmu *m, enum mmu_kind kind, u64 la);
 /* ---- jumps.c ---- */
 
 /* Makes a new context's jump cache empty. */
-void jumps_init(struct tlb_context *c);
-/* Empties it, but for jumps to global pages if these stay.  `own`: called by the owner. */
-void jumps_flush(struct tlb_context *c, struct tlb_state *s, bool keep_global, bool own);
+void jumps_init(struct mmu_private *v, unsigned index);
+/* Empties it, but for jumps to global pages if these stay; likewise ends links (mmu_map_id).
+ * `own`: called by the owner. */
+void jumps_flush(struct mmu_private *v, unsigned index, bool keep_global, bool own);
 /* Drops the entries whose code may lie on one page by their tags; see mmu.jumps_by_address. */
-void jumps_drop_page(struct tlb_context *c, struct tlb_state *s, u64 la);
+void jumps_drop_page(struct mmu_private *v, unsigned index, u64 la);
 
 /* Notes that code is fetched from the page of la, so that its jump targets are accounted for. */
 void tlb_note_fetch(struct mmu *m, enum mmu_kind kind, u64 la);

@@ -134,6 +134,7 @@ static bool select_block(struct x64_vcpu *v, struct x64_block *b)
     s->x87 = e->x87 && !(v->ir.hflags & (HF_X87_EXC | HF_ONE | HF_TF | HF_ALIGN));
     s->counted = v->cpu->count;
     s->chain = (v->ir.hflags & HF_CSFLAT) && !(v->ir.hflags & (HF_ONE | HF_TF));
+    s->links = s->chain && e->vcpu_count <= 1 && technique_on(e->off, T_links);
     s->buf = (struct x64_buf){rw, rw + e->block_code, (s64)(e->code.rx - e->code.rw)};
     b->rw = rw;
     b->code = (u64)(uintptr_t)(rw + s->buf.exec_delta);
@@ -230,22 +231,28 @@ static void put_jump(struct cpu *cpu, const struct x64_block *b, const struct mm
                      page->global && b->b.phys2 == ~0ull);
 }
 
+/* What the jump cache has for cpu->rip where emitted code looks, or NULL. */
+static struct x64_block *cached_block(const struct cpu *cpu)
+{
+    const struct jump_entry *je = &cpu->mmu.context->jumps[jump_index(cpu->rip)];
+    if (!jumps_serve(cpu) || je->tag != jump_tag(cpu->rip, cpu->hflags))
+        return NULL;
+    struct x64_block *b;
+    memcpy(&b, (const void *)(uintptr_t)(je->code - 8), sizeof b);
+    return b->b.valid && b->code == je->code ? b : NULL; /* else its record serves another now */
+}
+
 static struct x64_block *find_block(struct x64_vcpu *v)
 {
     struct cpu *cpu = v->cpu;
-    struct jump_entry *je = &cpu->mmu.context->jumps[jump_index(cpu->rip)];
-    bool cached = jumps_serve(cpu);
-    if (cached && je->tag == jump_tag(cpu->rip, cpu->hflags)) {
-        struct x64_block *b;
-        memcpy(&b, (const void *)(uintptr_t)(je->code - 8), sizeof b);
-        if (b->b.valid && b->code == je->code) /* else its record serves another block now */
-            return b;
-    }
+    struct x64_block *b = cached_block(cpu);
+    if (b)
+        return b;
     struct mmu_code_page page = {0};
-    struct x64_block *b = known_block(v, &page);
+    b = known_block(v, &page);
     if (!b)
         b = x64_translate(v);
-    if (b && cached)
+    if (b && jumps_serve(cpu))
         put_jump(cpu, b, &page);
     return b;
 }
@@ -260,6 +267,19 @@ u64 x64_resolve(struct cpu *cpu)
     put_jump(cpu, b, &page);
     v->engine->counters.resolved++;
     return b->code;
+}
+
+u64 x64_link(struct cpu *cpu)
+{
+    struct x64_exit *x = &vcpu_of(cpu)->engine->exits[cpu->exit_id];
+    cpu->rip = x->rip;
+    struct x64_block *b = cpu->debug ? NULL : cached_block(cpu);
+    u64 code = b ? b->code : x64_resolve(cpu);
+    if (!b)
+        b = cached_block(cpu);
+    if (b && !cpu->debug)
+        x64_chain(cpu, x, b);
+    return code;
 }
 
 /* The block to execute next, one that the budget covers in counted mode; NULL when the fetch
@@ -525,6 +545,7 @@ static void dbt_detach(struct cpu *cpu)
     X(vec_calls, "vector ops left to C, for want of a host instruction")                           \
     X(chains, "exits chained to their successor")                                                  \
     X(unchains, "exits unchained")                                                                 \
+    X(links, "exits linked to a successor on another page")                                        \
     X(way_hits, "jumps found elsewhere in the jump cache's set")                                   \
     X(short_transfers, "interrupts, IRETs and system calls by the short way")                      \
     X(live_blocks, "blocks made for code that changes often")                                      \

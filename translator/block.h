@@ -20,6 +20,7 @@ struct block {
     u32 hflags;
     u16 guest_bytes, guest_insns;
     bool valid;          /* in the cache; cleared for good before hooks.drop */
+    bool global;         /* lies on a global page */
     bool live;           /* compares its bytes with the guest's as it is entered: not marked */
     u8 look_len[BLOCK_LOOKS]; /* bytes of successors that the flags pass has looked at, and... */
     u64 look[BLOCK_LOOKS];    /* ...their physical addresses: a change there drops the block too */

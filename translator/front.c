@@ -73,6 +73,7 @@ static bool fetch_first(struct fetch *f)
         return false;
     unsigned offset = (unsigned)(f->la & ~PAGE_MASK);
     f->b->phys = page.phys | offset;
+    f->b->global = page.global;
     f->b->phys2 = ~0ull;
     f->avail = PAGE_SIZE - offset;
     if (f->avail > f->limit_bytes)

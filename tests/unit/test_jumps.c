@@ -46,6 +46,56 @@ START_TEST(jump_caches_empty_with_their_mappings)
 }
 END_TEST
 
+/* Links live as long as what the jump cache would keep. */
+START_TEST(links_end_with_their_mappings)
+{
+    struct mmu_code_page page;
+    use_mode(&modes[L4_4K]);
+    pg.pge = true;
+    map4k(0x5000, DATA, W);
+    map4k(0x6000, DATA, W);
+    map4k(0x7000, DATA, W | G);
+    set_paging();
+    m.jumps_by_address = true;
+    static const struct {
+        u64 flushed;
+        bool local, global; /* end */
+    } rows[] = {
+        {0x5000, true, false}, {0x6000, false, false}, {0x7000, true, true},
+        {1, true, true},       {2, true, false},       {3, true, true},
+    };
+    u32 seen = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, 0x5000, &page), MMU_OK);
+        ck_assert(!page.global);
+        ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, 0x7000, &page), MMU_OK);
+        ck_assert(page.global);
+        load8(0x6000);
+        u32 local = mmu_map_id(&m, 0x5005, false), global = mmu_map_id(&m, 0x7007, true);
+        ck_assert_uint_ne(local, 0);
+        ck_assert_uint_ne(local, global);
+        ck_assert_uint_eq(mmu_map_id(&m, 0x5009, false), local);
+        ck_assert_uint_eq(m.context->map_id[false], local);
+        ck_assert_uint_eq(m.context->map_id[true], global);
+        switch (rows[i].flushed) {
+        case 1: mmu_flush_all(&m); break;
+        case 2: mmu_load_cr3(&m, pg.cr3, false); break;
+        case 3: mmu_flush_jumps(&m); break;
+        default: mmu_flush_page(&m, rows[i].flushed);
+        }
+        ck_assert_uint_eq(m.context->map_id[false], rows[i].local ? 0 : local);
+        ck_assert_uint_eq(m.context->map_id[true], rows[i].global ? 0 : global);
+        ck_assert_uint_ge(mmu_map_id(&m, 0x5005, false), seen); /* never again an old one */
+        seen = local;
+    }
+    /* Another privilege kind has its own of local pages, and shares that of global ones. */
+    u32 local = mmu_map_id(&m, 0x5005, false), global = mmu_map_id(&m, 0x7007, true);
+    mmu_set_kind(&m, MMU_USER);
+    ck_assert_uint_ne(m.context->map_id[false], local);
+    ck_assert_uint_eq(m.context->map_id[true], global);
+}
+END_TEST
+
 /* An instruction that begins in one page and ends in the next goes with either. */
 START_TEST(jumps_across_a_page_border_go_with_both_pages)
 {
@@ -151,6 +201,7 @@ int main(void)
     tcase_add_test(t, jump_caches_empty_with_their_mappings);
     tcase_add_test(t, jumps_across_a_page_border_go_with_both_pages);
     tcase_add_test(t, jump_sets);
+    tcase_add_test(t, links_end_with_their_mappings);
     tcase_add_test(t, jumps_to_global_pages_stay);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

@@ -105,6 +105,9 @@ void x64_free_block(void *opaque, struct block *block);
 /* Called by emitted code when a jump cache has missed, with cpu->rip set: the code to go on with,
  * which is that of the block there if one is translated and may go into the jump cache. */
 u64 x64_resolve(struct cpu *cpu);
+/* Called by emitted code that takes an exit to another page which is not linked, with cpu->exit_id
+ * set: links it if that may be done; the code to go on with, as above. */
+u64 x64_link(struct cpu *cpu);
 /* Makes the block's code findable by x64_block_at.  Under `lock`. */
 void x64_index_add(struct x64_engine *e, struct x64_block *b);
 /* The block whose code holds this executable address, or NULL; only for code that runs. */

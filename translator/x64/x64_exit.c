@@ -74,6 +74,15 @@ static void emit_leave(struct x64_sel *s, struct x64_stub *stub, bool backward, 
         stub->from = e->field = x64_jmp_later(&s->buf);
         return;
     }
+    if (s->links) {
+        bool global = s->block->b.global;
+        e->far = global ? FAR_GLOBAL : FAR_LOCAL;
+        x64_align(&s->buf, 4, 14);
+        x64_alu_imm(&s->buf, ALU_CMP, W32, x64_m(X_RBP, TLB_OFF(map_id[global])), MMU_NO_MAP);
+        stub->from = x64_jcc_later(&s->buf, CC_NE);
+        e->field = x64_jmp_later(&s->buf);
+        return;
+    }
     s32 entry = JUMPS_OFF + (s32)jump_index(e->rip) * (s32)sizeof(struct jump_entry);
     u64 tag = jump_tag(e->rip, s->ir->hflags);
     if ((s64)tag == (s32)tag)
@@ -88,7 +97,7 @@ static void emit_leave(struct x64_sel *s, struct x64_stub *stub, bool backward, 
 static unsigned load_tag(struct x64_sel *s, u64 rip)
 {
     u64 tag = jump_tag(rip, s->ir->hflags);
-    if (!s->chain || x64_same_page(s, rip) || (s64)tag == (s32)tag)
+    if (!s->chain || s->links || x64_same_page(s, rip) || (s64)tag == (s32)tag)
         return X_NONE;
     unsigned t = x64_scratch(s);
     x64_mov_imm(&s->buf, t, tag);
@@ -327,7 +336,7 @@ static void emit_way_out(struct x64_sel *s, struct x64_stub *stub)
 {
     struct x64_buf *b = &s->buf;
     struct x64_exit *e = stub->exit;
-    bool resolve = s->chain && !e->field;
+    bool resolve = s->chain && !e->field, far = e->far;
     e->stub = x64_here(b);
     if (stub->areg != X_NONE) {
         x64_store(b, W64, RM_CPU(rip), stub->areg);
@@ -338,7 +347,9 @@ static void emit_way_out(struct x64_sel *s, struct x64_stub *stub)
         x64_store(b, W64, RM_CPU(rip), X_RAX);
     }
     x64_store_imm(b, W32, RM_CPU(exit_id), (s32)stub->word);
-    x64_jmp(b, resolve ? s->thunks->other_ways : s->thunks->leave);
+    x64_jmp(b, far       ? s->thunks->link
+                : resolve ? s->thunks->other_ways
+                          : s->thunks->leave);
 }
 
 void x64_emit_stubs(struct x64_sel *s)

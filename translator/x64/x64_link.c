@@ -74,6 +74,10 @@ struct x64_block *x64_block_at(struct x64_engine *e, u64 address)
 
 /* ---- chains ---- */
 
+/* An exit to another page that has been linked so often leads to different blocks all the time, or
+ * its mapping never stays: it goes by the jump cache from then on. */
+#define MAX_LINKS 255u
+
 static void aim(const struct x64_engine *e, struct x64_exit *x, u64 target)
 {
     u64 field = (u64)(uintptr_t)(e->code.rx + (x->field - e->code.rw));
@@ -93,9 +97,62 @@ static bool fate_holds(struct cpu *cpu, const struct x64_exit *x, const struct x
     return lift_flags_fate(cpu, page.read + off, PAGE_SIZE - off, to->b.hflags) == XF_DEAD;
 }
 
+/* Under link_lock: x goes to `to` from now on; NULL: to its stub. */
+static void set_target(struct x64_engine *e, struct x64_exit *x, struct x64_block *to)
+{
+    struct x64_exit **at = x->to ? &x->to->in : NULL;
+    while (at && *at != x)
+        at = &(*at)->next_in;
+    if (at)
+        *at = x->next_in;
+    x->to = to;
+    if (to) {
+        x->next_in = to->in;
+        to->in = x;
+    }
+    aim(e, x, to ? to->code : x->stub);
+}
+
+/* Whether all of the block lies on global pages. */
+static bool on_global_pages(struct cpu *cpu, const struct x64_block *b)
+{
+    struct mmu_code_page page;
+    u64 last = b->b.rip + b->b.guest_bytes - 1;
+    return mmu_fetch_page(&cpu->mmu, cpu->mmu.kind, b->b.rip, &page) == MMU_OK && page.global &&
+           (b->b.phys2 == ~0ull ||
+            (mmu_fetch_page(&cpu->mmu, cpu->mmu.kind, last, &page) == MMU_OK && page.global));
+}
+
+/* Links an exit to another page, on which `to` has just been found.  Only while there is one vCPU
+ * (select_block), so nobody executes what is changed here. */
+static void link_far(struct cpu *cpu, struct x64_exit *x, struct x64_block *to)
+{
+    struct x64_engine *e = vcpu_of(cpu)->engine;
+    bool global = x->far == FAR_GLOBAL;
+    if (x->links == MAX_LINKS || e->vcpu_count > 1 || to->b.rip != x->rip ||
+        !block_in_jumps(&to->b) || (global && !on_global_pages(cpu, to)))
+        return;
+    u32 id = mmu_map_id(&cpu->mmu, x->rip, global);
+    pthread_mutex_lock(&e->link_lock);
+    const struct x64_block *from = x->from;
+    bool ours = x->field > from->rw && x->field < from->rw + from->size;
+    if (ours && from->b.valid && to->b.valid && to->b.hflags == from->b.hflags && id) {
+        if (x->to != to)
+            set_target(e, x, to);
+        memcpy(x->field - X64_LINK_BYTES, &id, sizeof id);
+        x->links++;
+        e->counters.links++;
+    }
+    pthread_mutex_unlock(&e->link_lock);
+}
+
 void x64_chain(struct cpu *cpu, struct x64_exit *x, struct x64_block *to)
 {
     struct x64_engine *e = vcpu_of(cpu)->engine;
+    if (x->far) {
+        link_far(cpu, x, to);
+        return;
+    }
     if (!x->field || !technique_on(e->off, T_chain) || x->to || to->b.phys2 != ~0ull ||
         to->b.rip != x->rip || !fate_holds(cpu, x, to))
         return;
@@ -106,10 +163,7 @@ void x64_chain(struct cpu *cpu, struct x64_exit *x, struct x64_block *to)
     bool ours = x->field > from->rw && x->field < from->rw + from->size;
     if (ours && from->b.valid && to->b.valid && !x->to && to->b.hflags == from->b.hflags &&
         !((to->b.phys ^ from->b.phys) & PAGE_MASK)) {
-        x->to = to;
-        x->next_in = to->in;
-        to->in = x;
-        aim(e, x, to->code);
+        set_target(e, x, to);
         e->counters.chains++;
     }
     pthread_mutex_unlock(&e->link_lock);

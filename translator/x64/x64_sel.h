@@ -60,10 +60,18 @@ struct x64_exit {
     u8 dynamic;  /* rip is already in cpu.rip */
     u8 branch;   /* of exit_ind: XK_ kind + 1; rip is its imm */
     u8 stale;    /* the block's comparison of its bytes has failed */
+    u8 far;      /* FAR_ */
+    u8 links;    /* how often it has been linked */
     struct x64_recipe flags;
     struct x64_block *to; /* chained to */
     struct x64_exit *next_in; /* other exits chained to the same block */
 };
+
+/* Exits to other pages compare the number of the mapping that they were linked under
+ * (mmu_map_id) with that of local or of global pages; their `field` is this far behind the
+ * compare's immediate. */
+enum { FAR_NO, FAR_LOCAL, FAR_GLOBAL };
+#define X64_LINK_BYTES 11
 
 /* The exit of all blocks that cannot be entered. */
 #define X64_EXIT_RETIRED 0u
@@ -88,6 +96,7 @@ struct x64_thunks {
     u64 lookup;     /* likewise: on to the block at cpu.rip if the jump cache has it */
     u64 other_ways; /* likewise, if emitted code has missed and not looked elsewhere in the set */
     u64 resolve;    /* likewise, after a miss of the whole set: if there is such a block */
+    u64 link;       /* likewise, from an exit to another page that is not linked now */
     u64 retired;    /* called: leaves for the RIP that lies behind the call */
     /* [0], [1], [2]: that keep no, XMM, YMM registers (x64_vec_kept) */
     u64 load[3][6], store[3][6]; /* by width */
@@ -116,7 +125,7 @@ struct x64_counters {
     u64 coalesced, twins, recipes, flag_saves, flag_loads, addr_folds, rmw_fused, pages_shared,
         spills;
     u64 x87_inline, x87_loads;
-    u64 chains, unchains, way_hits, resolved, exits, retired, slow_loads, slow_stores;
+    u64 chains, unchains, links, way_hits, resolved, exits, retired, slow_loads, slow_stores;
     u64 flushes, retries, unfit;
     u64 vec_calls, shiftx, ymm_ops, vec_homed, vec_folds;
     u64 short_transfers, live_blocks;
@@ -196,6 +205,7 @@ struct x64_sel {
     unsigned cur;      /* op being emitted */
     u8 vec;            /* 1: the block uses XMM registers, 2: YMM registers */
     bool chain;        /* exits may be chained (not single-stepping, flat CS) */
+    bool links;        /* ...also those to other pages */
     bool vhomes;       /* vector registers have homes */
     bool xhomes_in;    /* ...and these are known to be loaded here */
     u16 xzero;         /* guest registers whose upper half in struct cpu is known to be 0 */
@@ -417,6 +427,7 @@ bool x64_select(struct x64_sel *s);
 
 /* ---- C sides of the thunks (x64_slow.c) ---- */
 u64 x64_resolve(struct cpu *cpu); /* x64_engine.h */
+u64 x64_link(struct cpu *cpu);
 void x64_slow_load(struct cpu *cpu, u64 w);
 void x64_slow_store(struct cpu *cpu, u64 w);
 void x64_slow_seg(struct cpu *cpu, u64 unused);

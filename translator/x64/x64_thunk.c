@@ -253,8 +253,9 @@ static u64 make_call(struct x64_buf *b, bool flags, bool vec, struct host h)
     return at;
 }
 
-/* The jump cache has missed, and cpu.rip is set: x64_resolve knows where to go on. */
-static u64 make_resolve(struct x64_buf *b, u64 leave, struct host h)
+/* The jump cache has missed, and cpu.rip is set, or an exit is not linked: x64_resolve or x64_link
+ * knows where to go on. */
+static u64 make_resolve(struct x64_buf *b, u64 leave, u64 (*fn)(struct cpu *), struct host h)
 {
     x64_align(b, 16, 0);
     u64 at = x64_here(b);
@@ -265,7 +266,7 @@ static u64 make_resolve(struct x64_buf *b, u64 leave, struct host h)
     if (h.avx)
         x64_vzeroupper(b);
     x64_mov(b, W64, X_RDI, X_RSP);
-    call_abs(b, (const void *)x64_resolve);
+    call_abs(b, (const void *)fn);
     move_homes(b, false, 0);
     load_context(b, 0);
     x64_jmp_rm(b, x64_r(X_RAX));
@@ -359,7 +360,11 @@ void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, struct x64_engine 
     t->enter = make_enter(b);
     t->leave = make_leave(b, h);
     t->retired = make_retired(b, t->leave);
-    t->resolve = technique_on(off, T_resolve) ? make_resolve(b, t->leave, h) : t->leave;
+    t->resolve = t->link = t->leave;
+    if (technique_on(off, T_resolve)) {
+        t->resolve = make_resolve(b, t->leave, x64_resolve, h);
+        t->link = make_resolve(b, t->leave, x64_link, h);
+    }
     t->lookup = make_lookup(b, t->leave, t->resolve, ways ? &e->counters.way_hits : NULL);
     t->other_ways = ways ? t->lookup : t->resolve;
     for (unsigned v = 0; v < 3; v++) {
