@@ -13,7 +13,10 @@
 
 #define MULTIBOOT_MAGIC 0x1badb002u
 #define MULTIBOOT_SEARCH 8192u
-#define ISO_AT 0x8001u
+#define ISO_AT 0x8000u
+#define ISO_SIZE 80   /* blocks (8.4.8), */
+#define ISO_BLOCK 128 /* of so many bytes (8.4.12) */
+#define SECTOR 512
 
 static bool is_multiboot(const u8 *p, size_t n)
 {
@@ -54,11 +57,22 @@ static bool is_floppy_size(u64 size)
     return false;
 }
 
-enum file_kind identify_file(const char *path)
+static bool is_iso(const u8 *p, size_t n)
+{
+    return n >= ISO_AT + ISO_BLOCK + 2 && !memcmp(p + ISO_AT + 1, "CD001", 5);
+}
+
+static u64 iso_size(const u8 *p)
+{
+    return load_le(p + ISO_AT + ISO_SIZE, 4) * load_le(p + ISO_AT + ISO_BLOCK, 2);
+}
+
+enum file_kind identify_file(const char *path, u64 *missing)
 {
     static u8 head[0x9000];
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is not waited for */
+    *missing = 0;
     if (fd < 0)
         return FILE_UNREADABLE;
     ssize_t got = read(fd, head, sizeof head);
@@ -68,9 +82,12 @@ enum file_kind identify_file(const char *path)
     if (got < 0 || bad)
         return FILE_UNREADABLE;
     size_t n = (size_t)got;
-    if (n >= ISO_AT + 5 && !memcmp(head + ISO_AT, "CD001", 5))
+    u64 size = (u64)st.st_size;
+    if (is_iso(head, n)) {
+        *missing = S_ISREG(st.st_mode) && iso_size(head) > size ? iso_size(head) - size : 0;
         return FILE_ISO;
-    if (is_floppy_size((u64)st.st_size)) /* even if a kernel is what it begins with */
+    }
+    if (is_floppy_size(size)) /* even if a kernel is what it begins with */
         return FILE_FLOPPY;
     if (n >= 0x206 && !memcmp(head + 0x202, "HdrS", 4))
         return FILE_KERNEL;
@@ -80,5 +97,6 @@ enum file_kind identify_file(const char *path)
         return FILE_KERNEL;
     if (is_initrd(head, n))
         return FILE_INITRD;
-    return FILE_DISK;
+    bool whole = size % SECTOR == 0 || (n >= 4 && !memcmp(head, "QFI\xfb", 4));
+    return whole ? FILE_DISK : FILE_UNKNOWN;
 }

@@ -217,33 +217,46 @@ static unsigned sensible_cpus(const struct options *o)
     return o->counted || o->cpu || half < 1 ? 1 : half > 4 ? 4 : (unsigned)half;
 }
 
+static void place_file(struct options *o, const char *path)
+{
+    char *error = NULL;
+    u64 missing;
+    enum file_kind kind = identify_file(path, &missing);
+    if (kind == FILE_UNREADABLE)
+        fatal("'%s': %s", path, strerror(errno));
+    if (kind == FILE_UNKNOWN)
+        fatal("'%s' is no kernel and no image of a disk, CD or floppy (-hda takes any file)", path);
+    if (kind == FILE_KERNEL && o->kernel)
+        fatal("'%s' is a kernel, and so is '%s'", path, o->kernel);
+    if (kind == FILE_INITRD && o->initrd)
+        fatal("'%s' is a RAM disk (or compressed), and so is '%s'", path, o->initrd);
+    if (missing)
+        error_report("the CD image '%s' is truncated: %llu bytes are missing", path,
+                     (unsigned long long)missing);
+    if (kind == FILE_KERNEL)
+        o->kernel = path;
+    else if (kind == FILE_INITRD)
+        o->initrd = path;
+    else if (options_add_image(&o->drives, path, -1,
+                               kind == FILE_ISO      ? DRIVE_CDROM
+                               : kind == FILE_FLOPPY ? DRIVE_FLOPPY
+                                                     : DRIVE_DISK,
+                               path, &error))
+        fail(error);
+}
+
 /* Gives each file of `dragoman FILE...` the option that its content calls for. */
 static void place_files(struct options *o)
 {
-    char *error = NULL;
-    for (unsigned i = 0; i < o->files; i++) {
-        const char *path = o->file[i];
-        enum file_kind kind = identify_file(path);
-        if (kind == FILE_UNREADABLE)
-            fatal("'%s': %s", path, strerror(errno));
-        /* What looks like a compressed archive is only taken for an initrd beside a kernel. */
-        if (kind == FILE_KERNEL && !o->kernel)
-            o->kernel = path;
-        else if (kind == FILE_INITRD && !o->initrd && (o->kernel || o->files > 1))
-            o->initrd = path;
-        else if (options_add_image(&o->drives, path, -1,
-                                   kind == FILE_ISO      ? DRIVE_CDROM
-                                   : kind == FILE_FLOPPY ? DRIVE_FLOPPY
-                                                         : DRIVE_DISK,
-                                   path, &error))
-            fail(error);
-    }
+    for (unsigned i = 0; i < o->files; i++)
+        place_file(o, o->file[i]);
     if (o->files && !o->ram_given)
         o->ram = sensible_ram();
     if (o->files && !o->cpus_given)
         o->cpus = sensible_cpus(o);
     if (o->initrd && !o->kernel)
-        fatal("-initrd %s: there is no kernel that it belongs to", o->initrd);
+        fatal("'%s' is a RAM disk (or compressed): there is no kernel that it belongs to",
+              o->initrd);
     if (o->append && !o->kernel)
         fatal("-append: there is no kernel that it is for");
 }

@@ -33,7 +33,7 @@ u8 *boot_read_file(const char *what, const char *path, u64 max, u32 *size, char 
     struct stat st;
     u8 *buf = NULL;
     u64 done = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is not waited for */
     if (fd < 0 || fstat(fd, &st) < 0) {
         *error = error_text("cannot open %s '%s': %s", what, path, strerror(errno));
     } else if (!S_ISREG(st.st_mode)) {

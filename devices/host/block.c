@@ -115,10 +115,10 @@ static bool open_file(struct block_file *f, const struct block_options *o, char 
 {
     f->path = o->path;
     f->read_only = o->read_only || o->snapshot;
-    f->fd = open(o->path, (f->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+    f->fd = open(o->path, (f->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
     if (f->fd < 0 && !f->read_only && o->auto_read_only && (errno == EACCES || errno == EROFS)) {
         f->read_only = true;
-        f->fd = open(o->path, O_RDONLY | O_CLOEXEC);
+        f->fd = open(o->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     }
     if (f->fd < 0) {
         block_error(error, o->path, "%s%s", strerror(errno),

@@ -6,7 +6,7 @@ import resource
 import sys
 import tempfile
 
-from common import DRAGOMAN, boot_sector_rom, run
+from common import DRAGOMAN, boot_sector_rom, out_byte, run
 
 BAD, USAGE = 1, 2
 
@@ -41,6 +41,25 @@ def images(tmp):
     if os.geteuid() != 0:
         yield ["-hda", tmp / "fixed"], BAD, "readonly=on"
     yield [tmp / "x.vdi"], BAD, "qemu-img convert"
+    os.mkfifo(tmp / "pipe")
+    for option in ("-hda", "-cdrom", "-fda", "-kernel", "-bios"):
+        yield [option, tmp / "pipe"], BAD, tmp / "pipe"
+    yield from files(tmp)
+
+
+def files(tmp):
+    """What FILE... cannot be."""
+    (tmp / "text").write_text("no image\n")
+    (tmp / "initrd.gz").write_bytes(b"\x1f\x8b" + bytes(510))
+    for name in ("nosuch", "empty", "pipe", "cut.qcow2", "over.qcow2"):
+        yield [tmp / name], BAD, tmp / name
+    yield [tmp], BAD, "directory"
+    yield ["/dev/null"], BAD, "/dev/null"
+    yield [tmp / "text"], BAD, "no image of a disk"
+    yield [tmp / "initrd.gz"], BAD, "there is no kernel"
+    yield [tmp / "kernel", tmp / "kernel"], BAD, "is a kernel, and so is"
+    yield [tmp / "kernel", tmp / "initrd.gz", tmp / "initrd.gz"], BAD, "RAM disk"
+    yield [tmp / "short"], BAD, "truncated"
 
 
 def cases(tmp):
@@ -116,6 +135,19 @@ def cases(tmp):
         yield base + words, status, name
 
 
+def truncated_iso(tmp):
+    """Runs all the same, as a CD that has gone bad would; but that is said."""
+    head = bytearray(40000)
+    head[0x8001:0x8006], head[0x8050:0x8054], head[0x8080:0x8082] = b"CD001", b"\x64\0\0\0", b"\0\x08"
+    (tmp / "cut.iso").write_bytes(head)
+    (tmp / "end").write_bytes(boot_sector_rom(out_byte(0xf4, 0) + b"\xf4"))
+    result = run("-bios", tmp / "end", "-device", "isa-debug-exit,iobase=0xf4", "-display", "none",
+                 tmp / "cut.iso", timeout=20)
+    lines = result.stderr.splitlines()
+    return (result.returncode == 1 and len(lines) == 2 and "164800 bytes are missing" in lines[0] and
+            f"-cdrom {tmp}/cut.iso" in lines[1])
+
+
 def little_memory():
     """The host refuses the address space for guest RAM."""
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
@@ -144,6 +176,9 @@ def main():
                 print(f"  status {result.returncode}, expected {status} and '{part}' in one line")
                 print("  stdout:", result.stdout[:300])
                 print("  stderr:", result.stderr[:600])
+        if not truncated_iso(tmp):
+            failures += 1
+            print("FAILED: a truncated ISO")
     print(f"{DRAGOMAN}: {failures} failures")
     return 1 if failures else 0
 
