@@ -43,10 +43,11 @@ static u64 clock_cost(void)
 
 /* ---- state at a site ---- */
 
-static u64 loc_value(const struct cpu *cpu, const struct x64_loc *l)
+static u64 loc_value(const struct cpu *cpu, const struct x64_loc *l, const struct x64_block *b)
 {
     switch (l->kind) {
     case LOC_CONST: return l->value;
+    case LOC_PC: return b->b.rip + l->value;
     case LOC_GPR: return cpu->gpr[l->index];
     case LOC_SPILL: return cpu->spill[l->index];
     case LOC_SCRATCH: return cpu->scratch[l->index];
@@ -54,14 +55,15 @@ static u64 loc_value(const struct cpu *cpu, const struct x64_loc *l)
     }
 }
 
-static void apply_recipe(struct cpu *cpu, const struct x64_recipe *r)
+/* Those that block b has left. */
+static void apply_recipe(struct cpu *cpu, const struct x64_recipe *r, const struct x64_block *b)
 {
     if (r->kind == RECIPE_ENV)
         return;
-    u64 a = loc_value(cpu, &r->a), b = loc_value(cpu, &r->b);
+    u64 left = loc_value(cpu, &r->a, b), right = loc_value(cpu, &r->b, b);
     cpu->lazy_kind = r->kind;
-    cpu->lazy_a = a;
-    cpu->lazy_b = b;
+    cpu->lazy_a = left;
+    cpu->lazy_b = right;
 }
 
 /* engine_hooks.sync: the call that emitted code is in tells the instruction and its flags. */
@@ -86,7 +88,7 @@ static void dbt_sync(struct cpu *cpu)
     cpu->rip = b->b.rip + b->sites[lo].insn;
     if (cpu->count) /* the instruction has not ended, nor have those after it */
         cpu->budget += b->b.guest_insns - b->sites[lo].index;
-    apply_recipe(cpu, &b->sites[lo].flags);
+    apply_recipe(cpu, &b->sites[lo].flags, b);
 }
 
 static void __attribute__((noreturn)) dbt_unwind(struct cpu *cpu)
@@ -135,7 +137,9 @@ static bool select_block(struct x64_vcpu *v, struct x64_block *b)
     s->counted = v->cpu->count;
     s->chain = (v->ir.hflags & HF_CSFLAT) && !(v->ir.hflags & (HF_ONE | HF_TF));
     s->links = s->chain && e->vcpu_count <= 1 && technique_on(e->off, T_links);
-    s->buf = (struct x64_buf){rw, rw + e->block_code, (s64)(e->code.rx - e->code.rw)};
+    s->buf = (struct x64_buf){.p = rw, .end = rw + e->block_code,
+                              .exec_delta = (s64)(e->code.rx - e->code.rw)};
+    s->first_exit = e->exit_count;
     b->rw = rw;
     b->code = (u64)(uintptr_t)(rw + s->buf.exec_delta);
     if (!x64_select(s))
@@ -169,32 +173,90 @@ static bool translate_fitting(struct x64_vcpu *v, struct x64_block *b)
     }
 }
 
+/* Makes a copy that b was made from again, by translating: both must be the same, to the byte. */
+static void check_reused(struct x64_vcpu *v, struct x64_block *b, u64 used, u32 exits)
+{
+    struct x64_engine *e = v->engine;
+    struct x64_block was = *b;
+    u32 count = e->exit_count - exits;
+    size_t bytes = b->size + X64_HEADER;
+    u8 *code = malloc(bytes);
+    struct x64_exit *x = malloc((count + 1) * sizeof *x);
+    if (!code || !x)
+        fatal("dbt: no memory to check a reused block");
+    memcpy(code, b->rw - X64_HEADER, bytes);
+    memcpy(x, &e->exits[exits], count * sizeof *x);
+    e->used = used;
+    e->exit_count = exits;
+    memset(b, 0, sizeof *b);
+    bool same = translate_fitting(v, b) && b->size == was.size && b->rw == was.rw &&
+                !memcmp(code, b->rw - X64_HEADER, bytes) && e->exit_count == exits + count &&
+                b->site_count == was.site_count && b->b.sum == was.b.sum &&
+                b->b.look_sum == was.b.look_sum;
+    /* Only what made flags dead is looked at again, so that a copy may be more careful. */
+    bool careful = false;
+    for (u32 i = 0; i < count && e->exit_count == exits + count; i++)
+        careful |= x[i].fate == XF_LIVE && e->exits[exits + i].fate != XF_LIVE;
+    for (u32 i = 0; same && i < count; i++) {
+        const struct x64_exit *y = &e->exits[exits + i];
+        same = x[i].rip == y->rip && x[i].field == y->field && x[i].stub == y->stub &&
+               x[i].fate == y->fate && x[i].far == y->far &&
+               !memcmp(&x[i].flags, &y->flags, sizeof y->flags);
+    }
+    for (u32 i = 0; same && i < b->site_count; i++)
+        same = was.sites[i].ret == b->sites[i].ret && was.sites[i].insn == b->sites[i].insn &&
+               !memcmp(&was.sites[i].flags, &b->sites[i].flags, sizeof b->sites[i].flags);
+    if (!same && !careful)
+        fatal("dbt: the reused block at %#llx is not what translating it makes",
+              (unsigned long long)b->b.rip);
+    free(code);
+    free(x);
+}
+
+/* What was timed, of one block in so many. */
+static void note_time(struct x64_engine *e, u64 start, bool reused, unsigned insns)
+{
+    u64 ns = now_ns() - start;
+    ns = (ns > e->clock_ns ? ns - e->clock_ns : 0) * TIMED_EVERY;
+    if (reused) {
+        e->counters.reuse_ns += ns;
+    } else {
+        e->counters.compile_ns += ns;
+        e->counters.timed_insns += insns;
+    }
+}
+
 struct x64_block *x64_translate(struct x64_vcpu *v)
 {
     struct x64_engine *e = v->engine;
     x64_lock_engine(v);
     if (x64_nearly_full(e))
         x64_flush_all(e);
-    bool timed = e->counters.blocks % TIMED_EVERY == 0;
+    u64 made = e->counters.blocks + e->counters.reused;
+    bool timed = made % TIMED_EVERY == 0;
     u64 start = timed ? now_ns() : 0;
     codebuf_reach(&e->code, e->used + MAX_BLOCK_CODE);
     struct x64_block *b = x64_new_block(e);
-    bool ok = translate_fitting(v, b);
+    u64 used = e->used;
+    u32 exits = e->exit_count;
+    bool reused = x64_reuse(v, b), ok = reused || translate_fitting(v, b);
+    if (reused && e->verify)
+        check_reused(v, b, used, exits);
     if (ok) {
         x64_index_add(e, b);
-        e->counters.blocks++;
-        e->counters.guest_insns += v->ir.guest_insns;
-        e->counters.host_bytes += b->size;
-        if (log_enabled(out_asm))
-            x64_inspect(&v->sel);
+        if (!reused) {
+            e->counters.blocks++;
+            e->counters.guest_insns += b->b.guest_insns;
+            e->counters.host_bytes += b->size;
+            x64_keep(v, b);
+            if (log_enabled(out_asm))
+                x64_inspect(&v->sel);
+        }
         if (e->perf_map)
             x64_perf_map(e->perf_map, b);
         block_insert(e->cache, &b->b);
-        if (timed) {
-            u64 ns = now_ns() - start;
-            e->counters.compile_ns += (ns > e->clock_ns ? ns - e->clock_ns : 0) * TIMED_EVERY;
-            e->counters.timed_insns += v->ir.guest_insns;
-        }
+        if (timed)
+            note_time(e, start, reused, b->b.guest_insns);
     } else {
         x64_free_block(e, &b->b);
     }
@@ -338,7 +400,7 @@ static struct x64_exit *execute(struct x64_vcpu *v, struct x64_block *b)
     struct x64_exit *x = &v->engine->exits[cpu->exit_id];
     if (!x->dynamic)
         cpu->rip = x->rip;
-    apply_recipe(cpu, &x->flags);
+    apply_recipe(cpu, &x->flags, x->from);
     v->engine->counters.exits++;
     if (unlikely(x->stale)) /* by whose record there is still that block: no safe point since */
         block_remove(v->engine->cache, &x->from->b);
@@ -472,13 +534,14 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     e->x87 = CONFIG_X87_HOST && technique_on(options->off, T_x87);
     u32 wide = 1u << VL_AVX2 | 1u << VL_FMA | 1u << VL_F16C;
     e->wide = e->avx && (e->levels & wide) == wide && technique_on(e->off, T_ymm);
-    if (!x64_link_init(e) || !codebuf_init(&e->code, size)) {
+    if (!x64_link_init(e) || !codebuf_init(&e->code, size) || !x64_reuse_init(e, size)) {
         dbt_destroy(e);
         return NULL;
     }
     if (options->perf_map)
         e->perf_map = open_perf_map();
-    struct x64_buf buf = {e->code.rw, e->code.rw + (64 << 10), (s64)(e->code.rx - e->code.rw)};
+    struct x64_buf buf = {.p = e->code.rw, .end = e->code.rw + (64 << 10),
+                          .exec_delta = (s64)(e->code.rx - e->code.rw)};
     x64_make_thunks(&buf, &e->thunks, e);
     e->used = e->thunk_end = (u64)(buf.p - e->code.rw);
     return e;
@@ -526,6 +589,9 @@ static void dbt_detach(struct cpu *cpu)
     X(blocks, "blocks translated")                                                                 \
     X(guest_insns, "guest instructions translated")                                                \
     X(host_bytes, "bytes of host code emitted")                                                    \
+    X(reused, "blocks moved from where the same code was translated")                              \
+    X(reused_insns, "guest instructions in them")                                                  \
+    X(reuse_ns, "ns of processor time spent in moving them")                                       \
     X(compile_ns, "ns of processor time spent in translating")                                     \
     X(coalesced, "results computed straight into their home")                                      \
     X(twins, "results and flags made by one instruction")                                          \
@@ -598,6 +664,8 @@ static void dbt_info(void *engine, print_fn print, void *opaque)
           c->guest_insns ? (double)c->host_bytes / (double)c->guest_insns : 0.0);
     print(opaque, "%-44s %llu of %llu KiB\n", "code buffer", (unsigned long long)e->used >> 10,
           (unsigned long long)e->code.size >> 10);
+    print(opaque, "%-44s %llu of %llu KiB\n", "kept translations",
+          (unsigned long long)e->keep.used >> 10, (unsigned long long)e->keep.size >> 10);
 }
 
 /* Names are those of the fields, without "opt.". */

@@ -141,6 +141,9 @@ struct front_counters {
 bool front_translate(struct cpu *cpu, struct ir *ir, struct block *b, unsigned max_insns,
                      struct front_counters *n, bool verify);
 
+/* Whether bytes in [phys, phys + len) have changed so often that a block should expect it. */
+bool front_hot(const struct ir *ir, u64 phys, unsigned len);
+
 /* Base that linear addresses of code add to RIP, as blocks are keyed by it. */
 static inline u64 front_cs_base(const struct cpu *cpu)
 {

@@ -120,8 +120,7 @@ static bool fetch_second(struct fetch *f)
     return true;
 }
 
-/* Whether bytes near here have changed so often that a block should expect it. */
-static bool hot(const struct ir *ir, u64 phys, unsigned len)
+bool front_hot(const struct ir *ir, u64 phys, unsigned len)
 {
     bool any = false;
     for (u64 at = phys & ~63ull; ir->heat && at < phys + len; at += 64)
@@ -136,7 +135,7 @@ static bool lift_live(struct fetch *f, struct ir *ir)
 {
     struct cpu *cpu = f->cpu;
     if (!f->page || f->b->phys2 != ~0ull || ir->guest_bytes > IR_LIVE_BYTES || cpu->count ||
-        ir->hflags & (HF_ONE | HF_TF) || !hot(ir, f->b->phys, ir->guest_bytes))
+        ir->hflags & (HF_ONE | HF_TF) || !front_hot(ir, f->b->phys, ir->guest_bytes))
         return true;
     for (unsigned i = 1; i < ir->count; i++)
         if (ir_effects(&ir->insns[i]) & (E_STORE | E_CALL | E_FENCE))
@@ -173,14 +172,18 @@ static bool lift(struct fetch *f, struct ir *ir)
 
 /* Looks into the successor at rip if it is on this block's page, and makes the block depend on
  * what was seen there. */
-static unsigned exit_fate(struct fetch *f, const struct ir *ir, u64 rip, u64 from, unsigned slot)
+static unsigned exit_fate(struct fetch *f, struct ir *ir, u64 rip, u64 from, unsigned slot)
 {
     struct cpu *cpu = f->cpu;
     u64 la = code_linear(cpu, rip);
     unsigned offset = (unsigned)(la & ~PAGE_MASK);
     unsigned len = PAGE_SIZE - offset < LOOK_BYTES ? PAGE_SIZE - offset : LOOK_BYTES;
-    if ((la & PAGE_MASK) != (f->la & PAGE_MASK) || hot(ir, (f->b->phys & PAGE_MASK) | offset, len))
+    if ((la & PAGE_MASK) != (f->la & PAGE_MASK))
         return XF_LIVE;
+    if (front_hot(ir, (f->b->phys & PAGE_MASK) | offset, len)) {
+        ir->heated = true;
+        return XF_LIVE;
+    }
     if (!(cpu->hflags & (HF_LONG | HF_CSFLAT)) && rip + len > cpu->seg[SEG_CS].limit)
         return XF_LIVE;
     u8 bytes[LOOK_BYTES];

@@ -45,7 +45,7 @@ static bool constant(const struct compact *c, ir_ref r, u64 *v)
 {
     const struct ir_insn *d = def(c, resolve(c, r));
     *v = d->imm;
-    return d->op == IR_const;
+    return ir_is_const(d);
 }
 
 static u16 offset_of(const struct compact *c, ir_ref r)

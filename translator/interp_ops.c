@@ -26,7 +26,7 @@
 #define ROW_IMM(op) [IR_##op] = {op##_imm_w0, op##_imm_w1, op##_imm_w2, op##_imm_w3},
 
 #define PURE_OPS(X)                                                                            \
-    X(const) X(sext) X(trunc) X(deposit) X(add) X(sub) X(adc) X(sbb) X(and) X(or) X(xor)        \
+    X(pc) X(const) X(sext) X(trunc) X(deposit) X(add) X(sub) X(adc) X(sbb) X(and) X(or) X(xor)  \
     X(not) X(neg) X(mul) X(mulhu) X(mulhs) X(remu) X(rems) X(shl) X(shr) X(sar) X(rol) X(ror)   \
     X(rcl) X(rcr) X(shld) X(shrd) X(bswap) X(clz) X(ctz) X(popcnt) X(pdep) X(pext) X(crc32c)   \
     X(select) X(selectf) X(fadd) X(fsub) X(fadc) X(fsbb) X(flogic) X(finc) X(fdec) X(fshl)     \

@@ -62,6 +62,7 @@ void ir_reset(struct ir *ir, u64 rip, u64 cs_base, u32 hflags)
     ir->guest_insns = 0;
     ir->guest_bytes = 0;
     ir->live = NULL;
+    ir->fixed = ir->heated = false;
     ir->live_imms = 0;
     ir->count = 1;
     memset(&ir->insns[0], 0, sizeof ir->insns[0]);
@@ -179,6 +180,7 @@ static void add_fields(struct text *t, const struct ir_insn *in)
             add_text(t, " at bit %llu", (unsigned long long)in->imm);
         break;
     case IR_const:
+    case IR_pc:
         add_text(t, " 0x%llx", (unsigned long long)in->imm);
         break;
     default:

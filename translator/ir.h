@@ -112,6 +112,8 @@ struct ir {
     u64 cs_base;   /* linear = cs_base + rip */
     u64 next_rip;  /* after the last instruction lifted */
     bool narrow;   /* no vectors of 256 bits for this engine, which sets it once */
+    bool fixed;    /* constants, or what they became, hold for this rip only */
+    bool heated;   /* where code changes often, so that less was looked at than elsewhere */
     u64 off;       /* techniques that are switched off (technique.h); the engine sets it once */
     /* Code that changes often (block.h): `heat` is the engine's, set once if it can do such blocks;
      * `live` the host address of the block's first byte while its immediates are to be read when
@@ -186,6 +188,12 @@ static inline unsigned ir_args(const struct ir_insn *in)
 {
     const struct ir_op_brief *row = &ir_briefs[in->op];
     return unlikely(row->effects & E_CALL) ? ir_helper_args((unsigned)in->imm) : row->args;
+}
+
+/* Whether the op's value is known: imm. */
+static inline bool ir_is_const(const struct ir_insn *in)
+{
+    return in->op == IR_const || in->op == IR_pc;
 }
 
 /* Whether the op names any value at all: a third do not. */

@@ -3,7 +3,7 @@
 
 bool ir_eval_pure(unsigned op)
 {
-    return op == IR_const || (op >= IR_zext && op <= IR_bitsf);
+    return op == IR_const || op == IR_pc || (op >= IR_zext && op <= IR_bitsf);
 }
 
 u64 ir_eval(const struct ir_insn *in, const u64 arg[4])

@@ -378,6 +378,7 @@ EVAL u64 eval_integer(unsigned op, unsigned w, unsigned aux, u64 imm, u64 a, u64
     u64 m = eval_mask(w);
     switch (op) {
     case IR_const:
+    case IR_pc:
         return imm;
     case IR_zext:
         return a;

@@ -110,6 +110,9 @@ static const char *check_fields(const struct ir_insn *in)
     case IR_const:
         ok = in->w <= W64 && (in->imm & ~size_mask(W_BYTES(in->w))) == 0;
         break;
+    case IR_pc:
+        ok = in->w == W64;
+        break;
     case IR_get:
     case IR_put:
     case IR_setcc:

@@ -47,6 +47,9 @@ unsigned lift_width(unsigned bytes);
 
 /* ---- constants and registers ---- */
 ir_ref lift_const(struct lift *l, unsigned w, u64 v);
+/* An address that moves with the code (IR_pc), and one by which the block cannot be moved. */
+ir_ref lift_pc(struct lift *l, unsigned w, u64 v);
+ir_ref lift_fixed(struct lift *l, unsigned w, u64 v);
 /* A shift or rotate count (W8). */
 ir_ref lift_count(struct lift *l, unsigned n);
 /* The low w bits of a general register. */

@@ -33,8 +33,10 @@ static void check_target(struct lift *l, const struct insn *in, ir_ref target)
     if (l->hflags & HF_LONG)
         open = in->opnd[0].kind != OPND_REL || sign_extend(branch_target(l, in), 48) ==
                                                     (s64)branch_target(l, in);
-    if (!open && !(paragraphs && in->opsize == 2))
-        ir_call(l->ir, HELPER_check_target, target, 0, 0, 0);
+    if (open || (paragraphs && in->opsize == 2))
+        return;
+    l->ir->fixed = true;
+    ir_call(l->ir, HELPER_check_target, target, 0, 0, 0);
 }
 
 /* The same of a conditional one: offset 0 is always within. */
@@ -97,13 +99,13 @@ bool lift_call(struct lift *l, const struct insn *in)
     unsigned w = branch_width(l, in);
     if (in->opnd[0].kind == OPND_REL) {
         check_target(l, in, lift_const(l, W64, branch_target(l, in)));
-        lift_push(l, w, lift_const(l, w, l->next));
+        lift_push(l, w, lift_pc(l, w, l->next));
         lift_exit(l, branch_target(l, in));
         return true;
     }
     ir_ref target = ir_zext(l->ir, W64, w, lift_read_w(l, in, 0, w));
     check_target(l, in, target);
-    lift_push(l, w, lift_const(l, w, l->next));
+    lift_push(l, w, lift_pc(l, w, l->next));
     lift_exit_ind(l, in, target, XK_CALL, 0);
     return true;
 }

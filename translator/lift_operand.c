@@ -24,6 +24,19 @@ ir_ref lift_const(struct lift *l, unsigned w, u64 v)
     return ir_const(l->ir, w, v);
 }
 
+ir_ref lift_fixed(struct lift *l, unsigned w, u64 v)
+{
+    l->ir->fixed = true;
+    return lift_const(l, w, v);
+}
+
+ir_ref lift_pc(struct lift *l, unsigned w, u64 v)
+{
+    if (l->hflags & HF_LONG && w == W64)
+        return ir_emit(l->ir, IR_pc, W64, 0, v, 0, 0, 0, 0);
+    return lift_fixed(l, w, v);
+}
+
 ir_ref lift_count(struct lift *l, unsigned n)
 {
     return ir_const(l->ir, W8, n);
@@ -184,7 +197,9 @@ ir_ref lift_ea(struct lift *l, const struct insn *in)
 {
     unsigned w = lift_width(in->addrsize);
     if (in->base == REG_RIP)
-        return lift_const(l, W64, (l->next + (u64)in->disp) & size_mask(in->addrsize));
+        return in->addrsize == 8
+                   ? lift_pc(l, W64, l->next + (u64)in->disp)
+                   : lift_fixed(l, W64, (l->next + (u64)in->disp) & size_mask(in->addrsize));
     ir_ref sum = 0;
     if (in->base != REG_NONE)
         sum = address_reg(l, in->base, w);
@@ -365,5 +380,5 @@ void lift_exit_lookup(struct lift *l)
 
 ir_ref lift_next(struct lift *l)
 {
-    return lift_const(l, W64, l->next);
+    return lift_pc(l, W64, l->next);
 }

@@ -25,7 +25,7 @@ static ir_ref call(struct lift *l, const struct insn *in, enum helper h, u32 des
     ir_ref zero = lift_const(l, W64, 0);
     ir_ref fdp = desc & X87_MEM ? lift_ea(l, in) : zero;
     return ir_callv(l->ir, h, lift_const(l, W64, desc), value ? value : zero, fdp,
-                    lift_const(l, W64, l->rip));
+                    lift_fixed(l, W64, l->rip));
 }
 
 static bool is_mem(const struct insn *in)
@@ -170,7 +170,7 @@ static bool lift_control(struct lift *l, const struct insn *in, unsigned op)
     bool ends = (op == X87_LDCW || op == X87_INIT) && (l->hflags & HF_X87_EXC);
     u32 desc = descriptor(in, op, is_mem(in) ? 0 : in->modrm & 7);
     ir_call(l->ir, HELPER_x87_control, lift_const(l, W64, desc), value,
-            ends ? lift_next(l) : lift_const(l, W64, 0), lift_const(l, W64, l->rip));
+            ends ? lift_next(l) : lift_const(l, W64, 0), lift_fixed(l, W64, l->rip));
     if (ends)
         lift_exit_lookup(l);
     return true;

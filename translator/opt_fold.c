@@ -88,6 +88,8 @@ static ir_ref fold_add(struct fold *f, unsigned i)
         return in->arg[0];
     /* (x + c1) + c: only when nothing else wants x + c1, and its constant is free to change. */
     struct ir_insn *inner = def(f, in->arg[0]);
+    if (inner->op == IR_pc && in->w == W64)
+        return become(f, i, IR_pc, W64, 0, inner->imm + c, 0, 0, 0);
     if ((inner->op != IR_add && inner->op != IR_sub) || inner->uses != 1 ||
         !is_const(f, inner->arg[1], &c1) || def(f, in->arg[1])->uses != 1)
         return 0;

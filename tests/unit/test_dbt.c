@@ -51,6 +51,20 @@ CODE64(sets64, "mov $100, %ecx\n lea 2f(%rip), %rax\n lea 3f(%rip), %rdx\n"
 CODE64(far64, "mov $9, %ecx\n jmp 1f\n .org far64 + 0x1800\n 1: dec %ecx\n jnz 2f\n hlt\n"
               ".org far64 + 0x3000\n 2: inc %ebx\n jmp 1b\n")
 CODE64(vector64, "movups 0x20000, %xmm0\n addps 0x20010, %xmm0\n sqrtsd 0x20004, %xmm1\n hlt\n")
+/* The same bytes on two pages: addresses from RIP as operands, in flags and in calls, jumps off the
+ * page and on it, a float from memory, a fault that shows the flags. */
+#define MOVED                                                                                      \
+    "lea 8f(%rip), %rdx\n lea 0x3000(%rip), %rbp\n lea (%rdx,%rbp), %rsi\n sub %rdx, %rsi\n"      \
+    "sub %rbp, %rsi\n add %rsi, %rbx\n addsd 8f(%rip), %xmm0\n addl $3, 8f+8(%rip)\n"             \
+    "cmp %rdx, %rbp\n jbe 9f\n call 7f\n jmp 6f\n"                                                \
+    "7: mov (%rsp), %rax\n sub %rdx, %rax\n add %rax, %rbx\n"                                     \
+    "cmpq %rdx, (%rsp)\n setc %al\n add %al, %bl\n push %rdx\n lock xorq %rdx, (%rsp)\n pop %rax\n" \
+    "or %rax, %rbx\n add %rdx, %r10\n sub %rdx, %r10\n adc %r10, %r10\n ret\n"                   \
+    "6: cmp %rdx, %rdi\n ud2\n 9: ret\n .balign 16\n 8: .quad 0x3ff0000000000000, 0\n"
+CODE64(moved64, "call 1f\n call 2f\n call 1f\n hlt\n"
+                ".org moved64 + 0x240\n 1: " MOVED ".org moved64 + 0x1240\n 2: " MOVED)
+CODE64(again64, "call 1f\n call 2f\n hlt\n .org again64 + 0x240\n 1: lea 1b(%rip), %rax\n ret\n"
+                ".org again64 + 0x1240\n 2: lea 2b(%rip), %rax\n ret\n")
 CODE64(rewrite64, "lea 1f(%rip), %rdi\n movb $0x55, 1(%rdi)\n 1: mov $0x11, %eax\n hlt\n")
 
 static const struct {
@@ -71,6 +85,7 @@ static const struct {
     FIRES("ymm_ops", avx64, true),        FIRES("spills", spill64, true),
     FIRES("way_hits", sets64, true),
     FIRES("live_blocks", patch64, true),
+    FIRES("reused", again64, true),       FIRES("reused_insns", again64, true),
     FIRES("resolved", spaces64, true),    FIRES("short_transfers", return64, true),
     FIRES("chains", arith64, true),       FIRES("unchains", unchain64, true),
     FIRES("links", far64, true),
@@ -131,6 +146,61 @@ START_TEST(test_off)
         ck_assert_msg(n == 0, "%s is %lld with %s off", t->counter, (long long)n, t->name);
     }
     ck_assert_msg(known, "no program makes %s fire", t->name);
+}
+END_TEST
+
+/* What #UD's handler sees is added up, and the instruction skipped. */
+CODE64(skip64, "add 16(%rsp), %r12\n addq $2, (%rsp)\n iretq\n")
+
+struct moved {
+    u64 gpr[16], xmm0;
+    u8 data[2][16];
+    u64 reused;
+};
+
+/* Runs moved64 at each of these addresses of the same memory. */
+static struct moved run_moved(u64 off, const u64 *at, unsigned count)
+{
+    struct moved r = {0};
+    engine_teardown();
+    tiny_create_off(&m, engine_under_test, 0, off);
+    for (unsigned i = 0; i < count; i++) {
+        LOAD(0x10000, moved64);
+        LOAD(0x18000, skip64);
+        tiny_long(&m, at[i]);
+        tiny_gate(&m, EXC_UD, 0x18000);
+        u64 *pml4 = (u64 *)(m.ram + TINY_TABLES), *high = pml4 + 512;
+        pml4[0xaa] = pml4[0xff] = pml4[511] = pml4[0];
+        high[510] = high[511] = high[4] = high[0];
+        for (unsigned g = 0; g < 16; g++)
+            m.cpu->gpr[g] = g == RSP ? 0x80000 : g * 0x1234567;
+        tiny_run(&m);
+        for (unsigned g = 0; g < 16; g++) /* RAX, RDX, RBP, RSI hold addresses */
+            r.gpr[g] = r.gpr[g] * 31 + (g == RDX || g == RBP || g == RAX || g == RSI
+                                            ? m.cpu->gpr[g] - at[i]
+                                            : m.cpu->gpr[g]);
+        r.xmm0 += m.cpu->xmm[0].q[0];
+    }
+    memcpy(r.data[0], m.ram + 0x10240, 16);
+    memcpy(r.data[1], m.ram + 0x11240, 16);
+    r.reused = tiny_counter(&m, "reused");
+    return r;
+}
+
+/* Code that is met again does the same wherever it lies: with addresses of 32 and of 64 bits, of the
+ * lower and of the upper half.  (That copies are what translating makes is looked at as they are
+ * made, here and whenever the verifier is on.) */
+START_TEST(test_moved)
+{
+    static const u64 at[] = {0x10000,            0x10000,            0x550000010000,
+                             0x7f8000010000,     0xffffff8000010000, 0xffffffff80010000,
+                             0xffffffffc0010000, 0x100010000,        0x10000};
+    struct moved with = run_moved(0, at, ARRAY_SIZE(at));
+    struct moved without = run_moved(BIT64(T_reuse), at, ARRAY_SIZE(at));
+    ck_assert_uint_gt(with.reused, 4 * ARRAY_SIZE(at));
+    ck_assert_uint_eq(without.reused, 0);
+    with.reused = 0;
+    ck_assert_int_eq(memcmp(&with, &without, sizeof with), 0);
 }
 END_TEST
 
@@ -691,6 +761,7 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, test_counter, 0, ARRAY_SIZE(fires));
     tcase_add_loop_test(c, test_off, 0, T_COUNT);
+    tcase_add_test(c, test_moved);
     tcase_add_test(c, test_technique_lists);
     tcase_add_test(c, test_pages);
     tcase_add_test(c, test_info);

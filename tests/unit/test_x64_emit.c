@@ -79,7 +79,7 @@ static const char *cs_name(unsigned reg)
 static void start(void)
 {
     memset(code, 0xcc, sizeof code);
-    buf = (struct x64_buf){code, code + sizeof code, 0};
+    buf = (struct x64_buf){.p = code, .end = code + sizeof code};
 }
 
 /* Disassembles what start() and an emitter left. */

@@ -34,6 +34,13 @@ bool x64_is_const(const struct x64_sel *s, ir_ref r, u64 *v)
     return true;
 }
 
+bool x64_is_pc(const struct x64_sel *s, ir_ref r, u64 *v)
+{
+    const struct ir_insn *in = &s->ir->insns[x64_root(s, r)];
+    *v = in->imm;
+    return in->op == IR_pc;
+}
+
 bool x64_is_imm(const struct x64_sel *s, ir_ref r, unsigned w, s32 *imm)
 {
     u64 v;
@@ -114,6 +121,8 @@ void x64_fetch(struct x64_sel *s, unsigned reg, ir_ref r)
     u64 c;
     if (x64_is_const(s, r, &c))
         x64_mov_imm(&s->buf, reg, c);
+    else if (x64_is_pc(s, r, &c))
+        x64_mov_pc(&s->buf, reg, c);
     else if (v->reg >= 0)
         x64_mov(&s->buf, W64, reg, (unsigned)v->reg);
     else if (v->home >= 0 && x64_home_reg[v->home] != X_NONE)
@@ -138,7 +147,7 @@ unsigned x64_use(struct x64_sel *s, ir_ref r)
         return x64_home_reg[v->home];
     unsigned reg = x64_scratch(s);
     x64_fetch(s, reg, root);
-    if (s->ir->insns[root].op != IR_const) {
+    if (!ir_is_const(&s->ir->insns[root])) {
         v->reg = (s8)reg;
         s->reg_val[reg] = root;
     }
@@ -149,7 +158,7 @@ struct x64_rm x64_use_rm(struct x64_sel *s, ir_ref r)
 {
     ir_ref root = x64_root(s, r);
     const struct x64_val *v = &s->val[root];
-    if (v->reg < 0 && s->ir->insns[root].op != IR_const) {
+    if (v->reg < 0 && !ir_is_const(&s->ir->insns[root])) {
         if (v->home >= 0)
             return home_rm((unsigned)v->home);
         if (v->spill >= 0)
@@ -289,18 +298,18 @@ void x64_put(struct x64_sel *s, unsigned guest, ir_ref r)
     ir_ref root = x64_root(s, r);
     struct x64_val *v = &s->val[root];
     unsigned home = x64_home_reg[guest];
-    u64 c;
     if (v->home == (s8)guest)
         return;
-    if (x64_is_const(s, root, &c)) {
+    if (ir_is_const(&s->ir->insns[root])) {
+        s32 imm;
         clear_home(s, guest, 0, true);
         if (home != X_NONE) {
-            x64_mov_imm(&s->buf, home, c);
-        } else if ((s64)c == (s32)c) {
-            x64_store_imm(&s->buf, W64, gpr_slot(guest), (s32)c);
+            x64_fetch(s, home, root);
+        } else if (x64_is_imm(s, root, W64, &imm)) {
+            x64_store_imm(&s->buf, W64, gpr_slot(guest), imm);
         } else {
             unsigned t = x64_scratch(s);
-            x64_mov_imm(&s->buf, t, c);
+            x64_fetch(s, t, root);
             x64_store(&s->buf, W64, gpr_slot(guest), t);
         }
         return;
@@ -324,6 +333,8 @@ struct x64_loc x64_loc(struct x64_sel *s, ir_ref r)
         return (struct x64_loc){LOC_NONE, 0, 0};
     if (x64_is_const(s, r, &c))
         return (struct x64_loc){LOC_CONST, 0, c};
+    if (x64_is_pc(s, r, &c))
+        return (struct x64_loc){LOC_PC, 0, c - s->ir->rip};
     if (v->home >= 0)
         return (struct x64_loc){LOC_GPR, (u8)v->home, 0};
     if (v->spill >= 0)

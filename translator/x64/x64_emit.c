@@ -221,6 +221,29 @@ void x64_mov_imm(struct x64_buf *b, unsigned reg, u64 imm)
     }
 }
 
+void x64_reloc(struct x64_buf *b, enum x64_reloc_kind kind, unsigned arg, unsigned back)
+{
+    struct x64_relocs *r = b->relocs;
+    if (!r)
+        return;
+    u64 at = (u64)(b->p - b->begin) - back;
+    if (r->count == X64_RELOCS || at > 0xffff || arg > 0xff)
+        r->failed = true;
+    else
+        r->list[r->count++] = (struct x64_reloc){(u16)at, (u8)kind, (u8)arg};
+}
+
+void x64_mov_pc(struct x64_buf *b, unsigned reg, u64 pc)
+{
+    x64_mov_imm(b, reg, pc);
+    if (pc <= 0xffffffffu)
+        x64_reloc(b, XR_ZX32, 0, 4);
+    else if ((u64)(s64)(s32)pc == pc)
+        x64_reloc(b, XR_MOV32, 0, 4);
+    else
+        x64_reloc(b, XR_PC64, 0, 8);
+}
+
 void x64_movsx(struct x64_buf *b, unsigned to, unsigned from, unsigned reg, struct x64_rm rm)
 {
     if (from == W32)
@@ -270,6 +293,11 @@ void x64_cmov(struct x64_buf *b, unsigned cc, unsigned w, unsigned reg, struct x
 static void rel32(struct x64_buf *b, u64 target)
 {
     x64_bytes(b, (u32)(target - (x64_here(b) + 4)), 4);
+    if (b->relocs) {
+        const u8 *to = (const u8 *)(uintptr_t)(target - (u64)b->exec_delta);
+        if (to < b->begin - X64_AHEAD || to >= b->end)
+            x64_reloc(b, XR_AWAY, 0, 4);
+    }
 }
 
 void x64_jmp(struct x64_buf *b, u64 target)

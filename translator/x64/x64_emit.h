@@ -45,10 +45,40 @@ static inline struct x64_rm x64_mx(unsigned base, unsigned index, unsigned scale
         .base = (u8)base, .index = (u8)index, .scale = (u8)scale, .disp = disp};
 }
 
+/* What depends on where code lies: a field of an instruction, told by x64_reloc when its bytes have
+ * just been emitted.  A field's width is part of its kind: code moves only to where a value still
+ * fits the encoding that was chosen for it. */
+enum x64_reloc_kind {
+    XR_AWAY,   /* rel32 to code outside of the buffer */
+    XR_HOST,   /* 64-bit address in the emulator itself */
+    XR_PC64,   /* guest address that moves with the block: MOV's 64 bits */
+    XR_PC32,   /* ...32 bits, sign-extended; XR_MOV32 those of MOV to a 64-bit register */
+    XR_MOV32,
+    XR_ZX32,   /* ...32 bits, zero-extended */
+    XR_TAG64,  /* jump tag of such an address, XR_TAG32 sign-extended */
+    XR_TAG32,
+    XR_JUMP,   /* displacement of a jump-cache entry: of exit `arg` */
+    XR_EXIT,   /* number of an exit */
+};
+struct x64_reloc {
+    u16 at;  /* from the block's entry to the field */
+    u8 kind;
+    u8 arg;
+};
+#define X64_RELOCS 1024u
+#define X64_AHEAD 64 /* code that belongs to it may begin so many bytes before the entry */
+struct x64_relocs {
+    struct x64_reloc list[X64_RELOCS];
+    unsigned count;
+    bool failed; /* the code cannot be moved: there were too many, or too short an encoding */
+};
+
 struct x64_buf {
     u8 *p;   /* where the next byte goes; beyond end, bytes are counted but not written */
     u8 *end;
     s64 exec_delta; /* executable address - writable address */
+    struct x64_relocs *relocs; /* NULL: nobody asks */
+    u8 *begin;      /* with relocs: the code's entry */
 };
 
 /* Opcode with its mandatory prefix (0, 0x66, 0xf3, 0xf2) and map (0 one-byte, 1 0F, 2 0F38,
@@ -107,6 +137,10 @@ void x64_mov(struct x64_buf *b, unsigned w, unsigned dst, unsigned src);
 /* Shortest move of a 64-bit constant that leaves the flags alone. */
 void x64_mov_imm(struct x64_buf *b, unsigned reg, u64 imm);
 /* Sign extension from `from` to `to` (W16, W32, W64). */
+/* The same of an address that moves with the block. */
+void x64_mov_pc(struct x64_buf *b, unsigned reg, u64 pc);
+/* Notes that the field of the bytes just emitted, `back` bytes from their end, is of this kind. */
+void x64_reloc(struct x64_buf *b, enum x64_reloc_kind kind, unsigned arg, unsigned back);
 void x64_movsx(struct x64_buf *b, unsigned to, unsigned from, unsigned reg, struct x64_rm rm);
 void x64_lea(struct x64_buf *b, unsigned w, unsigned reg, struct x64_rm mem);
 void x64_shift_imm(struct x64_buf *b, unsigned sh, unsigned w, struct x64_rm rm, unsigned count);

@@ -31,6 +31,13 @@ struct code_index {
     struct x64_block *block;
 };
 
+/* Translations to be used again (x64_reuse.c). */
+struct x64_keep {
+    u8 *base;
+    u64 size, used;
+    u32 *heads;
+};
+
 struct x64_engine {
     struct bus *bus;
     struct block_cache *cache;
@@ -54,6 +61,7 @@ struct x64_engine {
     unsigned vcpu_count;
     FILE *perf_map;
     u64 off;                 /* techniques that are switched off */
+    struct x64_keep keep;
     u64 clock_ns;            /* that timing a block costs itself */
     u32 block_code;          /* bytes of host code that a block may have */
     bool verify, avx, lzcnt, bmi2, x87;
@@ -124,6 +132,19 @@ void x64_step_out(struct x64_vcpu *v);
 /* Takes `lock`, outside; gives it back, inside. */
 void x64_lock_engine(struct x64_vcpu *v);
 void x64_unlock_engine(struct x64_vcpu *v);
+
+/* ---- x64_reuse.c; all under `lock` ---- */
+
+/* Room for so many bytes of them, committed on touch; false when the host has no memory. */
+bool x64_reuse_init(struct x64_engine *e, u64 bytes);
+void x64_reuse_free(struct x64_engine *e);
+/* All code has been thrown away. */
+void x64_reuse_flushed(struct x64_engine *e);
+/* Makes b, zeroed, the block at cpu->rip from a translation that was kept; false if it has to be
+ * translated. */
+bool x64_reuse(struct x64_vcpu *v, struct x64_block *b);
+/* Keeps the translation that v has just made. */
+void x64_keep(struct x64_vcpu *v, struct x64_block *b);
 
 /* ---- x64_inspect.c ---- */
 

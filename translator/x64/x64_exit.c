@@ -31,6 +31,23 @@ static struct x64_exit *new_exit(struct x64_sel *s, u64 rip, unsigned fate, u32 
     return e;
 }
 
+static void store_exit(struct x64_buf *b, u32 id)
+{
+    x64_store_imm(b, W32, RM_CPU(exit_id), (s32)id);
+    x64_reloc(b, XR_EXIT, 0, 4);
+}
+
+void x64_store_pc(struct x64_sel *s, struct x64_rm rm, u64 pc, unsigned t)
+{
+    if ((s64)pc == (s32)pc) {
+        x64_store_imm(&s->buf, W64, rm, (s32)pc);
+        x64_reloc(&s->buf, XR_PC32, 0, 4);
+    } else {
+        x64_mov_pc(&s->buf, t, pc);
+        x64_store(&s->buf, W64, rm, t);
+    }
+}
+
 /* Flags of an exit: already in struct cpu, dead, or to be found by a recipe. */
 static struct x64_recipe exit_recipe(struct x64_sel *s, unsigned fate)
 {
@@ -85,12 +102,19 @@ static void emit_leave(struct x64_sel *s, struct x64_stub *stub, bool backward, 
     }
     s32 entry = JUMPS_OFF + (s32)jump_index(e->rip) * (s32)sizeof(struct jump_entry);
     u64 tag = jump_tag(e->rip, s->ir->hflags);
-    if ((s64)tag == (s32)tag)
+    bool imm = (s64)tag == (s32)tag;
+    if (imm)
         x64_alu_imm(&s->buf, ALU_CMP, W64, x64_m(X_RBP, entry), (s32)tag);
     else
         x64_alu_store(&s->buf, ALU_CMP, W64, x64_m(X_RBP, entry), tag_reg);
+    x64_reloc(&s->buf, XR_JUMP, stub->word - s->first_exit, imm ? 8 : 4);
+    if (imm)
+        x64_reloc(&s->buf, XR_TAG32, 0, 4);
+    /* The short encodings, of few entries and tags, stay where they are. */
+    s->relocs.failed |= entry >= -128 || (imm && (s8)tag == (s64)tag);
     stub->from = x64_jcc_later(&s->buf, CC_NE);
     x64_jmp_rm(&s->buf, x64_m(X_RBP, entry + 8));
+    x64_reloc(&s->buf, XR_JUMP, stub->word - s->first_exit, 4);
 }
 
 /* Loads the jump tag of a far-away target before the flags matter. */
@@ -101,6 +125,10 @@ static unsigned load_tag(struct x64_sel *s, u64 rip)
         return X_NONE;
     unsigned t = x64_scratch(s);
     x64_mov_imm(&s->buf, t, tag);
+    if (tag > 0xffffffffu)
+        x64_reloc(&s->buf, XR_TAG64, 0, 8);
+    else
+        s->relocs.failed = true;
     return t;
 }
 
@@ -198,7 +226,7 @@ static void emit_exit_lookup(struct x64_sel *s)
     struct x64_exit *e = new_exit(s, 0, XF_LIVE, &id);
     e->dynamic = 1;
     e->flags = exit_recipe(s, XF_LIVE);
-    x64_store_imm(&s->buf, W32, RM_CPU(exit_id), (s32)id);
+    store_exit(&s->buf, id);
     x64_jmp(&s->buf, stay ? s->thunks->lookup : s->thunks->leave);
 }
 
@@ -227,7 +255,10 @@ void x64_emit_exit(struct x64_sel *s, const struct ir_insn *in)
 
 void x64_call_c(struct x64_sel *s, const void *fn, u64 thunk)
 {
-    x64_mov_imm(&s->buf, X_RAX, (u64)(uintptr_t)fn);
+    u64 address = (u64)(uintptr_t)fn;
+    x64_mov_imm(&s->buf, X_RAX, address);
+    if (address > 0xffffffffu)
+        x64_reloc(&s->buf, XR_HOST, 0, 8);
     x64_call(&s->buf, thunk);
     s->xhomes_in = false;
     x64_site_here(s);
@@ -252,10 +283,13 @@ void x64_emit_call(struct x64_sel *s, const struct ir_insn *in)
     for (unsigned i = 0; i < args && i < 4; i++) {
         struct x64_rm rm = x64_m(X_RSP, CPU_OFF(call_arg) + 8 * (s32)i);
         s32 imm;
+        u64 pc;
         if (!in->arg[i])
             continue;
         if (x64_is_imm(s, in->arg[i], W64, &imm))
             x64_store_imm(&s->buf, W64, rm, imm);
+        else if (x64_is_pc(s, in->arg[i], &pc) && (s64)pc == (s32)pc)
+            x64_store_pc(s, rm, pc, X_NONE);
         else
             x64_store(&s->buf, W64, rm, x64_use(s, in->arg[i]));
         s->pinned = 0;
@@ -294,6 +328,8 @@ static void emit_slow(struct x64_sel *s, struct x64_stub *stub)
             x64_mov_imm(b, stub->free_reg, stub->value);
             x64_store(b, W64, RM_CPU(slow_value), stub->free_reg);
         }
+    } else if (stub->value_kind == STUB_PC) {
+        x64_store_pc(s, RM_CPU(slow_value), stub->value, stub->free_reg);
     } else if (stub->value_kind == STUB_GPR) {
         unsigned reg = stub->rm.is_reg ? stub->rm.reg : stub->free_reg;
         if (!stub->rm.is_reg)
@@ -340,13 +376,10 @@ static void emit_way_out(struct x64_sel *s, struct x64_stub *stub)
     e->stub = x64_here(b);
     if (stub->areg != X_NONE) {
         x64_store(b, W64, RM_CPU(rip), stub->areg);
-    } else if (resolve && (s64)e->rip == (s32)e->rip) {
-        x64_store_imm(b, W64, RM_CPU(rip), (s32)e->rip);
     } else if (resolve) {
-        x64_mov_imm(b, X_RAX, e->rip);
-        x64_store(b, W64, RM_CPU(rip), X_RAX);
+        x64_store_pc(s, RM_CPU(rip), e->rip, X_RAX);
     }
-    x64_store_imm(b, W32, RM_CPU(exit_id), (s32)stub->word);
+    store_exit(b, stub->word);
     x64_jmp(b, far       ? s->thunks->link
                 : resolve ? s->thunks->other_ways
                           : s->thunks->leave);
@@ -369,14 +402,14 @@ void x64_emit_stubs(struct x64_sel *s)
     }
 }
 
-void x64_emit_header(struct x64_sel *s)
+void x64_emit_header(struct x64_buf *b, u64 retired, u64 rip, const struct x64_block *block)
 {
-    u8 *entry = s->buf.p;
-    s->buf.p -= X64_HEADER;
-    x64_call(&s->buf, s->thunks->retired);
-    x64_bytes(&s->buf, s->ir->rip, 8);
-    s->buf.p = entry - 8;
-    x64_bytes(&s->buf, (u64)(uintptr_t)s->block, 8);
+    u8 *entry = b->p;
+    b->p -= X64_HEADER;
+    x64_call(b, retired);
+    x64_bytes(b, rip, 8);
+    b->p = entry - 8;
+    x64_bytes(b, (u64)(uintptr_t)block, 8);
 }
 
 void x64_emit_comparison(struct x64_sel *s)

@@ -240,6 +240,7 @@ void x64_flush_all(struct x64_engine *e)
     e->arena_used = 0;
     e->exit_count = X64_EXIT_RETIRED + 1;
     e->index_count = 0;
+    x64_reuse_flushed(e);
     e->counters.flushes++;
 }
 
@@ -311,6 +312,7 @@ void x64_link_free(struct x64_engine *e)
 {
     if (e->cache)
         block_cache_destroy(e->cache);
+    x64_reuse_free(e);
     release(e->arena, ARENA_BYTES);
     release(e->exits, MAX_EXITS * sizeof *e->exits);
     release(e->index, MAX_BLOCKS * sizeof *e->index);

@@ -327,14 +327,16 @@ static void emit_st(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
         return;
     }
     struct check c = emit_check(s, in->arg[0], W_BYTES(in->w), true, in->aux);
-    bool constant = x64_is_const(s, value, &cv);
+    bool pc = x64_is_pc(s, value, &cv), constant = pc || x64_is_const(s, value, &cv);
     c.stub->thunk = s->thunks->store[x64_vec_kept(s)][in->w];
-    c.stub->value_kind = constant ? STUB_CONST : STUB_GPR;
+    c.stub->value_kind = pc ? STUB_PC : constant ? STUB_CONST : STUB_GPR;
     c.stub->value = cv;
     if (!constant)
         c.stub->rm = place_of(s, value);
     if (x64_is_imm(s, value, in->w, &imm))
         x64_store_imm(&s->buf, in->w, c.mem, imm);
+    else if (pc && in->w == W64 && (s64)cv == (s32)cv)
+        x64_store_pc(s, c.mem, cv, X_NONE);
     else /* in a register that was free, and that the stub loads too: it skips this */
         x64_store(&s->buf, in->w, c.mem, c.stub->free_reg = (u8)x64_use(s, value));
     c.stub->back = s->buf.p;
@@ -477,11 +479,10 @@ static void emit_atomic_loop(struct x64_sel *s, const struct ir_insn *in, unsign
 {
     static const u8 alu_of[] = {[AT_AND] = ALU_AND, [AT_OR] = ALU_OR, [AT_XOR] = ALU_XOR};
     s32 imm = 0;
-    u64 c;
     bool is_imm = x64_is_imm(s, in->arg[1], in->w, &imm);
     struct x64_rm b = x64_r(t);
-    if (!is_imm && x64_is_const(s, in->arg[1], &c)) {
-        x64_mov_imm(&s->buf, t, c);
+    if (!is_imm && ir_is_const(&s->ir->insns[x64_root(s, in->arg[1])])) {
+        x64_fetch(s, t, in->arg[1]);
         x64_store(&s->buf, W64, RM_CPU(slow_value), t);
         b = RM_CPU(slow_value);
     } else if (!is_imm) {

@@ -28,10 +28,10 @@
 
 /* Where a value can be found when emitted code stops at a site.  Packed, for there are millions,
  * and what is touched for the first time is a good part of what a block costs. */
-enum loc_kind { LOC_NONE, LOC_CONST, LOC_GPR, LOC_SPILL, LOC_SCRATCH };
+enum loc_kind { LOC_NONE, LOC_CONST, LOC_PC, LOC_GPR, LOC_SPILL, LOC_SCRATCH };
 struct __attribute__((packed)) x64_loc {
     u8 kind, index;
-    u64 value; /* LOC_CONST */
+    u64 value; /* LOC_CONST; LOC_PC: counted from the block's rip */
 };
 
 /* How to find the guest's flags at a site or exit: kind is enum lazy_kind | width, or
@@ -126,7 +126,7 @@ struct x64_counters {
         spills;
     u64 x87_inline, x87_loads;
     u64 chains, unchains, links, way_hits, resolved, exits, retired, slow_loads, slow_stores;
-    u64 flushes, retries, unfit;
+    u64 flushes, retries, unfit, reused, reused_insns, reuse_ns;
     u64 vec_calls, shiftx, ymm_ops, vec_homed, vec_folds;
     u64 short_transfers, live_blocks;
 };
@@ -167,7 +167,7 @@ struct x64_page {
 };
 
 /* Out-of-line code, emitted after the block's body: a slow path through a thunk, or a way out. */
-enum { STUB_NO_VALUE, STUB_CONST, STUB_GPR, STUB_XMM, STUB_XMM2, STUB_MEM };
+enum { STUB_NO_VALUE, STUB_CONST, STUB_PC, STUB_GPR, STUB_XMM, STUB_XMM2, STUB_MEM };
 struct x64_stub {
     u64 thunk;        /* 0: an exit */
     u32 word;         /* for the thunk, in cpu.exit_id; exits: their id */
@@ -237,6 +237,8 @@ struct x64_sel {
     unsigned site_count;
     struct x64_stub stubs[MAX_STUBS];
     unsigned stub_count;
+    struct x64_relocs relocs;
+    u32 first_exit;    /* number of the block's first; they follow one another */
     u32 op_at[IR_MAX + 1]; /* where each op's code begins, from the block's start */
     const char *failed; /* out of some table: the block must be made smaller */
 };
@@ -255,6 +257,8 @@ static inline ir_ref x64_root(const struct x64_sel *s, ir_ref r)
     return s->val[r].root;
 }
 bool x64_is_const(const struct x64_sel *s, ir_ref r, u64 *v);
+/* Whether it is an address that moves with the block: known too, and made where it is used. */
+bool x64_is_pc(const struct x64_sel *s, ir_ref r, u64 *v);
 /* Whether r (at width w) is a constant that fits a sign-extended imm32. */
 bool x64_is_imm(const struct x64_sel *s, ir_ref r, unsigned w, s32 *imm);
 /* Whether the value is needed after the current op. */
@@ -347,12 +351,13 @@ void x64_emit_call(struct x64_sel *s, const struct ir_insn *in);
 void x64_emit_stubs(struct x64_sel *s);
 /* Emits the X64_HEADER bytes before the block's entry, at which the buffer stands: a stub at which
  * the entry jumps when the block is dropped, and the address of the block's record. */
-void x64_emit_header(struct x64_sel *s);
+void x64_emit_header(struct x64_buf *b, u64 retired, u64 rip, const struct x64_block *block);
 /* Counted mode: the block's entry, which pays for its instructions or leaves. */
 void x64_emit_payment(struct x64_sel *s);
 /* Leaves if the guest's code, but for the immediates that are read anyway, is not what it was. */
 void x64_emit_comparison(struct x64_sel *s);
 #define X64_HEADER 24
+static_assert(X64_HEADER <= X64_AHEAD, "the header is the block's own");
 
 /* Whether the instruction at rip, however long, is on the block's page, so that an exit there can
  * be chained. */
@@ -375,6 +380,9 @@ struct x64_exit *x64_new_exit(struct x64_engine *e, u32 *id);
 u64 x64_slow_atomic(struct cpu *cpu, u64 addr, u64 what, u64 b, u64 c);
 /* Emits the call of a C function of the helpers' type with the arguments already in call_arg. */
 void x64_call_c(struct x64_sel *s, const void *fn, u64 thunk);
+
+/* [rm] = an address that moves with the block, 64 bits; t: a register that may be used. */
+void x64_store_pc(struct x64_sel *s, struct x64_rm rm, u64 pc, unsigned t);
 
 /* Address operand folded from the tree at r, for LEA and memory ops. */
 struct x64_addr {

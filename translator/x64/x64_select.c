@@ -377,7 +377,8 @@ static void emit_one(struct x64_sel *s, const struct ir_insn *in)
         x64_xhomes_in(s);
     switch (in->op) {
     case IR_NONE:
-    case IR_const: break;
+    case IR_const:
+    case IR_pc: break;
     case IR_insn:
         s->insn_rip = in->imm;
         s->insns++;
@@ -440,9 +441,12 @@ bool x64_select(struct x64_sel *s)
     s->x87_pending = false;
     s->x87_high = -1;
     x64_x87_forget(s);
-    s->insns = 0;
-    x64_emit_header(s);
-    s->start = s->buf.p;
+    s->insns = s->cur = 0;
+    s->relocs.count = 0;
+    s->relocs.failed = false;
+    x64_emit_header(&s->buf, s->thunks->retired, s->ir->rip, s->block);
+    s->start = s->buf.begin = s->buf.p;
+    s->buf.relocs = &s->relocs;
     if (s->counted)
         x64_emit_payment(s);
     if (s->ir->live)
@@ -451,7 +455,7 @@ bool x64_select(struct x64_sel *s)
     for (s->cur = 1; s->cur < s->ir->count && !s->failed; s->cur++) {
         s->op_at[s->cur] = (u32)(s->buf.p - s->start);
         const struct ir_insn *in = &s->ir->insns[s->cur];
-        if (s->val[s->cur].flags & (VAL_DEFERRED | VAL_DONE) || in->op == IR_const)
+        if (s->val[s->cur].flags & (VAL_DEFERRED | VAL_DONE) || ir_is_const(in))
             continue;
         emit_one(s, in);
         if (in->op != IR_insn && in->op != IR_get)

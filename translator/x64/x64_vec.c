@@ -106,7 +106,7 @@ void x64_vec_fold(struct x64_sel *s, unsigned i)
         return;
     /* Nothing in between may be done before it that ought to wait until it cannot fault. */
     for (const struct ir_insn *m = l + 1; m < in; m++)
-        if (m->op != IR_getv && m->op != IR_get && m->op != IR_const && m->op != IR_NONE)
+        if (m->op != IR_getv && m->op != IR_get && !ir_is_const(m) && m->op != IR_NONE)
             return;
     s->val[ld].flags |= VAL_DEFERRED;
 }
