@@ -198,12 +198,17 @@ static void refresh(struct sdl *s, bool all)
     bus_unlock(b);
     if (!changed)
         return;
+    u32 top = s->surface.top, bottom = s->surface.bottom;
     if (!s->surface.width || !s->surface.height || !fit(s)) {
         SDL_RenderClear(s->renderer);
         SDL_RenderPresent(s->renderer);
         return;
     }
-    SDL_UpdateTexture(s->texture, NULL, s->surface.pixels, (int)(s->width * 4));
+    if (top == bottom)
+        return;
+    SDL_Rect rows = {0, (int)top, (int)s->width, (int)(bottom - top)};
+    SDL_UpdateTexture(s->texture, &rows, s->surface.pixels + (size_t)top * s->width,
+                      (int)(s->width * 4));
     SDL_RenderClear(s->renderer);
     SDL_RenderCopy(s->renderer, s->texture, NULL, NULL);
     SDL_RenderPresent(s->renderer);

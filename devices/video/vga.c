@@ -384,6 +384,7 @@ bool vga_init(struct vga *s, struct pci_bus *p, struct bus *b, struct clock *clo
     memset(s, 0, sizeof *s);
     s->bus = b;
     s->clock = clock;
+    s->serial = 2; /* no surface has that */
     pci_function_init(&s->pci, p, "VGA", devfn, 0x12341111, 0x030000, 2);
     pci_config_init(&s->pci, PCI_COMMAND, 2, 0, PCI_COMMAND_IO | PCI_COMMAND_MEMORY);
     pci_config_init(&s->pci, PCI_SUBSYSTEM_VENDOR, 4, 0x11001af4, 0);

@@ -52,12 +52,13 @@ struct vga {
     u32 dirty_low, dirty_high; /* bytes of memory changed through the window since vga_draw */
     bool changed;              /* registers, palette: everything is to be drawn again */
     u8 edid[VGA_EDID];
+    u64 serial; /* of the picture: goes up whenever something that is shown has changed */
     u8 *shadow; /* linear memory as it was drawn last; owned */
     u64 shadow_key;
     u8 watch[VGA_PAGES]; /* calls of vga_draw for which a page that was stored to is compared */
     u32 watched;         /* pages for which that is not 0 */
     struct vga_counters {
-        u64 drawn;            /* pictures */
+        u64 drawn, rows;      /* pictures, and their rows that were not as before */
         u64 compared, copied; /* pages of linear memory */
     } counters;
     struct vga_blink {
@@ -69,6 +70,8 @@ struct vga {
 struct vga_surface {
     u32 width, height;
     u32 *pixels; /* of VGA_WIDTH_MAX by VGA_HEIGHT_MAX at most, rows of `width`; the caller's */
+    u32 top, bottom; /* what vga_draw has changed: rows from `top`, below `bottom` */
+    u64 serial;      /* vga_draw's; 0 at first */
 };
 
 /* Puts the adapter on the bus; `rom` is `rom_size` bytes (its option ROM) or NULL.  False when the
@@ -79,8 +82,9 @@ void vga_free(struct vga *s);
 
 /* The size of the picture now; 0 by 0 when the screen is off. */
 void vga_size(const struct vga *s, u32 *width, u32 *height);
-/* Draws the picture that the screen shows now.  Returns false, and leaves `out` alone, if nothing
- * has changed since the last call and `all` is not set. */
+/* Draws the picture that the screen shows now into `out`, zeroed at first and then as this function
+ * has left it: only rows that have changed, or `all`.  Returns false, and leaves `out` alone, if
+ * nothing has changed since the last call for it and `all` is not set. */
 bool vga_draw(struct vga *s, struct vga_surface *out, bool all);
 
 /* Text modes: characters and attributes, for terminals. */

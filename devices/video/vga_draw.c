@@ -254,7 +254,14 @@ static const u32 *draw_line(const struct vga *s, struct drawing *d, u32 ma, u32 
     return d->line + (f->wide ? 2 * pan : pan);
 }
 
-static void draw_vga(const struct vga *s, struct vga_surface *out)
+static void row_changed(struct vga_surface *out, u32 y)
+{
+    if (out->top == out->bottom)
+        out->top = y;
+    out->bottom = y + 1;
+}
+
+static void draw_vga(const struct vga *s, struct vga_surface *out, bool all)
 {
     struct drawing d;
     d.f = frame_of(s);
@@ -262,12 +269,14 @@ static void draw_vga(const struct vga *s, struct vga_surface *out)
     palette_256(s, d.colour_256);
     u32 ma = d.f.start, row = s->crtc[8] & 31;
     bool below = false, again = false;
+    memset(d.line, 0, sizeof d.line);
     for (u32 y = 0; y < out->height; y++) {
         u32 *to = out->pixels + (u64)y * out->width;
-        if (blanked(s))
-            memset(to, 0, out->width * 4);
-        else
-            memcpy(to, draw_line(s, &d, ma, row, below), out->width * 4);
+        const u32 *line = blanked(s) ? d.line : draw_line(s, &d, ma, row, below);
+        if (all || memcmp(to, line, out->width * 4) != 0) {
+            memcpy(to, line, out->width * 4);
+            row_changed(out, y);
+        }
         if (y == d.f.compare) { /* the screen is split: the lower part shows address 0 */
             ma = row = 0;
             below = true;
@@ -340,7 +349,19 @@ static u64 vbe_start(const struct vga *s)
            (bpp == 4 ? x / 8 * 4 : x * ((bpp + 7) / 8));
 }
 
-static void draw_vbe(const struct vga *s, struct vga_surface *out)
+/* Bytes of linear memory, from `low` and below `high`. */
+struct span {
+    u64 low, high;
+};
+
+static void span_add(struct span *a, u64 low, u64 high)
+{
+    a->low = low < a->low ? low : a->low;
+    a->high = high > a->high ? high : a->high;
+}
+
+/* The rows that have bytes of `written`. */
+static void draw_vbe(const struct vga *s, struct vga_surface *out, const struct span *written)
 {
     u32 colour[256], pitch = vga_vbe_pitch(s);
     u64 at = vbe_start(s);
@@ -349,6 +370,10 @@ static void draw_vbe(const struct vga *s, struct vga_surface *out)
         palette_16(s, colour);
     for (u32 y = 0; y < out->height; y++, at += pitch) {
         u32 *to = out->pixels + (u64)y * out->width;
+        u64 end = at + (out->width * 4 > pitch ? out->width * 4 : pitch);
+        if (end <= written->low || at >= written->high)
+            continue;
+        row_changed(out, y);
         if (at + out->width * 4ull <= VGA_MEMORY || at + pitch <= VGA_MEMORY)
             draw_vbe_row(s, s->memory + at, out->width, colour, to);
         else
@@ -375,21 +400,23 @@ static bool page_changed(struct vga *s, u64 page, u64 at, u64 end)
 /* Software writes to linear memory without our seeing it, but the bus knows the pages; these are
  * compared with what was drawn.  A store that was under way may come after that, so each is looked
  * at for a while: a screen on which nothing happens then costs nothing. */
-static bool vbe_changed(struct vga *s)
+static void vbe_changed(struct vga *s, struct span *written)
 {
     enum { WATCH = 60 };
     u64 at = vbe_start(s), bytes = (u64)vga_vbe_pitch(s) * s->vbe[VBE_YRES];
     if (at >= VGA_MEMORY)
-        return false;
+        return;
     if (bytes > VGA_MEMORY - at)
         bytes = VGA_MEMORY - at;
     if (!s->shadow)
         s->shadow = malloc(VGA_MEMORY);
-    if (!s->shadow || !bytes)
-        return true;
-    u8 written[VGA_PAGES];
+    if (!s->shadow || !bytes) {
+        span_add(written, at, VGA_MEMORY);
+        return;
+    }
+    u8 stored[VGA_PAGES];
     u32 first = (u32)(at / PAGE_SIZE), count = (u32)((at + bytes - 1) / PAGE_SIZE) - first + 1;
-    unsigned fresh = bus_take_written(s->bus, s->memory + first * PAGE_SIZE, count, written);
+    unsigned fresh = bus_take_written(s->bus, s->memory + first * PAGE_SIZE, count, stored);
     u64 key = at << 32 | bytes;
     if (s->shadow_key != key) {
         memcpy(s->shadow + at, s->memory + at, bytes);
@@ -398,19 +425,19 @@ static bool vbe_changed(struct vga *s)
         memset(s->watch, 0, sizeof s->watch);
         memset(s->watch + first, WATCH, count);
         s->watched = count;
-        return true;
+        span_add(written, at, at + bytes);
+        return;
     }
-    bool changed = false;
     for (u32 i = 0; (fresh || s->watched) && i < count; i++) {
         u8 *left = &s->watch[first + i];
-        if (!written[i] && !*left)
+        if (!stored[i] && !*left)
             continue;
         s->watched += !*left;
-        *left = written[i] ? WATCH : (u8)(*left - 1);
+        *left = stored[i] ? WATCH : (u8)(*left - 1);
         s->watched -= !*left;
-        changed |= page_changed(s, first + i, at, at + bytes);
+        if (page_changed(s, first + i, at, at + bytes))
+            span_add(written, (first + i) * PAGE_SIZE, (first + i + 1) * PAGE_SIZE);
     }
-    return changed;
 }
 
 static bool blink_changed(struct vga *s)
@@ -426,23 +453,33 @@ static bool blink_changed(struct vga *s)
 bool vga_draw(struct vga *s, struct vga_surface *out, bool all)
 {
     u32 width, height;
-    bool changed = s->changed || s->dirty_low < s->dirty_high;
-    changed |= blink_changed(s);
+    struct span written = {s->dirty_low, s->dirty_high};
+    bool blinks = blink_changed(s), whole = s->changed;
     if (vga_vbe_on(s))
-        changed |= vbe_changed(s);
-    if (!changed && !all)
-        return false;
-    vga_size(s, &width, &height);
-    out->width = width;
-    out->height = height;
-    if (vga_vbe_on(s))
-        draw_vbe(s, out);
-    else
-        draw_vga(s, out);
-    s->counters.drawn++;
+        vbe_changed(s, &written);
+    bool changed = whole || blinks || written.low < written.high;
     s->changed = false;
     s->dirty_low = ~0u;
     s->dirty_high = 0;
+    s->serial += changed;
+    if (out->serial == s->serial && !all)
+        return false;
+    vga_size(s, &width, &height);
+    /* Another front-end may have had a change that this one has not, and that is gone. */
+    all |= whole || !changed || out->serial != s->serial - 1 || width != out->width ||
+           height != out->height;
+    out->width = width;
+    out->height = height;
+    out->serial = s->serial;
+    out->top = out->bottom = 0;
+    if (all)
+        written = (struct span){0, VGA_MEMORY};
+    if (vga_vbe_on(s))
+        draw_vbe(s, out, &written);
+    else
+        draw_vga(s, out, all);
+    s->counters.drawn++;
+    s->counters.rows += out->bottom - out->top;
     return true;
 }
 

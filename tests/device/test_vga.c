@@ -343,7 +343,10 @@ START_TEST(text)
     unsigned drawn = 0;
     for (unsigned i = 0; i < 100; i++) {
         clock_step(&t.clock, NS_PER_SEC / 100);
-        drawn += vga_draw(&t.vga, &t.surface, false);
+        if (!vga_draw(&t.vga, &t.surface, false))
+            continue;
+        drawn++;
+        ck_assert_uint_le(t.surface.bottom, 32);
     }
     ck_assert_uint_ge(drawn, 3);
     ck_assert_uint_le(drawn, 5);
@@ -382,6 +385,23 @@ START_TEST(vbe_modes)
     ck_assert(!vga_draw(&t.vga, &t.surface, false));
     bus_write(t.bus, 0, LFB + 4, 1, 4);
     ck_assert(vga_draw(&t.vga, &t.surface, false));
+    ck_assert_uint_eq(t.surface.top, 0);
+    ck_assert_uint_eq(t.surface.bottom, 2); /* 4096 bytes are a row and a bit */
+    /* a picture for somebody else takes nothing away */
+    bus_write(t.bus, 0, LFB + 20 * 3200, 7, 4);
+    struct vga_surface other = {.pixels = malloc(800 * 600 * 4)};
+    ck_assert(vga_draw(&t.vga, &other, true));
+    ck_assert(vga_draw(&t.vga, &t.surface, false));
+    ck_assert_uint_eq(pixel(&t, 0, 20), 7);
+    ck_assert(!memcmp(other.pixels, t.surface.pixels, 800 * 600 * 4));
+    free(other.pixels);
+    vbe(&t, VBE_BANK, 0);
+    vga_draw(&t.vga, &t.surface, false);
+    poke(&t, 15 * 3200, 9);
+    ck_assert(vga_draw(&t.vga, &t.surface, false));
+    ck_assert_uint_eq(pixel(&t, 0, 15), 9);
+    ck_assert_uint_eq(t.surface.top, 14); /* the page begins there */
+    ck_assert_uint_eq(t.surface.bottom, 16);
     /* the window shows the bank; offsets scroll */
     vbe(&t, VBE_BANK, 1);
     poke(&t, 8, 0x77);
