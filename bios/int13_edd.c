@@ -79,6 +79,7 @@ static u8 move(const struct disk *d, enum disk_op op, struct packet *p)
     u32 memory = ((u32)p->segment << 4) + p->offset;
     u16 count = p->count, done = 0;
     u8 code;
+    p->count = 0;
     if (d->cdrom && op == DISK_WRITE)
         return DISK_WRITE_PROTECTED;
     if (d->cdrom && p->lba >> 32)
@@ -112,6 +113,19 @@ static void transfer(frame_ptr f, const struct disk *d, enum disk_op op)
         return;
     }
     done(f);
+}
+
+/* 47h: no head moves here, but the place has to be there. */
+static void seek(frame_ptr f, const struct disk *d)
+{
+    struct packet p;
+    read_far(f->ds, f->si, &p, sizeof p);
+    if (p.size < 16)
+        fail(f, DISK_BAD_COMMAND);
+    else if (!d->cdrom && p.lba >= d->sectors)
+        fail(f, DISK_NOT_FOUND);
+    else
+        done(f);
 }
 
 static void parameters(frame_ptr f, const struct disk *d)
@@ -343,7 +357,7 @@ void edd_service(frame_ptr f)
         else
             fail(f, d->cdrom ? DISK_LOCKED : DISK_NOT_REMOVABLE);
         break;
-    case 0x47: done(f); break;
+    case 0x47: seek(f, d); break;
     case 0x48: parameters(f, d); break;
     case 0x49: done(f); break; /* no change line */
     case 0x4e: done(f); break; /* hardware configuration: DMA and prefetch are ours to use */

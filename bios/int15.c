@@ -2,8 +2,8 @@
  *
  * ACPI 6.3, section 15.1 (E820h); IBM PS/2 and PC BIOS Interface Technical Reference; Ralf Brown's
  * list for E801h, E881h and 24xxh.  AH = C2h is in int15_mouse.c, 83h in int1a.c, 53h in apm.c.
- * Left out: EISA, joystick (84h), switch to protected mode (89h), devices opened and closed (80h to
- * 82h).
+ * The switch to protected mode (89h) is in services.S.  Left out: EISA, joystick (84h), for which the
+ * machine has no port.
  */
 #include "bios/service.h"
 
@@ -110,6 +110,9 @@ void service_15(frame_ptr f)
     case 0x24: a20(f); return;
     case 0x53: apm_service(f); return;
     case 0x4f: set_carry(f, true); return; /* keyboard intercept: the key counts */
+    case 0x80: /* devices opened and closed, a program's end: for who multitasks */
+    case 0x81:
+    case 0x82: done(f); return;
     case 0x83: event_wait(f); return;
     case 0x85: done(f); return; /* System Request: for who wants it */
     case 0x86:

@@ -54,6 +54,7 @@ enum {
     KEYBOARD_LEDS = 0xed,
     KEYBOARD_READ_ID = 0xf2,
     KEYBOARD_TYPEMATIC = 0xf3,
+    TYPEMATIC_USUAL = 1 << 5 | 0x0b, /* half a second, 10.9 a second */
     WARM = 0x1234,
 };
 
@@ -424,13 +425,18 @@ static void peek_key(frame_ptr f, bool enhanced)
     }
 }
 
-/* 03h: AL = 0 the keyboard's own values, 5: BH delay and BL rate. */
+/* 03h: AL = 0 the keyboard's own values, 5: BH delay and BL rate, 6: what they are. */
 static void typematic(frame_ptr f)
 {
-    if (f->al == 0)
-        kbc_tell(KEYBOARD_TYPEMATIC, 1 << 5 | 0x0b);
-    else if (f->al == 5)
-        kbc_tell(KEYBOARD_TYPEMATIC, (u8)((f->bh & 3) << 5 | (f->bl & 0x1f)));
+    static u8 now = TYPEMATIC_USUAL;
+    if (f->al == 6) {
+        f->bx = (u16)((now >> 5) << 8 | (now & 0x1f));
+        return;
+    }
+    if (f->al != 0 && f->al != 5)
+        return;
+    now = (u8)(f->al ? (f->bh & 3) << 5 | (f->bl & 0x1f) : TYPEMATIC_USUAL);
+    kbc_tell(KEYBOARD_TYPEMATIC, now);
 }
 
 /* 0Ah: the first byte of the identification in BL. */
@@ -462,7 +468,7 @@ void service_16(frame_ptr f)
     case 0x02: f->al = bda8(BDA_SHIFT); break;
     case 0x03: typematic(f); break;
     case 0x05: f->al = ring_put(f->cx) ? 0 : 1; break;
-    case 0x09: f->al = 0x30; break; /* 10h to 12h, and 0Ah */
+    case 0x09: f->al = 0x3d; break; /* 10h to 12h, 0Ah, 03h with 0, 5 and 6 */
     case 0x0a: read_id(f); break;
     case 0x10: read_key(f, true); break;
     case 0x11: peek_key(f, true); break;

@@ -25,7 +25,14 @@ int_\vector:
         SERVICE 12
         SERVICE 13
         SERVICE 14
-        SERVICE 15
+
+/* AH = 89h leaves real mode, so that there is nothing to come back to. */
+        .globl  int_15
+int_15: cmpb    $0x89, %ah
+        je      switch_protected
+        pushl   $service_15
+        jmp     service_common
+
         SERVICE 16
         SERVICE 17
         SERVICE 18
@@ -44,6 +51,56 @@ int_10_mirror:
         callw   int_10
         int     $VIDEO_INT
         iretw
+
+/* INT 15h AH = 89h (IBM PC AT Technical Reference, BIOS listing, X_VIRTUAL): ES:SI is a table of
+ * descriptors: 08h the table itself, 10h the interrupt table, 18h DS, 20h ES, 28h SS, 30h CS of the
+ * caller, 38h room for ours.  BH and BL are the interrupts of IRQ 0 and IRQ 8, all of which are masked.
+ * Goes back in protected mode, AH = 0. */
+switch_protected:
+        cli
+        inb     $0x92, %al
+        orb     $2, %al
+        andb    $0xfe, %al
+        outb    %al, $0x92              /* A20 */
+        movb    $0x11, %al
+        outb    %al, $0x20
+        outb    %al, $0xa0
+        movb    %bh, %al
+        outb    %al, $0x21
+        movb    %bl, %al
+        outb    %al, $0xa1
+        movb    $4, %al
+        outb    %al, $0x21
+        movb    $2, %al
+        outb    %al, $0xa1
+        movb    $1, %al
+        outb    %al, $0x21
+        outb    %al, $0xa1
+        movb    $0xff, %al
+        outb    %al, $0x21
+        outb    %al, $0xa1
+        movw    $0xffff, %es:0x38(%si)
+        movl    $(0x9b000000 | CODE_BASE), %es:0x3a(%si)
+        movw    $0, %es:0x3e(%si)
+        lgdtw   %es:0x08(%si)
+        lidtw   %es:0x10(%si)
+        movl    %cr0, %eax
+        orb     $1, %al
+        movl    %eax, %cr0
+        ljmpw   $0x38, $1f
+1:      movw    $0x18, %ax
+        movw    %ax, %ds
+        movw    $0x20, %ax
+        movw    %ax, %es
+        movw    $0x28, %ax
+        movw    %ax, %ss
+        popw    %bx                     /* IP; CS and flags are real mode's */
+        addw    $4, %sp
+        pushw   $0x30
+        pushw   %bx
+        movb    $0, %ah
+        clc
+        lretw
 
 /* POST's memory manager is called far, with arguments behind the return address. */
         .globl  pmm_entry

@@ -21,7 +21,6 @@ EXPECTED = {
     "16-stuff": (0, {EAX: 0x500}),
     "16-shifts": (0, {EAX: 0x4c4c}),
     "16-shifts-up": (0, {EAX: 0}),
-    "16-able": (0, {EAX: 0x930}),
     "16-id": (0, {EBX: 0x41ab}),
     "c2-early": (1, {EAX: 0x500}),
     "c2-init": (0, {EAX: 5, EBX: 0x00aa}),
@@ -66,6 +65,8 @@ EXPECTED = {
 }
 OWN = {
     "e881": (0, {}),
+    "16-able": (0, {EAX: 0x93d}),
+    "16-typematic-now": (0, {EBX: 0x0207}),
     "10-cursor": (0, {EDX: 0x0305}),
     "10-mode": (0, {EAX: 0x5003}),
     "13-15": (0, {EAX: 0}),
@@ -78,6 +79,8 @@ OWN = {
 LINES = {
     "a20": [1, 0, 0, 1, 1],
     "87": [0, 1],
+    # Carry, AH, protected mode; CS, DS, ES, SS; interrupt masks; our descriptor's base.
+    "89": [0, 0, 1, 0x30, 0x18, 0x20, 0x28, 0xff, 0xff, 0x0f],
     "16-plain": [0x1e61, 0x1c0d, 0x3920],
     "16-shift": [0x1e41, 0x0340, 0x1e61],
     "16-control": [0x2e03, 0x1000],
@@ -96,6 +99,8 @@ LINES = {
     "83-flag": [0],
     "86": [1],
     "1a-rang": [1],
+    "1a-set": [0x2359, 1, 0x2031, 0x1230],
+    "1a-midnight": [1, 0],
     "fixed": [0xe6f5, 639, 1, 0, 0xcf, 0xfc, 0xea],
     "bda": [0x3f8, 0x9fc0, 639, 0x1e, 0x3e, 0x10, 0, 1, 0],
     "anchor-_32_": [1],
@@ -104,6 +109,47 @@ LINES = {
     "anchor-_MP_": [1],
     "pir": [8, 8, 0x60],
     "pci-0e-slots": [1, 0, 8, 0x60],
+}
+
+# A disk of 40 cylinders, 16 heads and 63 sectors, a CD, a second serial port.  Name: all its lines.
+DRIVES = {
+    "disk-plain": [[0, 0]] * 6 + [[1, 1]] * 2,
+    "disk-03": [[0, 0]],
+    "disk-04": [[0, 0]],
+    "disk-0c": [[0, 0]],
+    "disk-42": [[0, 0, 1]],
+    "disk-same": [[1]],
+    "disk-42-none": [[0, 0, 0]],
+    "disk-43": [[0, 0, 1]],
+    "disk-44": [[0, 0, 3]],
+    "disk-47": [[0, 0, 0]],
+    "disk-48": [[30, 40 * 16 * 63, 512]],
+    "disk-table": [[40, 16, 63]],
+    "cd-42": [[0, 0, 1]],
+    "cd-signature": [[0x30304443]],
+    "cd-43": [[1, 3, 0]],
+    "cd-48": [[0x74, 2048]],
+    # Locked, asked, not opened; unlocked, not locked, opened.
+    "cd-door": [[0, 0], [0, 0], [1, 0xb1], [0, 0], [1, 0xb0], [0, 0]],
+    # Status, BL, divisor, line control.
+    "14-init": [[0x60, 0, 12, 3]],
+    "14-send": [[0x60, 0, 12, 3]],
+}
+OWN_DRIVES = {
+    "disk-08": [[0, 1, 0, 0, 0x273f, 0x0f01, 0, 0]],
+    "disk-15": [[0, 1, 0x300, 0, 0, 40 * 16 * 63, 0, 0]],
+    "disk-41": [[0, 1, 0x3000, 0xaa55, 5, 0x80, 0, 0]],
+    "disk-0c-far": [[1, 4]],
+    "disk-42-far": [[1, 4, 0]],
+    "disk-42-short": [[1, 1, 1]],
+    "disk-47-far": [[1, 4, 0]],
+    "disk-removable": [[1, 0xb2], [1, 0xb2], [0, 0]],
+    "14-nothing": [[0x80, 0, 12, 3]],
+    # 2400 bits a second, even parity, two stop bits.
+    "14-extended": [[0x60, 1, 48, 0x1e]],
+    "14-modem": [[0x60, 3, 48, 0x1e]],
+    "14-modem-now": [[0x60, 3, 48, 0x1e]],
+    "14-no-port": [[0, 1, 0x312, 0, 0, 7, 0, 0]],
 }
 
 # INT 10h with a display adapter: modes, their columns and rows.

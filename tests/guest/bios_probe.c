@@ -376,8 +376,11 @@ void probe(const struct entry *e)
     time();
     waits();
     alarm();
+    clock_set();
+    drives_and_ports();
     pci();
     protected_set_up();
+    protected_switch();
     bios32();
     routing();
     apm();

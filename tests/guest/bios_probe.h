@@ -55,6 +55,10 @@ static inline void far_segment(u16 seg)
 
 #define FAR(type, at) (*(volatile type __seg_fs *)(u32)(at))
 
+/* Memory behind the image, below the stack, that lasts from call to call only. */
+#define SCRATCH ((u8 *)0x9000)
+enum { SCRATCH_SIZE = 0x2000 };
+
 /* One line of an answer: the name, numbers (a blank and hexadecimal digits each), its end. */
 void text(const char *s);
 void hex(u32 v);
@@ -93,12 +97,17 @@ void alarm(void);
  * none.  FS is its segment then. */
 u32 anchor(const char *signature, u16 length);
 void protected_set_up(void);
+void protected_switch(void);
 void pci(void);
 void bios32(void);
 void routing(void);
 void apm(void);
 /* A near call of 32-bit code in the probe's segment, in protected mode. */
 struct regs near_call(const char *name, const u8 *code, struct regs r);
+
+/* bios_probe_drives.c: what is there of disks, CD-ROMs and ports; the clock is set, and midnight comes. */
+void drives_and_ports(void);
+void clock_set(void);
 
 /* bios_probe_video.c: the display adapter, where there is one. */
 void video(void);

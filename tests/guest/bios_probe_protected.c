@@ -21,6 +21,77 @@ void pci(void)
     call("pci-none", 0x1a, n);
 }
 
+/* ---- INT 15h AH = 89h ---- */
+
+/* void switch_mode(u8 *gdt): EAX.  To protected mode by the service, and back by hand. */
+__asm__(".code16\n"
+        "switch_mode:\n"
+        "pushal\n"
+        "pushw %fs\n"
+        "movl %eax, %esi\n"
+        "inb $0x21, %al\n"
+        "movb %al, %ah\n"
+        "inb $0xa1, %al\n"
+        "pushw %ax\n"
+        "movw $0x5060, %bx\n"
+        "movb $0x89, %ah\n"
+        "int $0x15\n"
+        "setc switch_carry\n"
+        "jc 2f\n"
+        "movb %ah, switch_ah\n"
+        "smsw %ax\n"
+        "movw %ax, switch_status\n"
+        "movw %cs, switch_selectors\n"
+        "movw %ds, switch_selectors + 2\n"
+        "movw %es, switch_selectors + 4\n"
+        "movw %ss, switch_selectors + 6\n"
+        "inb $0x21, %al\n"
+        "movb %al, switch_masks\n"
+        "inb $0xa1, %al\n"
+        "movb %al, switch_masks + 1\n"
+        "lidtl switch_idt\n"
+        "movl %cr0, %eax\n"
+        "andb $0xfe, %al\n"
+        "movl %eax, %cr0\n"
+        "pushw pm_segment\n"
+        "pushw $1f\n"
+        "lretw\n"
+        "1: movw %cs, %ax\n"
+        "movw %ax, %ds\n"
+        "movw %ax, %es\n"
+        "movw %ax, %ss\n"
+        "movb $0x11, %al\n"
+        "outb %al, $0x20\n"
+        "outb %al, $0xa0\n"
+        "movb $8, %al\n"
+        "outb %al, $0x21\n"
+        "movb $0x70, %al\n"
+        "outb %al, $0xa1\n"
+        "movb $4, %al\n"
+        "outb %al, $0x21\n"
+        "movb $2, %al\n"
+        "outb %al, $0xa1\n"
+        "movb $1, %al\n"
+        "outb %al, $0x21\n"
+        "outb %al, $0xa1\n"
+        "2: popw %ax\n"
+        "outb %al, $0xa1\n"
+        "movb %ah, %al\n"
+        "outb %al, $0x21\n"
+        "popw %fs\n"
+        "popal\n"
+        "retl\n"
+        ".code16gcc\n");
+
+void switch_mode(u8 *table);
+static u8 switch_carry __attribute__((used)), switch_ah __attribute__((used)) = 0xee;
+static u16 switch_status __attribute__((used)), switch_selectors[4] __attribute__((used));
+static u8 switch_masks[2] __attribute__((used));
+static struct {
+    u16 limit;
+    u32 base;
+} __attribute__((packed)) switch_idt __attribute__((used)) = {0x3ff, 0};
+
 /* ---- protected mode ---- */
 
 /* void pm_call(const u32 *target, struct regs *r): EAX, EDX.  A far call in 32-bit protected mode;
@@ -116,9 +187,8 @@ static struct {
     u32 base;
 } __attribute__((packed)) pm_gdtr __attribute__((used));
 
-static void descriptor(unsigned n, u32 base, u32 limit, u8 access, u8 flags)
+static void descriptor_in(u8 *d, u32 base, u32 limit, u8 access, u8 flags)
 {
-    u8 *d = gdt[n];
     d[0] = (u8)limit;
     d[1] = (u8)(limit >> 8);
     d[2] = (u8)base;
@@ -129,12 +199,38 @@ static void descriptor(unsigned n, u32 base, u32 limit, u8 access, u8 flags)
     d[7] = (u8)(base >> 24);
 }
 
+static void descriptor(unsigned n, u32 base, u32 limit, u8 access, u8 flags)
+{
+    descriptor_in(gdt[n], base, limit, access, flags);
+}
+
 static struct regs pm(const char *name, u32 offset, u16 selector, struct regs r)
 {
     u32 target[2] = {offset, selector};
     pm_call(target, &r);
     show(name, &r);
     return r;
+}
+
+void protected_switch(void)
+{
+    static u8 table[8][8] __attribute__((aligned(8))), vectors[256];
+    u32 base = (u32)own_segment() << 4;
+    for (unsigned i = 3; i < 7; i++)
+        descriptor_in(table[i], base, 0xffff, i == 6 ? 0x9b : 0x93, 0);
+    descriptor_in(table[1], base + (u32)table, sizeof table - 1, 0x93, 0);
+    descriptor_in(table[2], base + (u32)vectors, sizeof vectors - 1, 0x93, 0);
+    switch_mode(table[0]);
+    text("89");
+    hex(switch_carry);
+    hex(switch_ah);
+    hex(switch_status & 1);
+    for (unsigned i = 0; i < 4; i++)
+        hex(switch_selectors[i]);
+    hex(switch_masks[0] | 4); /* SeaBIOS leaves the cascade open */
+    hex(switch_masks[1]);
+    hex(table[7][4]);
+    end();
 }
 
 struct regs near_call(const char *name, const u8 *code, struct regs r)

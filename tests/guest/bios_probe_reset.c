@@ -1,8 +1,8 @@
 /* The firmware's probe: resets that are no beginning. */
 #include "bios_probe.h"
 
-/* void reset_to(u32 code): EAX.  Resets the machine through the 8042, with the shutdown code in CMOS
- * and 40:67 pointing to where it is to go on, or to a stack with what leads there. */
+/* void reset_to(u32 code): EAX.  Resets the machine through the 8042, with the shutdown code in
+ * CMOS and 40:67 pointing to where it is to go on, or to a stack with what leads there. */
 __asm__(".code16\n"
         "reset_to:\n"
         "pushal\n"

@@ -3,7 +3,7 @@
 
 enum { SEQ = 0x3c4, GC = 0x3ce, ATTR = 0x3c0, DISPI = 0x1ce };
 
-static u8 block[2048];
+static u8 *const block = SCRATCH;
 
 static u8 indexed(u16 port, u8 index)
 {
@@ -179,7 +179,7 @@ static void saved(void)
     text("state-blocks");
     s = call(0, 0x10, s);
     hex(s.eax & 0xff);
-    hex((s.ebx & 0xffff) > 12 && (s.ebx & 0xffff) <= sizeof block / 64);
+    hex((s.ebx & 0xffff) > 12 && (s.ebx & 0xffff) <= SCRATCH_SIZE / 64);
     end();
     struct regs cursor = {.eax = 0x0200, .edx = 0x0a14};
     call(0, 0x10, cursor);
@@ -216,7 +216,7 @@ static void saved_extended(void)
     s = call(0, 0x10, s);
     text("vbe-blocks");
     hex(s.eax & 0xffff);
-    hex((s.ebx & 0xffff) > 12 && (s.ebx & 0xffff) <= sizeof block / 64);
+    hex((s.ebx & 0xffff) > 12 && (s.ebx & 0xffff) <= SCRATCH_SIZE / 64);
     end();
     s = (struct regs){.eax = 0x4f04, .ebx = (u32)block, .ecx = 15, .edx = 1, .es = own_segment()};
     call("vbe-save", 0x10, s);

@@ -97,12 +97,12 @@ def machines():
 
 # ---- services ----
 
-def probe(machine, size):
+def probe(machine, size, *args):
     """What the probe says: name -> list of lists of numbers."""
     status, out, debug = machine.run("-kernel", PROBE, "-m", size, "-device",
                                      "isa-debug-exit,iobase=0xf4,iosize=4", "-append",
                                      "resets" if machine.keeps_codes() else "",
-                                     reboot=machine.keeps_codes())
+                                     *args, reboot=machine.keeps_codes())
     check(f"{machine.name}: the probe ends", (status, out.endswith("END\n")), (1, True))
     answers = {}
     for line in out.splitlines():
@@ -211,6 +211,31 @@ def leg_video(machine, seen={}):
 def leg_services(machine):
     services(machine)
     services(machine, 6144)
+
+
+def leg_drives(machine):
+    """Disk, CD-ROM, a second serial port; in QEMU a printer too."""
+    name = f"{machine.name} with drives"
+    with tempfile.TemporaryDirectory() as d:
+        folder = pathlib.Path(d)
+        (folder / "disk").write_bytes(bytes(40 * 16 * 63 * 512))
+        (folder / "cd").write_bytes(bytes(16 * 2048) + b"\1CD001\1".ljust(2048, b"\0"))
+        drives = ["-drive", f"file={folder / 'disk'},format=raw,if=ide,index=0", "-cdrom",
+                  folder / "cd", "-serial", f"file:{folder / 'com2'}"]
+        printer = machine.start[0] == QEMU
+        if printer:
+            drives += ["-parallel", f"file:{folder / 'lpt'}"]
+        answers, _ = probe(machine, 128, *drives)
+        check(f"{name}: sent", (folder / "com2").read_bytes(), b"Z")
+        if printer:
+            check(f"{name}: printed", (folder / "lpt").read_bytes(), b"P")
+            check(f"{name}: no time-out", answers["17-print"][0][EAX] & 0x100, 0)
+            check(f"{name}: printer's port", answers["17-port"], [[0x378]])
+        elif machine.own:
+            check(f"{name}: no printer", answers["17-none"][0][EAX], 0x150)
+    wanted = {**answers_of.DRIVES, **(answers_of.OWN_DRIVES if machine.own else {})}
+    for key, lines in wanted.items():
+        check(f"{name}: {key}", answers.get(key), lines)
 
 
 def leg_nothing(machine):
@@ -488,7 +513,7 @@ def main():
                                    "std", "-nic", "none", own=False))
     seabios = [Machine("seabios in qemu", QEMU, "-accel", "tcg", "-M", "pc", "-vga", "none", "-nic",
                        "none", own=False)] if QEMU else []
-    legs = [(leg_services, found), (leg_nothing, found), (leg_video, adapters),
+    legs = [(leg_services, found), (leg_drives, found + seabios), (leg_nothing, found), (leg_video, adapters),
             (leg_roms, [m for m in found if m.name == "qemu"])]
     legs.append((leg_pmm, found + seabios))
     if IPXE_ROM.exists():
