@@ -2,8 +2,8 @@
  *
  * ACPI 6.3, section 15.1 (E820h); IBM PS/2 and PC BIOS Interface Technical Reference; Ralf Brown's
  * list for E801h, E881h and 24xxh.  AH = C2h is in int15_mouse.c, 83h in int1a.c, 53h in apm.c.
- * The switch to protected mode (89h) is in services.S.  Left out: EISA, joystick (84h), for which the
- * machine has no port.
+ * The switch to protected mode (89h) is in services.S.  Left out: EISA, joystick (84h), for which
+ * the machine has no port.
  */
 #include "bios/service.h"
 

@@ -11,7 +11,7 @@
 #endif
 
 enum {
-    ROOM = 0x1800,
+    ROOM = 0x2400,
     MAX_MODULES = 16,
     HANDLE_CHASSIS = 0x300,
     HANDLE_CPU = 0x400,
@@ -25,6 +25,22 @@ enum {
 
 static struct aml out;
 static u8 *structures, *current;
+/* What the firmware can do (section 7.1.1): bits of its characteristics. */
+enum {
+    CAN_PCI = 1 << 7,
+    CAN_PNP = 1 << 9,
+    CAN_APM = 1 << 10,
+    CAN_SHADOW = 1 << 12,
+    CAN_BOOT_CD = 1 << 15,
+    CAN_SELECT_BOOT = 1 << 16,
+    CAN_EDD = 1 << 19,
+    CAN_FLOPPIES = 0xf << 22, /* of 360K to 2.88M, by INT 13h */
+    CAN_KEYBOARD = 1 << 27,   /* INT 09h, 14h, 17h, 10h */
+    CAN_SERIAL = 1 << 28,
+    CAN_PRINTER = 1 << 29,
+    CAN_VIDEO = 1 << 30,
+};
+
 static u32 structure_count, largest;
 static const char *strings[8];
 static u32 string_count;
@@ -77,7 +93,9 @@ static void type_bios(void)
     aml_word(&out, ROM_BASE >> 4);
     string("11/21/2026");
     aml_byte(&out, ROM_SIZE / 0x10000 - 1);
-    aml_dword(&out, 0x00000008); /* characteristics are not given */
+    aml_dword(&out, CAN_PCI | CAN_PNP | CAN_APM | CAN_SHADOW | CAN_BOOT_CD | CAN_SELECT_BOOT |
+                        CAN_EDD | CAN_FLOPPIES | CAN_KEYBOARD | CAN_SERIAL | CAN_PRINTER |
+                        CAN_VIDEO);
     aml_dword(&out, 0);
     aml_byte(&out, 0x01); /* ACPI */
     aml_byte(&out, 0x14); /* a virtual machine; targeted content */
@@ -154,6 +172,30 @@ static u16 clock_mhz(void)
     return (u16)((least + 5) / 10 * 10);
 }
 
+/* The processor's maker and its own name, as CPUID says them. */
+static void processor_names(char maker[13], char name[49])
+{
+    u32 r[4], words[12];
+    cpuid(0, r);
+    const u32 order[3] = {r[1], r[3], r[2]};
+    memcpy(maker, order, 12);
+    maker[12] = name[0] = name[48] = 0;
+    cpuid(0x80000000, r);
+    if (r[0] < 0x80000004)
+        return;
+    for (u32 i = 0; i < 3; i++)
+        cpuid(0x80000002 + i, words + 4 * i);
+    const char *from = (const char *)words;
+    u32 start = 0, n = 0;
+    while (start < 48 && from[start] == ' ')
+        start++;
+    for (u32 i = start; i < 48 && from[i]; i++)
+        name[n++] = from[i];
+    while (n && name[n - 1] == ' ')
+        n--;
+    name[n] = 0;
+}
+
 static void type_processor(u32 n, u16 mhz)
 {
     u32 r[4];
@@ -161,15 +203,20 @@ static void type_processor(u32 n, u16 mhz)
     socket[4] = (char)('0' + n / 100);
     socket[5] = (char)('0' + n / 10 % 10);
     socket[6] = (char)('0' + n % 10);
+    char maker[13], name[49];
+    processor_names(maker, name);
     cpuid(1, r);
     begin(4, (u16)(HANDLE_CPU + n));
     string(socket);
     aml_byte(&out, 3); /* central processor */
     aml_byte(&out, 1); /* family: other */
-    string("Dragoman");
+    string(maker);
     aml_dword(&out, r[0]);
     aml_dword(&out, r[3]);
-    aml_byte(&out, 0);  /* version */
+    if (name[0])
+        string(name);
+    else
+        aml_byte(&out, 0);
     zeros(1 + 2);        /* voltage, external clock: unknown */
     aml_word(&out, mhz); /* the most, and now */
     aml_word(&out, mhz);
@@ -219,7 +266,7 @@ static void type_module(u32 n, u64 bytes)
     aml_byte(&out, 0);
     string(locator);
     aml_byte(&out, 0);
-    aml_byte(&out, 7); /* RAM */
+    aml_byte(&out, 7);      /* RAM */
     aml_word(&out, BIT(1)); /* other */
     aml_word(&out, 0);
     string("Dragoman");

@@ -11,7 +11,7 @@ disk="mmdebstrap arch-test grub-common grub-pc-bin fdisk e2fsprogs"
 images="xorriso mtools isolinux syslinux-common memtest86+ ipxe debian-installer-12-netboot-amd64"
 # gcc-multilib by itself excludes compilers for other processors.
 test="$disk $images python3 qemu-system-x86 qemu-utils seabios gcc-12-multilib openssl libgcrypt20 sqlite3
-    bzip2 acpica-tools gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user xvfb openbox
+    bzip2 acpica-tools dmidecode gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user xvfb openbox
     x11-xkb-utils python3-xlib libssl-dev libgcrypt20-dev"
 
 wanted=$build

@@ -9,6 +9,7 @@ Debian kernel prints the tables; where none can be had the test is skipped after
 """
 import base64
 import datetime
+import gzip
 import pathlib
 import re
 import shutil
@@ -265,14 +266,14 @@ def linux(machine, commands, *args):
 
 
 SHOW_TABLES = ("for t in DSDT FACP APIC HPET;do echo TABLE $t;base64 /sys/firmware/acpi/tables/$t;"
-               "done;echo TABLE DMI;base64 /sys/firmware/dmi/tables/DMI;echo TABLES-END;nproc;"
-               "dmesg")
+               "done;echo TABLE DMI;base64 /sys/firmware/dmi/tables/DMI;echo TABLE ROM;"
+               "dd if=/dev/mem bs=64k skip=14 count=2 2>/dev/null|gzip|base64;echo TABLES-END;nproc;dmesg")
 # The MADT's entries for the machine's interrupt lines, ACPI 6.3, 5.2.12.5: source, GSI, flags.
 OVERRIDES = [(0, 2, 0), (5, 5, 13), (9, 9, 13), (10, 10, 13), (11, 11, 13)]
 
 
 def check_tables(name, out, cpus, size):
-    text = re.search(r"TABLE DSDT\n(.*)TABLES-END", out, re.S)
+    text = re.search(r"TABLE DSDT\n(.*?)TABLES-END", out, re.S)
     check(f"{name}: the tables are printed", bool(text), True)
     if not text:
         return
@@ -292,6 +293,7 @@ def check_tables(name, out, cpus, size):
     check_madt(name, tables["APIC"], cpus)
     check_dmi(name, tables["DMI"], cpus, size)
     check_aml(name, tables["DSDT"])
+    check_anchors(name, gzip.decompress(tables["ROM"]), cpus)
 
 
 def check_madt(name, madt, cpus):
@@ -322,6 +324,35 @@ def check_dmi(name, dmi, cpus, size):
     check(f"{name}: SMBIOS types", sorted(set(kinds)), [0, 1, 3, 4, 16, 17, 19, 32, 127])
     check(f"{name}: SMBIOS processors", kinds.count(4), cpus)
     check(f"{name}: SMBIOS memory", memory, size)
+
+
+# What dmidecode and biosdecode say of tables that they do not like.
+DISLIKED = re.compile(r"out of spec|invalid|broken|truncated|wrong|bad index|bad checksum|mismatch|"
+                      r"inconsistent|unsupported|not found|failed", re.I)
+
+
+def check_anchors(name, rom, cpus):
+    """dmidecode's and biosdecode's reading of E0000-FFFFF, where they are installed."""
+    if not shutil.which("dmidecode"):
+        return
+    with tempfile.TemporaryDirectory() as d:
+        memory = pathlib.Path(d) / "memory"
+        memory.write_bytes(bytes(0xe0000) + rom)
+        said = {tool: subprocess.run([tool, "-d", memory], capture_output=True, text=True, timeout=60)
+                for tool in ("dmidecode", "biosdecode")}
+    for tool, done in said.items():
+        bad = [line for line in (done.stdout + done.stderr).splitlines() if DISLIKED.search(line)]
+        check(f"{name}: {tool}'s complaints", bad, [])
+    for tool, wanted in (("dmidecode", ("SMBIOS 2.8 present", "Vendor: Dragoman", "Runtime Size: 128 kB",
+                                        "Manufacturer: GenuineIntel|Manufacturer: AuthenticAMD",
+                                        r"Version: \w+.*\n.*Voltage", "EDD is supported")),
+                         ("biosdecode", ("ACPI 2.0 present", "SMBIOS 2.8 present", "PNP BIOS 1.0 present",
+                                         "BIOS32 Service Directory present",
+                                         "PCI Interrupt Routing 1.0 present"))):
+        for part in wanted:
+            check_that(f"{name}: {tool}: {part}", re.search(part, said[tool].stdout), said[tool].stdout)
+    check(f"{name}: dmidecode's processors",
+          said["dmidecode"].stdout.count("Processor Information"), cpus)
 
 
 def check_aml(name, dsdt):
