@@ -11,6 +11,7 @@ enum {
     PIC_EOI = 0x20,
     PIC_READ_ISR = 0x0b,
     PIT_COUNTER0 = 0x40,
+    PIT_COUNTER2 = 0x42,
     PIT_CONTROL = 0x43,
     KBC_DATA = 0x60,
     KBC_COMMAND = 0x64,

@@ -2,8 +2,9 @@
  *
  * IBM PS/2 and PC BIOS Interface Technical Reference, INT 10h AH = 01h to 0Eh and 13h.  In graphics
  * modes characters are drawn from the font of vector 43h and read back by comparing with it.  There
- * is no light pen (04h), which a VGA cannot have.  Left out: the bell's sound.
+ * is no light pen (04h), which a VGA cannot have.
  */
+#include "bios/chips.h"
 #include "bios/video.h"
 
 enum { GC = 0x3ce };
@@ -239,6 +240,22 @@ static void scroll(u8 page, bool up, u8 lines, u8 attribute, u16 top_left, u16 b
 
 /* ---- teletype ---- */
 
+/* The bell: 896 Hz for a quarter of a second (IBM PC AT Technical Reference, BIOS listing, BEEP).
+ * Interrupts are let in if the caller takes them. */
+static void bell(bool open)
+{
+    enum { PIT_SQUARE_2 = 0xb6, COUNT = 1331, PORT_B = 0x61, SPEAKER = 3, LENGTH_US = 250000 };
+    outb(PIT_CONTROL, PIT_SQUARE_2);
+    outb(PIT_COUNTER2, COUNT & 0xff);
+    outb(PIT_COUNTER2, COUNT >> 8);
+    outb(PORT_B, (inb(PORT_B) & 0x0f) | SPEAKER);
+    if (open)
+        wait_open(LENGTH_US);
+    else
+        delay_us(LENGTH_US);
+    outb(PORT_B, inb(PORT_B) & 0x0f & ~SPEAKER);
+}
+
 static u8 attribute_under(u8 page, u16 at)
 {
     const struct video_mode *m = video_mode_now();
@@ -250,12 +267,12 @@ static u8 attribute_under(u8 page, u16 at)
 }
 
 /* A character at the cursor, which moves; `keep`: the attribute that is there stays. */
-static void put_and_move(u8 c, u8 page, u8 colour, bool keep)
+static void put_and_move(frame_ptr f, u8 c, u8 page, u8 colour, bool keep)
 {
     u16 at = bda16(cursor_at(page));
     u8 columns = (u8)bda16(BDA_COLUMNS), rows = rows_now();
     switch (c) {
-    case 7: break;
+    case 7: bell(f->flags & FLAG_INTERRUPT); break;
     case 8:
         if (at & 0xff)
             at--;
@@ -288,7 +305,7 @@ static void write_string(frame_ptr f)
             far_segment(f->es);
             attribute = FAR(u8, at++);
         }
-        put_and_move(c, page, attribute, false);
+        put_and_move(f, c, page, attribute, false);
     }
     if (!(f->al & 1))
         video_set_cursor(page, before);
@@ -350,7 +367,7 @@ bool video_text_service(frame_ptr f)
         if (m->layout != LAYOUT_TEXT)
             f->al = get_pixel(m, f->cx, f->dx);
         break;
-    case 0x0e: put_and_move(f->al, bda8(BDA_PAGE), f->bl, true); break;
+    case 0x0e: put_and_move(f, f->al, bda8(BDA_PAGE), f->bl, true); break;
     case 0x13: write_string(f); break;
     default: return false;
     }

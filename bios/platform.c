@@ -83,11 +83,18 @@ static void clock_init(void)
     pit_init();
 }
 
+/* A second at most: port 61h's bit 4 changes every 15 us, and a machine where it stands is given up
+ * as well. */
 static bool kbc_wait(u8 bit, bool set)
 {
-    for (u32 i = 0; i < 20000; i++)
+    u8 last = 0;
+    for (u32 spins = 0, changes = 0; spins < 5000000 && changes < 66000; spins++) {
         if (!(inb(KBC_COMMAND) & bit) != set)
             return true;
+        u8 now = inb(0x61) & 0x10;
+        changes += now != last;
+        last = now;
+    }
     return false;
 }
 

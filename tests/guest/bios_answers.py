@@ -76,6 +76,12 @@ OWN = {
     "pci-odd": (1, {EAX: 0x8709}),
     "pci-pirqa": (0, {ECX: 0x700a}),
 }
+OWN_LINES = {
+    "hook-15": [4],
+    "16-paused": [1],
+    "16-after-pause": [0x1e61],
+    "16-numbers": [0x41, 0xa500],
+}
 LINES = {
     "a20": [1, 0, 0, 1, 1],
     "87": [0, 1],
@@ -183,6 +189,7 @@ OWN_VIDEO = {
     # Bank, width, height, place; red, green, blue; the first of the ports.
     "pmi-done": [[3, 1280, 0x3333, 16, 7, 0x34, 0x23, 0x12, 0x1ce]],
     "text-lines": [[0x12, 24, 8, 399, 7, 0], [0x12, 24, 14, 349, 13, 1], [0x12, 24, 16, 399, 15, 2]],
+    "bell": [[1, 0]],
     "12-answers": [[0x12, 0x12, 0x12, 0x12, 0x12, 0x20, 0x12, 0]],
 }
 VIDEO_CALLS = {

@@ -60,7 +60,7 @@ enum { FROM_KEYBOARD = 0xd2, FROM_POINTER = 0xd3 };
 static void arrive(u8 command, u8 v)
 {
     while (inb(0x64) & 3)
-        continue;
+        __asm__ volatile("sti; nop; nop; cli");
     outb(0x64, command);
     while (inb(0x64) & 2)
         continue;
@@ -102,6 +102,53 @@ void keyboard(void)
     keys("16-stuffed", (const u8 *)"", 0x10);
 }
 
+/* On the third tick of the pause (bit 3 of 418h), INT 1Ch lets a key come, which ends it. */
+__asm__(".code16\n"
+        "pause_hook:\n"
+        "pushw %ax\n"
+        "pushw %ds\n"
+        "xorw %ax, %ax\n"
+        "movw %ax, %ds\n"
+        "testb $8, 0x418\n"
+        "popw %ds\n"
+        "jz 1f\n"
+        "incw %cs:pause_ticks\n"
+        "cmpw $3, %cs:pause_ticks\n"
+        "jne 1f\n"
+        "movb $0xd2, %al\n"
+        "outb %al, $0x64\n"
+        "2: inb $0x64, %al\n"
+        "testb $2, %al\n"
+        "jnz 2b\n"
+        "movb $0x39, %al\n"
+        "outb %al, $0x60\n"
+        "1: popw %ax\n"
+        "iretw\n"
+        ".code16gcc\n");
+
+static volatile u16 pause_ticks __attribute__((used));
+extern const u8 pause_hook[];
+
+/* System Request, which is two calls of INT 15h beside those for the codes; Pause. */
+static void special_keys(void)
+{
+    static const u8 request[] = {0x54, 0xd4, 0}, pause[] = {0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5, 0},
+                    after[] = {0xb9, 0x1e, 0x9e, 0};
+    hook(0x15);
+    keys("16-nothing", request, 0x00);
+    unhook("15");
+    far_segment(0);
+    u32 old = FAR(u32, 0x1c * 4);
+    FAR(u32, 0x1c * 4) = (u32)own_segment() << 16 | (u16)(u32)pause_hook;
+    keys("16-nothing", pause, 0x00);
+    far_segment(0);
+    FAR(u32, 0x1c * 4) = old;
+    text("16-paused");
+    hex(pause_ticks >= 3);
+    end();
+    keys("16-after-pause", after, 0x00);
+}
+
 void more_keys(void)
 {
     static const u8 numbers[] = {0x38, 0x4d, 0xcd, 0x4c, 0xcc, 0xb8, 0x38, 0x0f, 0x8f, 0xb8, 0};
@@ -129,6 +176,7 @@ void more_keys(void)
     keys("16-intercepted", dropped, 0x00);
     unhook(0);
     swallow = 0;
+    special_keys();
     far_segment(0);
     text("break-flag");
     hex(FAR(u8, 0x471));

@@ -72,7 +72,7 @@ void shutdown_codes(void)
     call("pirq-after", 0x1a, (struct regs){.eax = 0xb108, .ebx = 8, .edi = 0x60});
 }
 
-enum { MARK_SEGMENT = 0x5000, MARK = 0x574d4152 };
+enum { MARK_SEGMENT = 0x5000, MARK = 0x574d4152, BY_KEYS = 0x4b455953 };
 
 /* "resets" on the command line, whose address a loader puts into the header at 228h. */
 int wants_resets(void)
@@ -83,15 +83,21 @@ int wants_resets(void)
     return line && FAR(u8, (u16)(line & 15)) == 'r';
 }
 
-/* The second time, RAM is as it was left. */
+/* The second time, RAM is as it was left; Ctrl, Alt and Delete lead to a third. */
 int is_warm(void)
 {
+    static const u8 three_keys[] = {0x1d, 0x38, 0x53, 0};
     far_segment(MARK_SEGMENT);
-    if (FAR(u32, 0) != MARK)
+    u32 mark = FAR(u32, 0);
+    if (mark != MARK && mark != BY_KEYS)
         return 0;
     text("warm");
     hex(FAR(u32, 0xfff0));
     end();
+    if (mark == MARK) {
+        FAR(u32, 0) = BY_KEYS;
+        keys("no-reset", three_keys, 0x00);
+    }
     return 1;
 }
 

@@ -329,6 +329,36 @@ static void lines(void)
     }
 }
 
+/* INT 1Ch looks at the speaker's two bits. */
+__asm__(".code16\n"
+        "bell_hook:\n"
+        "pushw %ax\n"
+        "inb $0x61, %al\n"
+        "andb $3, %al\n"
+        "cmpb $3, %al\n"
+        "jne 1f\n"
+        "incw %cs:bell_ticks\n"
+        "1: popw %ax\n"
+        "iretw\n"
+        ".code16gcc\n");
+
+static volatile u16 bell_ticks __attribute__((used));
+extern const u8 bell_hook[];
+
+static void bell(void)
+{
+    far_segment(0);
+    u32 old = FAR(u32, 0x1c * 4);
+    FAR(u32, 0x1c * 4) = (u32)own_segment() << 16 | (u16)(u32)bell_hook;
+    call(0, 0x10, blank(0x0e07));
+    far_segment(0);
+    FAR(u32, 0x1c * 4) = old;
+    text("bell");
+    hex(bell_ticks >= 3);
+    hex(inb(0x61) & 3);
+    end();
+}
+
 static void greys(void)
 {
     text("grey");
@@ -377,5 +407,6 @@ void video(void)
     call(0, 0x10, blank(0x0003));
     lines();
     greys();
+    bell();
     call(0, 0x10, blank(0x0003));
 }
