@@ -3,6 +3,11 @@
  *
  * Data sheets: Intel 82371AB PIIX4 (290562-001), sections 7.2 and 7.3; ACPI 6.3, section 4.8.
  *
+ * What firmware made for QEMU's pc has in its ACPI tables is there too (QEMU, docs/specs/
+ * acpi_pci_hotplug and acpi_cpu_hotplug): the GPE0 registers at AFE0h as well, and the registers of
+ * PCI hot-plug at AE00h, in which no slot has been plugged or unplugged and none can be.  Reading
+ * FFh there, a guest would take all events for raised and let all PCI devices go.
+ *
  * Writing the FADT's ACPI_ENABLE and ACPI_DISABLE values to the SMI command port switches
  * SCI_EN here, so that firmware needs no SMM for it.  Left out: global and device monitors (of
  * GLBSTS and GLBCTL only what the command port needs), processor C-states and throttling
@@ -24,6 +29,10 @@ enum {
     REG_GLOBAL_STATUS = 0x18,
     REG_GLOBAL_CONTROL = 0x28,
     BLOCK_SIZE = 64,
+    QEMU_GPE = 0xafe0, /* status, enable */
+    QEMU_GPE_SIZE = 4,
+    QEMU_HOTPLUG = 0xae00, /* up, down, eject, removable: a bit for each slot */
+    QEMU_HOTPLUG_SIZE = 16,
 
     PM1_TIMER = BIT(0),
     PM1_GLOBAL = BIT(5),
@@ -179,6 +188,16 @@ static u64 read_block(void *opaque, u64 offset, unsigned size)
     return (bits >> (offset & 3) * 8) & size_mask(size);
 }
 
+static u64 read_gpe(void *opaque, u64 offset, unsigned size)
+{
+    return read_block(opaque, ACPI_GPE0 + offset, size);
+}
+
+static u64 read_hotplug(void *opaque, u64 offset, unsigned size)
+{
+    return 0;
+}
+
 static u64 read_apm(void *opaque, u64 offset, unsigned size)
 {
     const struct acpi_pm *s = opaque;
@@ -242,6 +261,17 @@ static void write_block(void *opaque, u64 offset, u64 value, unsigned size)
     update(s);
 }
 
+static void write_gpe(void *opaque, u64 offset, u64 value, unsigned size)
+{
+    write_block(opaque, ACPI_GPE0 + offset, value, size);
+}
+
+static void write_hotplug(void *opaque, u64 offset, u64 value, unsigned size)
+{
+    log_event(guest_errors, "acpi: write of %llx to the hot-plug register %llu: nothing is there",
+              (unsigned long long)value, (unsigned long long)offset);
+}
+
 static void write_apm(void *opaque, u64 offset, u64 value, unsigned size)
 {
     struct acpi_pm *s = opaque;
@@ -289,6 +319,8 @@ void acpi_pm_init(struct acpi_pm *s, struct bus *bus, struct clock *clock,
 {
     static const struct bus_ops block_ops = {read_block, write_block, 1, 4};
     static const struct bus_ops apm_ops = {read_apm, write_apm, 1, 1};
+    static const struct bus_ops gpe_ops = {read_gpe, write_gpe, 1, 4};
+    static const struct bus_ops hotplug_ops = {read_hotplug, write_hotplug, 1, 4};
 
     memset(s, 0, sizeof *s);
     s->config = *config;
@@ -296,6 +328,8 @@ void acpi_pm_init(struct acpi_pm *s, struct bus *bus, struct clock *clock,
     timer_init(&s->timer, clock, on_timer, s);
     s->region = bus_map_ports(bus, "acpi-pm", 0, BLOCK_SIZE, &block_ops, s);
     region_set_enabled(s->region, false);
+    bus_map_ports(bus, "acpi-gpe", QEMU_GPE, QEMU_GPE_SIZE, &gpe_ops, s);
+    bus_map_ports(bus, "acpi-hotplug", QEMU_HOTPLUG, QEMU_HOTPLUG_SIZE, &hotplug_ops, s);
     bus_map_ports(bus, "apm", ACPI_SMI_COMMAND, 2, &apm_ops, s);
     reset(s);
 }

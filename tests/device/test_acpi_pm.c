@@ -237,5 +237,28 @@ START_TEST(smi_command)
 }
 END_TEST
 
+/* Where firmware that was made for QEMU's pc looks. */
+START_TEST(as_qemu_has_it)
+{
+    start();
+    acpi_pm_enable(&pm, false);
+    ck_assert_uint_eq(bus_in(rig.bus, 0, 0xafe0, 4), 0);
+    out8(&rig, 0xb2, 0xf1);
+    acpi_pm_set_gpe(&pm, 10, true);
+    ck_assert_uint_eq(in8(&rig, 0xafe1), 4);
+    out8(&rig, 0xafe3, 4);
+    ck_assert(sci.level);
+    acpi_pm_set_gpe(&pm, 10, false);
+    out8(&rig, 0xafe1, 4);
+    ck_assert(!sci.level);
+    ck_assert_uint_eq(bus_in(rig.bus, 0, 0xafe0, 4), 0x04000000);
+    for (u16 port = 0xae00; port < 0xae10; port += 4) { /* no slot is plugged, unplugged, removable */
+        bus_out(rig.bus, 0, port, ~0u, 4);
+        ck_assert_uint_eq(bus_in(rig.bus, 0, port, 4), 0);
+    }
+    rig_free(&rig);
+}
+END_TEST
+
 RUN_TESTS("acpi_pm", placement, timer_rate, timer_overflow, power_button, sleep_states, waking,
-          general_purpose_events, smi_command)
+          general_purpose_events, smi_command, as_qemu_has_it)
