@@ -17,10 +17,13 @@
 #include "base/log.h"
 #include "devices/board/pc.h"
 #include "frontends/display.h"
+#include "frontends/typist.h"
 
 #define REFRESH_MS 30
 #define ESCAPE_MS 25
 #define CTRL_A 1
+#define HOLD_MS 10
+#define KEYS_MAX 4 /* that one character takes: Shift, Ctrl, Alt and its own */
 #define KEY_SHIFT 0x2a
 #define KEY_CONTROL 0x1d
 #define KEY_ALT 0x38
@@ -33,6 +36,7 @@ struct terminal {
     struct vga_text text;
     struct vga_surface surface; /* only to learn whether something has changed */
     bool prefix;
+    struct typist typist; /* a terminal gives its keys faster than a keyboard */
     SCREEN *screen;
 };
 
@@ -149,9 +153,8 @@ static u8 find_key(int c, bool *shift, bool *control)
 static void type(struct terminal *t, int c, bool alt)
 {
     bool shift, control;
-    u8 code = find_key(c, &shift, &control), held[3];
+    u8 code = find_key(c, &shift, &control), held[KEYS_MAX];
     unsigned n = 0;
-    struct i8042 *k = &t->pc->i8042;
     if (!code)
         return;
     if (shift)
@@ -160,14 +163,19 @@ static void type(struct terminal *t, int c, bool alt)
         held[n++] = KEY_CONTROL;
     if (alt)
         held[n++] = KEY_ALT;
+    held[n++] = code;
     bus_lock(t->pc->machine.bus);
-    for (unsigned i = 0; i < n; i++)
-        i8042_key(k, held[i], true);
-    i8042_key(k, code, true);
-    i8042_key(k, code, false);
-    while (n--)
-        i8042_key(k, held[n], false);
+    typist_press(&t->typist, held, n, HOLD_MS); /* has_room: it fits */
     bus_unlock(t->pc->machine.bus);
+}
+
+/* What does not fit waits in the terminal. */
+static bool has_room(struct terminal *t)
+{
+    bus_lock(t->pc->machine.bus);
+    bool room = t->typist.count + 2 * KEYS_MAX <= TYPIST_EVENTS;
+    bus_unlock(t->pc->machine.bus);
+    return room;
 }
 
 static void take_key(struct terminal *t, int c)
@@ -202,6 +210,10 @@ static void *run(void *opaque)
     struct terminal *t = opaque;
     while (!atomic_load(&t->quit)) {
         look(t);
+        if (!has_room(t)) {
+            napms(REFRESH_MS);
+            continue;
+        }
         int c = getch();
         if (c == KEY_RESIZE)
             show(t, vga_is_text(&t->pc->vga));
@@ -233,6 +245,9 @@ static void terminal_free(struct display *d)
     struct terminal *t = (struct terminal *)d;
     atomic_store(&t->quit, true);
     pthread_join(t->thread, NULL);
+    bus_lock(t->pc->machine.bus);
+    typist_stop(&t->typist);
+    bus_unlock(t->pc->machine.bus);
     endwin();
     delscreen(t->screen);
     free(t->surface.pixels);
@@ -256,6 +271,7 @@ static struct display *terminal_start(struct pc *pc, const struct display_config
     }
     t->display.free = terminal_free;
     t->pc = pc;
+    typist_init(&t->typist, pc);
     setlocale(LC_CTYPE, "");
     t->screen = terminal_available() ? newterm(NULL, stdout, stdin) : NULL;
     if (!t->screen) {

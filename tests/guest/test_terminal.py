@@ -17,7 +17,7 @@ import sys
 import termios
 import time
 
-from common import DRAGOMAN, boot_sector_rom, out_byte, out_string, row_options, run, run_rows
+from common import DRAGOMAN, boot_sector_rom, firmware, out_byte, out_string, row_options, run, run_rows
 
 HALT = b"\xfa\xf4\xeb\xfd"  # cli; hlt; jmp to the hlt
 
@@ -188,6 +188,30 @@ def test_screen(tmp):
         t.shows("boot menu")
         t.send("\x1b[24~")  # F12
         t.shows("Boot from")
+        t.send("\x01x")
+        assert t.wait() == 0
+    finally:
+        t.close()
+
+
+def test_screen_colours(tmp):
+    """Colours and characters of code page 437 as the terminal has them; keys with Shift and Ctrl."""
+    os.environ.update({"TERM": "xterm", "LC_ALL": "C.UTF-8"})
+    line = b"\xb8\xc4\x09\xbb\x1e\x00\xb9\x05\x00\xcd\x10"  # ax 9c4h, bx 1eh, cx 5: int 10h
+    echo = b"\xb4\x00\xcd\x16\xb4\x0e\xb7\x00\xcd\x10\xeb\xf4"  # int 16h, its character by int 10h
+    disk = tmp / "disk"
+    disk.write_bytes((line + echo).ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
+    t = Terminal(*firmware(), "-display", "terminal", "-m", "64", "-snapshot", disk)
+    try:
+        before = t.expect("\u2500".encode().decode("latin-1") * 5).rsplit("\x1b[H", 1)[-1][-60:]
+        # Yellow on blue, which are red and green for the VGA and blue, and bright.
+        sgr = ";".join(re.findall("\x1b\\[([0-9;]*)m", before)).split(";")
+        assert {"33", "44", "1"} <= set(sgr), before
+        t.send("aZ!~\x02")  # Ctrl-B is a black face
+        t.shows("aZ!~" + "\u263b".encode().decode("latin-1"))
+        text = "All_that_one_pastes_at_once_arrives:0123456789"
+        t.send(text)
+        t.shows(text)
         t.send("\x01x")
         assert t.wait() == 0
     finally:
