@@ -76,55 +76,92 @@ void video_set_page(u8 page)
 
 /* ---- pixels ---- */
 
-static void put_pixel(const struct video_mode *m, u16 x, u16 y, u8 colour)
+/* Where the dots of a column of characters begin in a line of the picture. */
+static u16 line_address(const struct video_mode *m, u8 page, u16 y, u8 column)
 {
-    u16 at;
-    far_segment(m->segment);
+    switch (m->layout) {
+    case LAYOUT_CGA:
+        return (u16)((y & 1) * 0x2000 + y / 2 * 80 + column * (m->mode == 0x06 ? 1 : 2));
+    case LAYOUT_PLANES: return (u16)(page_start(page) + y * m->columns + column);
+    default: return (u16)(y * 320 + column * 8);
+    }
+}
+
+/* Bytes of eight dots, in a plane or altogether. */
+static u8 cell_bytes(const struct video_mode *m)
+{
+    return m->layout == LAYOUT_PLANES || m->mode == 0x06 ? 1 : m->layout == LAYOUT_CGA ? 2 : 8;
+}
+
+/* Eight dots of 16 colours in planes, those whose bits are set; the graphics controller is in its
+ * write mode 2 and, for colours with bit 7, XORs. */
+static void plane_dots(u16 at, u8 bits, u8 colour)
+{
+    video_index(GC, 8, bits);
+    far_segment(0xa000);
+    (void)FAR(u8, at);
+    FAR(u8, at) = colour & 15;
+}
+
+static void planes_begin(u8 colour)
+{
+    video_index(GC, 5, 2);
+    if (colour & 0x80)
+        video_index(GC, 3, 0x18);
+}
+
+static void planes_end(void)
+{
+    video_index(GC, 3, 0);
+    video_index(GC, 5, 0);
+    video_index(GC, 8, 0xff);
+}
+
+static void put_pixel(const struct video_mode *m, u8 page, u16 x, u16 y, u8 colour)
+{
+    u16 at = line_address(m, page, y, (u8)(x / 8));
     switch (m->layout) {
     case LAYOUT_CGA: {
         u8 bits = m->mode == 0x06 ? 1 : 2, per = 8 / bits, mask = (u8)((1 << bits) - 1);
         u8 shift = (u8)((per - 1 - x % per) * bits);
-        at = (u16)((y & 1) * 0x2000 + y / 2 * 80 + x / per);
+        at = (u16)(at + (x & 7) / per);
+        far_segment(m->segment);
         u8 old = FAR(u8, at), v = (u8)((colour & mask) << shift);
         FAR(u8, at) = colour & 0x80 ? old ^ v : (u8)((old & ~(mask << shift)) | v);
         break;
     }
     case LAYOUT_PLANES:
-        at = (u16)(y * m->columns + x / 8);
-        video_index(GC, 8, (u8)(0x80 >> (x & 7)));
-        video_index(GC, 5, 2);
-        if (colour & 0x80)
-            video_index(GC, 3, 0x18);
-        far_segment(m->segment);
-        (void)FAR(u8, at);
-        FAR(u8, at) = colour & 15;
-        video_index(GC, 3, 0);
-        video_index(GC, 5, 0);
-        video_index(GC, 8, 0xff);
+        planes_begin(colour);
+        plane_dots(at, (u8)(0x80 >> (x & 7)), colour);
+        planes_end();
         break;
-    default: FAR(u8, (u16)(y * 320 + x)) = colour; break;
+    default:
+        far_segment(m->segment);
+        FAR(u8, (u16)(at + (x & 7))) = colour;
+        break;
     }
 }
 
-static u8 get_pixel(const struct video_mode *m, u16 x, u16 y)
+static u8 get_pixel(const struct video_mode *m, u8 page, u16 x, u16 y)
 {
+    u16 at = line_address(m, page, y, (u8)(x / 8));
     u8 v = 0;
-    far_segment(m->segment);
     switch (m->layout) {
     case LAYOUT_CGA: {
         u8 bits = m->mode == 0x06 ? 1 : 2, per = 8 / bits;
-        v = FAR(u8, (u16)((y & 1) * 0x2000 + y / 2 * 80 + x / per));
+        far_segment(m->segment);
+        v = FAR(u8, (u16)(at + (x & 7) / per));
         return (u8)(v >> ((per - 1 - x % per) * bits) & ((1 << bits) - 1));
     }
     case LAYOUT_PLANES:
         for (u8 plane = 0; plane < 4; plane++) {
             video_index(GC, 4, plane);
             far_segment(m->segment);
-            if (FAR(u8, (u16)(y * m->columns + x / 8)) & (0x80 >> (x & 7)))
+            if (FAR(u8, at) & (0x80 >> (x & 7)))
                 v |= (u8)(1 << plane);
         }
         return v;
-    default: return FAR(u8, (u16)(y * 320 + x));
+    default: far_segment(m->segment); return FAR(u8, (u16)(at + (x & 7)));
     }
 }
 
@@ -135,18 +172,36 @@ static u16 cell_address(u8 page, u16 at)
     return (u16)(page_start(page) + ((at >> 8) * bda16(BDA_COLUMNS) + (at & 0xff)) * 2);
 }
 
-static void draw_glyph(const struct video_mode *m, u8 c, u16 at, u8 colour)
+/* Eight dots in one colour on black; with bit 7 of the colour, they are XORed to what is there. */
+static void draw_dots(const struct video_mode *m, u8 page, u8 column, u16 y, u8 bits, u8 colour)
+{
+    if (m->layout == LAYOUT_PLANES) {
+        u16 at = line_address(m, page, y, column);
+        plane_dots(at, bits, colour);
+        if (!(colour & 0x80))
+            plane_dots(at, (u8)~bits, 0);
+        return;
+    }
+    for (u8 x = 0; x < 8; x++) {
+        bool set = bits & (0x80 >> x);
+        if (set || !(colour & 0x80) || m->layout == LAYOUT_LINEAR)
+            put_pixel(m, page, (u16)(column * 8 + x), y, set ? colour : 0);
+    }
+}
+
+static void draw_glyph(const struct video_mode *m, u8 page, u8 c, u16 at, u8 colour)
 {
     u32 font = bda32(0x43 * 4);
     u8 height = (u8)bda16(BDA_FONT_HEIGHT);
+    if (m->layout == LAYOUT_PLANES)
+        planes_begin(colour);
     for (u8 y = 0; y < height; y++) {
         far_segment((u16)(font >> 16));
         u8 bits = FAR(u8, (u16)((u16)font + c * height + y));
-        for (u8 x = 0; x < 8; x++)
-            if (bits & (0x80 >> x) || !(colour & 0x80))
-                put_pixel(m, (u16)((at & 0xff) * 8 + x), (u16)((at >> 8) * height + y),
-                          bits & (0x80 >> x) ? colour : 0);
+        draw_dots(m, page, (u8)at, (u16)((at >> 8) * height + y), bits, colour);
     }
+    if (m->layout == LAYOUT_PLANES)
+        planes_end();
 }
 
 /* One character at a place; `keep`: the attribute that is there stays. */
@@ -154,7 +209,7 @@ static void put_cell(u8 page, u16 at, u8 c, u8 attribute, bool keep)
 {
     const struct video_mode *m = video_mode_now();
     if (m->layout != LAYOUT_TEXT) {
-        draw_glyph(m, c, at, attribute);
+        draw_glyph(m, page, c, at, attribute);
         return;
     }
     u16 address = cell_address(page, at);
@@ -194,15 +249,25 @@ static void blank_row(const struct video_mode *m, u8 page, u8 row, u8 left, u8 r
         FAR(u16, a) = (u16)(attribute << 8 | ' ');
 }
 
-/* Graphics modes scroll pixel by pixel: nobody waits for them. */
-static void scroll_pixels(const struct video_mode *m, u8 to, u8 from, u8 left, u8 right, bool blank,
-                          u8 colour)
+/* A row of characters in a graphics mode, line by line: in planes, the latches carry all four. */
+static void scroll_dots(const struct video_mode *m, u8 page, u8 to, u8 from, u8 left, u8 right,
+                        bool blank, u8 colour)
 {
     u8 height = (u8)bda16(BDA_FONT_HEIGHT);
-    for (u16 y = 0; y < height; y++)
-        for (u16 x = (u16)(left * 8); x < (right + 1) * 8; x++)
-            put_pixel(m, x, (u16)(to * height + y),
-                      blank ? colour : get_pixel(m, x, (u16)(from * height + y)));
+    u16 count = (u16)((right - left + 1) * cell_bytes(m));
+    if (m->layout == LAYOUT_CGA)
+        colour = (u8)(m->mode == 0x06 ? -(colour & 1) : (colour & 3) * 0x55);
+    if (m->layout == LAYOUT_PLANES)
+        video_index(GC, 5, blank ? 2 : 1);
+    for (u16 y = 0; y < height; y++) {
+        u16 a = line_address(m, page, (u16)(to * height + y), left);
+        u16 b = line_address(m, page, (u16)(from * height + y), left);
+        far_segment(m->segment);
+        for (u16 i = 0; i < count; i++)
+            FAR(u8, (u16)(a + i)) = blank ? colour : FAR(u8, (u16)(b + i));
+    }
+    if (m->layout == LAYOUT_PLANES)
+        video_index(GC, 5, 0);
 }
 
 static void one_row(const struct video_mode *m, u8 page, u8 to, s16 from, u16 top_left,
@@ -211,7 +276,7 @@ static void one_row(const struct video_mode *m, u8 page, u8 to, s16 from, u16 to
     u8 left = (u8)top_left, right = (u8)bottom_right;
     bool blank = from < (s16)(top_left >> 8) || from > (s16)(bottom_right >> 8);
     if (m->layout != LAYOUT_TEXT)
-        scroll_pixels(m, to, (u8)from, left, right, blank, attribute);
+        scroll_dots(m, page, to, (u8)from, left, right, blank, attribute);
     else if (blank)
         blank_row(m, page, to, left, right, attribute);
     else
@@ -312,14 +377,14 @@ static void write_string(frame_ptr f)
 }
 
 /* The character whose glyph is there, where whatever is not background counts; 0: none. */
-static u8 find_glyph(const struct video_mode *m, u16 at)
+static u8 find_glyph(const struct video_mode *m, u8 page, u16 at)
 {
     u32 font = bda32(0x43 * 4);
     u8 height = (u8)bda16(BDA_FONT_HEIGHT), rows[32];
     for (u8 y = 0; y < height && y < sizeof rows; y++) {
         rows[y] = 0;
         for (u8 x = 0; x < 8; x++)
-            if (get_pixel(m, (u16)((at & 0xff) * 8 + x), (u16)((at >> 8) * height + y)))
+            if (get_pixel(m, page, (u16)((at & 0xff) * 8 + x), (u16)((at >> 8) * height + y)))
                 rows[y] |= (u8)(0x80 >> x);
     }
     for (u16 c = 0; c < 256; c++) {
@@ -339,7 +404,7 @@ static void read_cell(frame_ptr f)
     const struct video_mode *m = video_mode_now();
     u16 at = bda16(cursor_at(f->bh)), address = cell_address(f->bh, at);
     if (m->layout != LAYOUT_TEXT) {
-        f->al = find_glyph(m, at);
+        f->al = find_glyph(m, f->bh, at);
         return;
     }
     far_segment(m->segment);
@@ -361,11 +426,11 @@ bool video_text_service(frame_ptr f)
     case 0x0a: put_many(f->bh, f->al, f->bl, f->cx, m->layout == LAYOUT_TEXT); break;
     case 0x0c:
         if (m->layout != LAYOUT_TEXT)
-            put_pixel(m, f->cx, f->dx, f->al);
+            put_pixel(m, f->bh, f->cx, f->dx, f->al);
         break;
     case 0x0d:
         if (m->layout != LAYOUT_TEXT)
-            f->al = get_pixel(m, f->cx, f->dx);
+            f->al = get_pixel(m, f->bh, f->cx, f->dx);
         break;
     case 0x0e: put_and_move(f, f->al, bda8(BDA_PAGE), f->bl, true); break;
     case 0x13: write_string(f); break;

@@ -6,6 +6,8 @@ What is called OWN is said by the project's firmware alone; with the rest SeaBIO
 EAX, EBX, ECX, EDX, ES, EDI = range(2, 8)
 EXPECTED = {
     "e820-short": (1, {}),
+    "e820-long": (0, {EAX: 0x534d4150, ECX: 20}),
+    "88": (0, {EAX: 0xfc00}),
     "e820-unsigned": (1, {}),
     "c1": (0, {ES: 0x9fc0}),
     "4f": (1, {EAX: 0x4f1e}),
@@ -167,17 +169,21 @@ VIDEO = {
     "vbe-mode": [[0x4f, 0x99, 1024, 768, 24, 1]],
     "vbe-no-mode": [[1]],
     "ddc": [[0x4f, 0xffffff00, 0x00ffffff, 0]],
-    # Columns, rows less one, a point that was drawn, a character that was written.
-    "vga-mode": [[n, columns, rows - 1, 1, 0x51] for n, columns, rows in MODES],
+    # Columns, rows less one, a point that was drawn, a character that was written; what is there, and
+    # a row above, after scrolling.  A blank in graphics modes is the first that looks so: 0.
+    "vga-mode": [[n, columns, rows - 1, 1, 0x51, 0x20 if n < 4 or n == 7 else 0, 0x51]
+                 for n, columns, rows in MODES],
     "state-blocks": [[0x1c, 1]],
     # Mode, cursor, colour 7 and palette register 5 as they were set, text registers.
     "state-restored": [[0x5003, 0x0a14, 0x1234, 0x3f, 9, 0x0e, 0x4f]],
     "vbe-blocks": [[0x4f, 1]],
     "vbe-restored": [[0x4118, 1280, 8, 20, 1024, 768, 24, 0x41]],
     "grey": [[8, 0x0808]],
+    "vbe-banks": [[0x55]],
     "cga-palette": [[0, 0x12, 0x14, 0x16, 4, 2, 4, 6]],
 }
 OWN_VIDEO = {
+    "pages": [[0x52, 0, 1, 0x20]],
     # AL, mode, columns, rows, height of a character, colours, pages, lines (0: 200, 1: 350...).
     "vga-state": [[n, 0x1b, n, columns, rows, height, colours, pages, lines]
                   for (n, columns, rows), (height, colours, pages, lines) in zip(MODES, (

@@ -165,7 +165,7 @@ static void entry_state(const struct entry *e)
 
 static void memory_map(void)
 {
-    static u32 entry[5];
+    static u32 entry[6];
     u32 next = 0;
     for (int i = 0; i < 64; i++) {
         struct regs r = {.eax = 0xe820,
@@ -187,6 +187,9 @@ static void memory_map(void)
     }
     struct regs r = {.eax = 0xe820, .ecx = 19, .edx = 0x534d4150, .es = own_segment()};
     call("e820-short", 0x15, r);
+    r.ecx = 24;
+    r.edi = (u32)entry;
+    call("e820-long", 0x15, r);
     r.ecx = 20;
     r.edx = 0;
     call("e820-unsigned", 0x15, r);

@@ -301,7 +301,8 @@ void bios32(void)
 
 void routing(void)
 {
-    static u8 slots[1024];
+    enum { ROOM = 1024 };
+    u8 *slots = SCRATCH;
     static struct {
         u16 size, offset, segment;
     } buffer;
@@ -314,7 +315,7 @@ void routing(void)
     struct regs r = {.eax = 0xb10e, .edi = (u32)&buffer, .es = own_segment()};
     call("pci-0e-short", 0x1a, r);
     u16 size = buffer.size;
-    buffer.size = sizeof slots;
+    buffer.size = ROOM;
     buffer.offset = (u16)(u32)slots;
     buffer.segment = own_segment();
     call("pci-0e", 0x1a, r);

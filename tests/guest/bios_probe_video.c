@@ -148,6 +148,13 @@ static void modes(void)
         struct regs c = {.eax = 0x0951, .ebx = 0x01, .ecx = 1};
         call(0, 0x10, c);
         u32 character = call(0, 0x10, blank(0x0800)).eax & 0xff;
+        /* A row up, as part of a window; then its place is empty. */
+        struct regs up = {.eax = 0x0601, .ebx = 0, .ecx = 0x0101, .edx = 0x0a11};
+        call(0, 0x10, up);
+        u32 left = call(0, 0x10, blank(0x0800)).eax & 0xff;
+        at.edx = 0x0103;
+        call(0, 0x10, at);
+        u32 moved = call(0, 0x10, blank(0x0800)).eax & 0xff;
         far_segment(0);
         text("vga-mode");
         hex(now & 0x7f);
@@ -155,8 +162,27 @@ static void modes(void)
         hex(FAR(u8, 0x484));
         hex(all[i] > 3 && all[i] != 7 ? point : 1);
         hex(character);
+        hex(left);
+        hex(moved);
         end();
     }
+    /* Page 1 has its own picture and cursor. */
+    call(0, 0x10, blank(0x000d));
+    struct regs second = {.eax = 0x0952, .ebx = 0x0107, .ecx = 1},
+                where = {.eax = 0x0200, .ebx = 0x0100};
+    where.edx = 0x0304;
+    call(0, 0x10, where);
+    call(0, 0x10, second);
+    struct regs read = {.eax = 0x0800, .ebx = 0x0100};
+    text("pages");
+    hex(call(0, 0x10, read).eax & 0xff);
+    where.ebx = 0;
+    call(0, 0x10, where);
+    read.ebx = 0;
+    hex(call(0, 0x10, read).eax & 0xff);
+    hex(call(0, 0x10, blank(0x0501)).eax & 0xff);
+    hex(indexed(0x3d4, 0x0c));
+    end();
     call("10-kept", 0x10, blank(0x0083));
     call("10-kept-mode", 0x10, blank(0x0f00));
     call(0, 0x10, blank(0x0003));
@@ -246,6 +272,18 @@ static void banked(void)
     w.ebx = 0x0100;
     w.edx = 0;
     call("vbe-window-now", 0x10, w);
+    far_segment(0xa000);
+    FAR(u8, 0x1234) = 0x55;
+    w = (struct regs){.eax = 0x4f05};
+    call(0, 0x10, w);
+    far_segment(0xa000);
+    FAR(u8, 0x1234) = 0xaa;
+    w.edx = 5;
+    call(0, 0x10, w);
+    far_segment(0xa000);
+    text("vbe-banks");
+    hex(FAR(u8, 0x1234));
+    end();
     w = (struct regs){.eax = 0x4f05, .edx = 0xfff0};
     call("vbe-window-high", 0x10, w);
     w = (struct regs){.eax = 0x4f08, .ebx = 0x0800};
@@ -273,12 +311,12 @@ static void protected_mode(void)
     if ((r.eax & 0xffff) != 0x4f)
         return;
     u16 size = (u16)r.ecx;
-    static u8 code[512];
+    u8 *code = SCRATCH + SCRATCH_SIZE / 2;
     far_segment(r.es);
-    for (u16 i = 0; i < size && i < sizeof code; i++)
+    for (u16 i = 0; i < size && i < SCRATCH_SIZE / 2; i++)
         code[i] = FAR(u8, (u16)(r.edi + i));
     text("pmi-size");
-    hex(size <= sizeof code);
+    hex(size <= SCRATCH_SIZE / 2);
     end();
     const u16 *offsets = (const u16 *)code;
     near_call("pmi-window", code + offsets[0], (struct regs){.edx = 3});
