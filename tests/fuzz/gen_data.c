@@ -163,11 +163,9 @@ u16 rnd_selector(void)
     case 3: return (u16)(rnd_data_sel(MODE16) & (~3u | below(4)));
     case 4: return (u16)below(GDT_CPU * 8);
     case 5:
-        /* The CPU's number is the host's own, and under a hypervisor there may be more behind the
-         * end of the LDT than the kernel has put there. */
         do
             sel = (u16)rnd();
-        while (sel >> 2 == GDT_CPU * 2 || sel & 4);
+        while (sel >> 2 == GDT_CPU * 2); /* the host's own */
         return sel;
     case 6: return any_data[below(ARRAY_SIZE(any_data))];
     default: return gen_has_ldt ? rnd_data_sel(MODE16) : SEL_FLAT;
