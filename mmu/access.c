@@ -147,7 +147,7 @@ static void write_part(struct mmu *m, const struct part *p, const u8 *buf)
 
 enum mmu_status mmu_load_bytes(struct mmu *m, enum mmu_kind kind, u64 la, void *buf, unsigned len)
 {
-    const u8 *host = tlb_hit(m, kind, tlb_wrap(m, la), len, false);
+    const u8 *host = mmu_peek(m, kind, la, len, false);
     if (likely(host != NULL)) {
         memcpy(buf, host, len);
         return MMU_OK;
@@ -165,7 +165,7 @@ enum mmu_status mmu_load_bytes(struct mmu *m, enum mmu_kind kind, u64 la, void *
 enum mmu_status mmu_store_bytes(struct mmu *m, enum mmu_kind kind, u64 la, const void *buf,
                                 unsigned len)
 {
-    u8 *host = tlb_hit(m, kind, tlb_wrap(m, la), len, true);
+    u8 *host = mmu_peek(m, kind, la, len, true);
     if (likely(host != NULL)) {
         memcpy(host, buf, len);
         return MMU_OK;
@@ -189,7 +189,7 @@ static bool crosses(u64 la, unsigned size)
 
 enum mmu_status mmu_load(struct mmu *m, enum mmu_kind kind, u64 la, unsigned size, u64 *out)
 {
-    const u8 *host = tlb_hit(m, kind, tlb_wrap(m, la), size, false);
+    const u8 *host = mmu_peek(m, kind, la, size, false);
     if (likely(host != NULL)) {
         *out = ram_load(host, size);
         return MMU_OK;
@@ -217,7 +217,7 @@ enum mmu_status mmu_load(struct mmu *m, enum mmu_kind kind, u64 la, unsigned siz
 
 enum mmu_status mmu_store(struct mmu *m, enum mmu_kind kind, u64 la, unsigned size, u64 value)
 {
-    u8 *host = tlb_hit(m, kind, tlb_wrap(m, la), size, true);
+    u8 *host = mmu_peek(m, kind, la, size, true);
     if (likely(host != NULL)) {
         ram_store(host, value, size);
         return MMU_OK;
@@ -313,11 +313,6 @@ static enum mmu_status host_of(struct mmu *m, enum mmu_kind kind, u64 la, unsign
     *host = part_host(&p);
     *gpa = part_gpa(&p);
     return MMU_OK;
-}
-
-u8 *mmu_peek(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len, bool write)
-{
-    return tlb_hit(m, kind, tlb_wrap(m, la), len, write);
 }
 
 enum mmu_status mmu_host(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,

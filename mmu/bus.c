@@ -490,14 +490,10 @@ void bus_out(struct bus *b, int who, u16 port, u32 value, unsigned size)
 struct bus_page bus_page(struct bus *b, u64 gpa)
 {
     struct view_range r;
-    u8 *big;
-    u64 access;
-    gpa &= bus_a20_mask(b) & PAGE_MASK;
-    if (likely(!(gpa & BUS_SMM)) && space_find_big(&b->memory, 0, gpa, &big, &access))
-        return (struct bus_page){
-            .read = access & RANGE_READ ? big : NULL,
-            .write = access & RANGE_WRITE ? big : NULL,
-        };
+    struct bus_page page;
+    if (bus_big_page(b, gpa, &page))
+        return page;
+    gpa &= bus_a20(b) & PAGE_MASK;
     gpa = bus_find(b, gpa, &r);
     if (!r.host || gpa < r.start || r.last - gpa < PAGE_SIZE - 1)
         return (struct bus_page){NULL, NULL};
@@ -517,7 +513,7 @@ void bus_set_a20(struct bus *b, bool on)
 
 u64 bus_a20_mask(const struct bus *b)
 {
-    return atomic_load_explicit(&b->a20_mask, memory_order_relaxed);
+    return bus_a20(b);
 }
 
 static void print_space(const struct space *s, int digits,

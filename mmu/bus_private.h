@@ -29,4 +29,28 @@ struct bus {
  * without them. */
 u64 bus_find(struct bus *b, u64 gpa, struct view_range *out);
 
+static inline u64 bus_a20(const struct bus *b)
+{
+    return atomic_load_explicit(&b->a20_mask, memory_order_relaxed);
+}
+
+/* What bus_page gives, for a page of the two longest RAM ranges; false for others. */
+static inline bool bus_big_page(struct bus *b, u64 gpa, struct bus_page *page)
+{
+    u64 access;
+    u8 *host;
+    gpa &= bus_a20(b) & PAGE_MASK;
+    if (unlikely(gpa & BUS_SMM) || !space_find_big(&b->memory, 0, gpa, &host, &access))
+        return false;
+    page->read = access & RANGE_READ ? host : NULL;
+    page->write = access & RANGE_WRITE ? host : NULL;
+    return true;
+}
+
+static inline struct bus_page bus_page_of(struct bus *b, u64 gpa)
+{
+    struct bus_page page;
+    return likely(bus_big_page(b, gpa, &page)) ? page : bus_page(b, gpa);
+}
+
 #endif

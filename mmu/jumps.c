@@ -11,27 +11,19 @@
  */
 #include "mmu/tlb.h"
 
-static void set(u64 *field, u64 value)
-{
-    __atomic_store_n(field, value, __ATOMIC_RELAXED);
-}
-
 static void empty_set(struct tlb_context *c, unsigned n)
 {
     for (unsigned i = n * JUMP_WAYS; i < (n + 1) * JUMP_WAYS; i++)
-        set(&c->jumps[i].tag, jump_empty(i));
+        tlb_set_field(&c->jumps[i].tag, jump_empty(i));
 }
 
-static void empty_map(struct tlb_context *c, u64 *map, bool own)
+static void empty_map(struct tlb_context *c, struct tlb_bits *map, bool own)
 {
-    for (unsigned w = 0; w < JUMP_WORDS; w++) {
-        u64 bits = tlb_field(&map[w]);
-        if (!bits)
-            continue;
-        if (own)
-            set(&map[w], 0);
-        for (; bits; bits &= bits - 1)
+    for (unsigned w = bits_word(map, 0); w < BITS_WORDS; w = bits_word(map, w + 1)) {
+        for (u64 bits = tlb_field(&map->words[w]); bits; bits &= bits - 1)
             empty_set(c, w * 64 + (unsigned)__builtin_ctzll(bits));
+        if (own)
+            bits_put_word(map, w, 0);
     }
 }
 
@@ -63,14 +55,14 @@ void jumps_flush(struct mmu_private *v, unsigned index, bool keep_global, bool o
     end_local_links(c);
     if (!keep_global && (v->map_global || c->map_id[true]))
         set_global_links(v, 0);
-    empty_map(c, s->jumps[false], own);
+    empty_map(c, &s->jumps[false], own);
     if (own)
-        memset(s->jump_pages[false], 0, sizeof s->jump_pages[false]);
+        bits_empty(&s->jump_pages[false]);
     if (keep_global)
         return;
-    empty_map(c, s->jumps[true], own);
+    empty_map(c, &s->jumps[true], own);
     if (own) {
-        memset(s->jump_pages[true], 0, sizeof s->jump_pages[true]);
+        bits_empty(&s->jump_pages[true]);
         s->fetch_lost = false;
     }
 }
@@ -79,13 +71,12 @@ void jumps_flush(struct mmu_private *v, unsigned index, bool keep_global, bool o
 static unsigned page_bit(u64 la)
 {
     u64 page = la << 16 >> (16 + PAGE_SHIFT);
-    return (unsigned)(page * 0x9e3779b97f4a7c15ull >> 32) % (64 * JUMP_PAGE_WORDS);
+    return (unsigned)(page * 0x9e3779b97f4a7c15ull >> 32) % (64 * BITS_WORDS);
 }
 
 static void note_page(struct tlb_state *s, u64 la, bool global)
 {
-    unsigned bit = page_bit(la);
-    s->jump_pages[global][bit / 64] |= BIT64(bit % 64);
+    bits_add(&s->jump_pages[global], page_bit(la));
 }
 
 /* Whether code with this tag may lie on the page of la; tags have the mode in their top 16 bits. */
@@ -100,17 +91,17 @@ void jumps_drop_page(struct mmu_private *v, unsigned index, u64 la)
     struct tlb_context *c = &v->contexts[index];
     struct tlb_state *s = &v->states[index];
     unsigned bit = page_bit(la);
-    if (!((s->jump_pages[0][bit / 64] | s->jump_pages[1][bit / 64]) >> bit % 64 & 1))
+    if (!bits_has(&s->jump_pages[0], bit) && !bits_has(&s->jump_pages[1], bit))
         return;
     end_local_links(c);
-    if (s->jump_pages[true][bit / 64] >> bit % 64 & 1)
+    if (bits_has(&s->jump_pages[true], bit))
         set_global_links(v, 0);
-    for (unsigned w = 0; w < JUMP_WORDS; w++) {
-        for (u64 bits = s->jumps[0][w] | s->jumps[1][w]; bits; bits &= bits - 1) {
+    for (unsigned w = 0; w < JUMP_ENTRIES / JUMP_WAYS / 64; w++) {
+        for (u64 bits = s->jumps[0].words[w] | s->jumps[1].words[w]; bits; bits &= bits - 1) {
             unsigned first = (w * 64 + (unsigned)__builtin_ctzll(bits)) * JUMP_WAYS;
             for (unsigned i = first; i < first + JUMP_WAYS; i++)
                 if (on_page(c->jumps[i].tag, la))
-                    set(&c->jumps[i].tag, jump_empty(i));
+                    tlb_set_field(&c->jumps[i].tag, jump_empty(i));
         }
     }
 }
@@ -118,10 +109,8 @@ void jumps_drop_page(struct mmu_private *v, unsigned index, u64 la)
 /* Marks a set as used: apart if all in it is global. */
 static void mark_set(struct tlb_state *s, unsigned n, bool global)
 {
-    u64 bit = BIT64(n % 64);
-    unsigned w = n / 64;
-    set(&s->jumps[!global][w], s->jumps[!global][w] & ~bit);
-    set(&s->jumps[global][w], s->jumps[global][w] | bit);
+    bits_remove(&s->jumps[!global], n);
+    bits_add(&s->jumps[global], n);
 }
 
 void mmu_put_jump(struct mmu *m, unsigned index, u64 tag, u64 code, bool global)
@@ -134,7 +123,7 @@ void mmu_put_jump(struct mmu *m, unsigned index, u64 tag, u64 code, bool global)
     struct jump_entry *ways = &m->context->jumps[n * JUMP_WAYS], *own = &m->context->jumps[index];
     for (unsigned i = 0; i < JUMP_WAYS; i++) {
         if (ways[i].tag == tag) /* of code that is gone */
-            set(&ways[i].tag, empty);
+            tlb_set_field(&ways[i].tag, empty);
         if (ways[i].tag != empty)
             used++;
         else if (&ways[i] != own)
@@ -142,15 +131,15 @@ void mmu_put_jump(struct mmu *m, unsigned index, u64 tag, u64 code, bool global)
     }
     if (to == JUMP_WAYS)
         to = (index + 1 + m->priv->jump_victim++ % (JUMP_WAYS - 1)) % JUMP_WAYS;
-    mark_set(s, n, global && (!used || s->jumps[true][n / 64] >> n % 64 & 1));
+    mark_set(s, n, global && (!used || bits_has(&s->jumps[true], n)));
     if (own->tag != empty) {
-        set(&ways[to].tag, empty);
-        set(&ways[to].code, own->code);
-        set(&ways[to].tag, own->tag);
+        tlb_set_field(&ways[to].tag, empty);
+        tlb_set_field(&ways[to].code, own->code);
+        tlb_set_field(&ways[to].tag, own->tag);
     }
-    set(&own->tag, empty);
-    set(&own->code, code);
-    set(&own->tag, tag);
+    tlb_set_field(&own->tag, empty);
+    tlb_set_field(&own->code, code);
+    tlb_set_field(&own->tag, tag);
 }
 
 u32 mmu_map_id(struct mmu *m, u64 la, bool global)

@@ -110,8 +110,13 @@ struct mmu_watch {
 };
 
 struct mmu {
-    /* What emitted code reads; cpu/state.h asserts where they lie. */
+    /* What emitted code reads. */
     struct tlb_context *context; /* the current one */
+    _Atomic u64 generation; /* counts invalidations: while it stays, what was translated may go
+                             * on being used; a walk that one overtook is not cached */
+    struct tlb_context *contexts[MMU_KINDS]; /* of the address space in use; NULL before the first
+                                              * use: see mmu_context */
+
     struct bus *bus;
     int cpu_index;
     struct paging paging;
@@ -149,8 +154,22 @@ void mmu_load_cr3(struct mmu *m, u64 cr3, bool noflush);
 bool mmu_check_pdptes(struct mmu *m, const struct paging *p);
 /* Takes over PKRU; drops all entries if those of a key whose rights change may be among them. */
 void mmu_set_pkru(struct mmu *m, u32 pkru);
+/* Gives the kind's context in this address space its memory. */
+void mmu_make_context(struct mmu *m, enum mmu_kind kind);
+
+static inline struct tlb_context *mmu_context(struct mmu *m, enum mmu_kind kind)
+{
+    if (unlikely(!m->contexts[kind]))
+        mmu_make_context(m, kind);
+    return m->contexts[kind];
+}
+
 /* Selects the privilege kind; cheap (a pointer). */
-void mmu_set_kind(struct mmu *m, enum mmu_kind kind);
+static inline void mmu_set_kind(struct mmu *m, enum mmu_kind kind)
+{
+    m->kind = kind;
+    m->context = mmu_context(m, kind);
+}
 
 void mmu_flush_all(struct mmu *m);                /* with global entries, all ASIDs */
 void mmu_flush_local(struct mmu *m);              /* all ASIDs, without global entries */
@@ -211,10 +230,25 @@ void mmu_stored(struct mmu *m, const u8 *host, u64 gpa, unsigned len);
 enum mmu_status mmu_update(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
                            void (*change)(void *opaque, void *bytes), void *opaque);
 
+/* The entry that la, wrapped to 32 bits outside long mode, would be in. */
+static inline struct tlb_entry *mmu_tlb_slot(struct mmu *m, enum mmu_kind kind, u64 la)
+{
+    struct tlb_context *c = mmu_context(m, kind);
+    return &c->entries[la >> PAGE_SHIFT & c->mask / sizeof(struct tlb_entry)];
+}
+
 /* The host address of all of [la, la + len), at most a page long, if that is plain RAM which the
  * TLB has with these rights (`write`: for stores that nobody has to be told of); else NULL, which
  * says nothing. */
-u8 *mmu_peek(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len, bool write);
+static inline u8 *mmu_peek(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len, bool write)
+{
+    la = m->paging.long_mode ? la : (u32)la;
+    const struct tlb_entry *e = mmu_tlb_slot(m, kind, la);
+    u64 tag = __atomic_load_n(write ? &e->write : &e->read, __ATOMIC_RELAXED);
+    if (unlikely(tag != ((la + len - 1) & PAGE_MASK)))
+        return NULL;
+    return (u8 *)(uintptr_t)(la + __atomic_load_n(&e->addend, __ATOMIC_RELAXED));
+}
 
 /* For instruction fetch: translates the page of la with execute rights.  host is NULL for code
  * in MMIO or unreadable memory. */
@@ -240,6 +274,7 @@ bool mmu_debug_translate(struct mmu *m, u64 la, u64 *gpa);
 /* Counters, for `info jit` and tests. */
 struct mmu_counters {
     u64 walks, short_walks; /* of which read the last level only */
+    u64 ahead;              /* fills that no access has asked for yet */
     u64 fills, flushes, page_flushes, asid_hits, code_stores, io_accesses, resizes;
 };
 const struct mmu_counters *mmu_counters(const struct mmu *m);

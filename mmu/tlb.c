@@ -36,17 +36,12 @@ static void unlock_tlb(struct mmu_private *v)
     atomic_flag_clear_explicit(&v->lock, memory_order_release);
 }
 
-static void set_tag(u64 *tag, u64 value)
-{
-    __atomic_store_n(tag, value, __ATOMIC_RELAXED);
-}
-
 static void drop_entry(struct tlb_entry *e)
 {
-    set_tag(&e->read, TLB_INVALID);
-    set_tag(&e->write, TLB_INVALID);
+    tlb_set_field(&e->read, TLB_INVALID);
+    tlb_set_field(&e->write, TLB_INVALID);
     if (e->phys & TLB_IO)
-        set_tag(&e->addend, TLB_INVALID);
+        tlb_set_field(&e->addend, TLB_INVALID);
 }
 
 /* ---- contexts ---- */
@@ -63,11 +58,9 @@ static void set_size(struct mmu_private *v, unsigned index, u32 entries)
     v->contexts[index].mask = (u64)(entries - 1) * sizeof(struct tlb_entry);
 }
 
-void tlb_make_ready(struct mmu_private *v, unsigned index)
+static void make_ready(struct mmu_private *v, unsigned index)
 {
     struct tlb_state *s = &v->states[index];
-    if (s->ready)
-        return;
     lock_tlb(v);
     clear_entries(&v->contexts[index], 0, TLB_MIN_ENTRIES);
     jumps_init(v, index);
@@ -76,12 +69,22 @@ void tlb_make_ready(struct mmu_private *v, unsigned index)
     unlock_tlb(v);
 }
 
-static void select_context(struct mmu *m)
+/* Takes over which contexts the address space has. */
+static void select_contexts(struct mmu *m)
 {
-    unsigned index = tlb_index(m, m->kind);
-    if (unlikely(!m->priv->states[index].ready))
-        tlb_make_ready(m->priv, index);
-    m->context = &m->priv->contexts[index];
+    for (unsigned k = 0; k < MMU_KINDS; k++) {
+        unsigned index = tlb_index(m, (enum mmu_kind)k);
+        m->contexts[k] = m->priv->states[index].ready ? &m->priv->contexts[index] : NULL;
+    }
+    mmu_set_kind(m, m->kind);
+}
+
+void mmu_make_context(struct mmu *m, enum mmu_kind kind)
+{
+    unsigned index = tlb_index(m, kind);
+    if (!m->priv->states[index].ready)
+        make_ready(m->priv, index);
+    m->contexts[kind] = &m->priv->contexts[index];
 }
 
 static void resize(struct mmu *m, unsigned index, u32 entries)
@@ -97,17 +100,17 @@ static u64 entry_page(const struct tlb_entry *e)
     return e->phys & TLB_IO ? e->addend : e->read;
 }
 
-static bool bit_of(const u64 *map, u32 i)
+static void move_bit(struct tlb_bits *b, u32 from, u32 to)
 {
-    return map[i / 64] >> (i % 64) & 1;
+    if (bits_has(b, from)) {
+        bits_remove(b, from);
+        bits_add(b, to);
+    }
 }
 
-static void move_bit(u64 *map, u32 from, u32 to)
+static bool in_use(const struct tlb_state *s, u32 i)
 {
-    if (bit_of(map, from)) {
-        map[from / 64] &= ~BIT64(from % 64);
-        map[to / 64] |= BIT64(to % 64);
-    }
+    return bits_has(&s->local, i) || bits_has(&s->global, i);
 }
 
 /* The gibibyte of an address as one of 64 bits. */
@@ -124,42 +127,28 @@ static void grow(struct mmu *m, unsigned index)
     u32 old = s->entries;
     clear_entries(c, old, 2 * old);
     for (u32 i = 0; i < old; i++) {
-        if (!bit_of(s->local, i) && !bit_of(s->global, i))
+        if (!in_use(s, i))
             continue;
         u32 to = (u32)(entry_page(&c->entries[i]) >> PAGE_SHIFT) & (2 * old - 1);
         if (to == i)
             continue;
         c->entries[to] = c->entries[i];
         drop_entry(&c->entries[i]);
-        move_bit(s->local, i, to);
-        move_bit(s->global, i, to);
+        move_bit(&s->local, i, to);
+        move_bit(&s->global, i, to);
     }
     resize(m, index, 2 * old);
 }
 
 /* ---- flushing ---- */
 
-static bool flush_map(struct tlb_context *c, u64 *map, u32 entries)
+static void flush_map(struct tlb_context *c, struct tlb_bits *map)
 {
-    bool any = false;
-    for (u32 w = 0; w < entries / 64; w++) {
-        u64 bits = map[w];
-        if (!bits)
-            continue;
-        map[w] = 0;
-        any = true;
-        for (; bits; bits &= bits - 1)
+    for (unsigned w = bits_word(map, 0); w < BITS_WORDS; w = bits_word(map, w)) {
+        for (u64 bits = map->words[w]; bits; bits &= bits - 1)
             drop_entry(&c->entries[w * 64 + (u32)__builtin_ctzll(bits)]);
+        bits_put_word(map, w, 0);
     }
-    return any;
-}
-
-static bool map_empty(const u64 *map, u32 entries)
-{
-    for (u32 w = 0; w < entries / 64; w++)
-        if (map[w])
-            return false;
-    return true;
 }
 
 /* Halves a context that four flushes in a row found hardly used. */
@@ -173,17 +162,15 @@ static void consider_shrinking(struct mmu *m, unsigned index)
         return;
     u32 used = 0;
     for (u32 w = 0; w < s->entries / 64; w++)
-        used += (u32)__builtin_popcountll(s->global[w]);
+        used += (u32)__builtin_popcountll(s->global.words[w]);
     s->low_use = 0;
     if (used >= s->entries / 8)
         return;
     u32 half = s->entries / 2;
     for (u32 w = half / 64; w < s->entries / 64; w++) {
-        for (u64 bits = s->global[w]; bits; bits &= bits - 1) {
-            struct tlb_entry *e = &c->entries[w * 64 + (u32)__builtin_ctzll(bits)];
-            drop_entry(e);
-        }
-        s->global[w] = 0;
+        for (u64 bits = s->global.words[w]; bits; bits &= bits - 1)
+            drop_entry(&c->entries[w * 64 + (u32)__builtin_ctzll(bits)]);
+        bits_put_word(&s->global, w, 0);
     }
     resize(m, index, half);
 }
@@ -195,10 +182,10 @@ static void flush_context(struct mmu *m, unsigned index, bool keep_global, bool 
     struct tlb_context *c = &m->priv->contexts[index];
     if (!s->ready)
         return;
-    flush_map(c, s->local, s->entries);
+    flush_map(c, &s->local);
     if (!keep_global)
-        flush_map(c, s->global, s->entries);
-    if (s->large && (!keep_global || map_empty(s->global, s->entries)))
+        flush_map(c, &s->global);
+    if (s->large && bits_word(&s->global, 0) == BITS_WORDS)
         s->large = 0;
     jumps_flush(m->priv, index, keep_global, own);
     if (own)
@@ -206,14 +193,14 @@ static void flush_context(struct mmu *m, unsigned index, bool keep_global, bool 
 }
 
 /* Makes what walks have cached stale. */
-static void forget_tables(struct mmu_private *v)
+static void forget_tables(struct mmu *m)
 {
-    atomic_fetch_add(&v->generation, 1);
+    atomic_fetch_add(&m->generation, 1);
 }
 
 static void flush_slot(struct mmu *m, unsigned slot, bool keep_global)
 {
-    forget_tables(m->priv);
+    forget_tables(m);
     lock_tlb(m->priv);
     for (unsigned k = 0; k < MMU_KINDS; k++)
         flush_context(m, slot * MMU_KINDS + k, keep_global, true);
@@ -224,7 +211,7 @@ static void flush_slot(struct mmu *m, unsigned slot, bool keep_global)
 static void flush_everything(struct mmu *m, bool own)
 {
     struct mmu_private *v = m->priv;
-    forget_tables(v);
+    forget_tables(m);
     lock_tlb(v);
     for (unsigned i = 0; i < TLB_CONTEXTS; i++)
         flush_context(m, i, false, own);
@@ -287,8 +274,8 @@ static bool drop_in_page(struct tlb_context *c, struct tlb_state *s, u32 i, u64 
     if ((entry_page(e) ^ la) >> shift)
         return false;
     bool fetched = e->phys & TLB_FETCHED;
-    s->local[i / 64] &= ~BIT64(i % 64);
-    s->global[i / 64] &= ~BIT64(i % 64);
+    bits_remove(&s->local, i);
+    bits_remove(&s->global, i);
     drop_entry(e);
     return fetched;
 }
@@ -298,7 +285,7 @@ static bool drop_large(struct tlb_context *c, struct tlb_state *s, u64 la)
 {
     bool fetched = false;
     for (u32 w = 0; w < s->entries / 64; w++) {
-        for (u64 bits = s->local[w] | s->global[w]; bits; bits &= bits - 1) {
+        for (u64 bits = s->local.words[w] | s->global.words[w]; bits; bits &= bits - 1) {
             u32 i = w * 64 + (u32)__builtin_ctzll(bits);
             unsigned size = c->entries[i].phys >> TLB_SIZE_SHIFT & 3;
             if (size)
@@ -313,7 +300,7 @@ void mmu_flush_page(struct mmu *m, u64 la)
     struct mmu_private *v = m->priv;
     la = tlb_wrap(m, la);
     v->counters.page_flushes++;
-    forget_tables(v);
+    forget_tables(m);
     lock_tlb(v);
     for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
         struct tlb_state *s = &v->states[i];
@@ -367,7 +354,7 @@ void mmu_run_pending(struct mmu *m)
 static void drop_write_tag(struct tlb_entry *e, const u8 *host, u64 size)
 {
     if (e->write != TLB_INVALID && e->write + e->addend - (u64)(uintptr_t)host < size)
-        set_tag(&e->write, TLB_INVALID);
+        tlb_set_field(&e->write, TLB_INVALID);
 }
 
 /* Looks at the entries of each `step`th group of 64, from `first` on, that are in mask. */
@@ -383,7 +370,8 @@ static void drop_in(struct bus *b, const u8 *host, u64 size, u32 first, u32 step
         for (unsigned x = 0; x < TLB_CONTEXTS; x++) {
             struct tlb_state *s = &v->states[x];
             for (u32 w = first; s->ready && w < s->entries / 64; w += step)
-                for (u64 bits = (s->local[w] | s->global[w]) & mask; bits; bits &= bits - 1)
+                for (u64 bits = (s->local.words[w] | s->global.words[w]) & mask; bits;
+                     bits &= bits - 1)
                     drop_write_tag(&v->contexts[x].entries[w * 64 + (u32)__builtin_ctzll(bits)],
                                    host, size);
         }
@@ -429,48 +417,67 @@ static unsigned size_code(unsigned shift)
     return 0; /* no paging: INVLPG of any piece concerns that piece only */
 }
 
+static u64 entry_rights(u8 rights)
+{
+    return (rights & BIT(MMU_WRITE) ? TLB_CAN_WRITE : 0) |
+           (rights & BIT(MMU_EXEC) ? TLB_CAN_EXEC : 0);
+}
+
 /* What the TLB says about one page; the write tag is decided under the lock. */
 static struct tlb_entry make_entry(u64 page, const struct walk_result *r, struct bus_page host)
 {
     struct tlb_entry e = {.read = TLB_INVALID, .write = TLB_INVALID, .addend = page};
     e.phys = r->phys | size_code(r->page_shift) << TLB_SIZE_SHIFT;
-    e.phys |= (r->global ? TLB_GLOBAL : 0) | (r->write ? TLB_CAN_WRITE : 0) |
-              (r->exec ? TLB_CAN_EXEC : 0);
+    e.phys |= (r->global ? TLB_GLOBAL : 0) | entry_rights(r->rights);
     if (!host.read) {
         e.phys |= TLB_IO;
         return e;
     }
     e.addend = (u64)(uintptr_t)host.read - page;
-    e.read = r->read ? page : TLB_INVALID;
+    e.read = r->rights & BIT(MMU_READ) ? page : TLB_INVALID;
     e.phys |= host.write ? 0 : TLB_ROM;
     return e;
 }
 
-static void fill(struct mmu *m, unsigned index, u64 page, struct tlb_entry *e)
+/* Entry i is in use: takes note of what its page leaves behind.  Returns the entry to use, another
+ * one if the context had to grow. */
+static __attribute__((noinline)) u32 displace(struct mmu *m, unsigned index, u64 page,
+                                              struct tlb_entry *e, u32 i)
+{
+    struct tlb_state *s = &m->priv->states[index];
+    struct tlb_context *c = &m->priv->contexts[index];
+    bool same = tlb_entry_is(&c->entries[i], page);
+    if (!same && ++s->conflicts > s->entries / 4 && s->entries < TLB_MAX_ENTRIES) {
+        grow(m, index);
+        i = (u32)(page >> PAGE_SHIFT) & (s->entries - 1);
+    }
+    u64 fetched = c->entries[i].phys & TLB_FETCHED;
+    if (fetched && tlb_entry_is(&c->entries[i], page) && (e->phys & TLB_CAN_EXEC))
+        e->phys |= TLB_FETCHED;
+    else if (fetched && c->entries[i].phys != ~0ull)
+        s->fetch_lost = true;
+    bits_remove(e->phys & TLB_GLOBAL ? &s->local : &s->global, i);
+    return i;
+}
+
+/* Lock held. */
+static inline void fill(struct mmu *m, enum mmu_kind kind, u64 page, struct tlb_entry *e)
 {
     struct mmu_private *v = m->priv;
+    unsigned index = tlb_index(m, kind);
     struct tlb_state *s = &v->states[index];
-    struct tlb_context *c = &v->contexts[index];
     u32 i = (u32)(page >> PAGE_SHIFT) & (s->entries - 1);
-    if (bit_of(s->local, i) || bit_of(s->global, i)) {
-        bool same = tlb_entry_is(&c->entries[i], page);
-        if (!same && ++s->conflicts > s->entries / 4 && s->entries < TLB_MAX_ENTRIES) {
-            grow(m, index);
-            i = (u32)(page >> PAGE_SHIFT) & (s->entries - 1);
-        }
-        u64 fetched = c->entries[i].phys & TLB_FETCHED;
-        if (fetched && tlb_entry_is(&c->entries[i], page) && (e->phys & TLB_CAN_EXEC))
-            e->phys |= TLB_FETCHED;
-        else if (fetched && c->entries[i].phys != ~0ull)
-            s->fetch_lost = true;
-    }
-    u64 bit = BIT64(i % 64);
-    s->local[i / 64] &= ~bit;
-    s->global[i / 64] &= ~bit;
-    *(e->phys & TLB_GLOBAL ? &s->global[i / 64] : &s->local[i / 64]) |= bit;
+    if (in_use(s, i))
+        i = displace(m, index, page, e, i);
+    bits_add(e->phys & TLB_GLOBAL ? &s->global : &s->local, i);
     if (e->phys >> TLB_SIZE_SHIFT & 3)
         s->large |= large_bit(page);
-    c->entries[i] = *e;
+    /* Field by field, for a host waits when wide loads read what has just been stored in parts. */
+    struct tlb_entry *to = &v->contexts[index].entries[i];
+    tlb_set_field(&to->read, e->read);
+    tlb_set_field(&to->write, e->write);
+    tlb_set_field(&to->addend, e->addend);
+    tlb_set_field(&to->phys, e->phys);
     s->fills++;
     v->counters.fills++;
 }
@@ -508,7 +515,7 @@ void mmu_set_watches(struct mmu *m, const struct mmu_watch watch[4],
 static struct bus_page find_page(struct mmu *m, enum mmu_access access, struct walk_result *r,
                                  bool *one_view)
 {
-    struct bus_page data = bus_page(m->bus, r->phys);
+    struct bus_page data = bus_page_of(m->bus, r->phys);
     if (likely(!m->paging.smm))
         return data;
     struct bus_page code = bus_page(m->bus, r->phys | BUS_SMM_CODE);
@@ -521,16 +528,97 @@ static struct bus_page find_page(struct mmu *m, enum mmu_access access, struct w
     return code;
 }
 
+/* The entry for the page of la that its last-level paging entry alone gives, which needs no bit set
+ * and leads to plain RAM; no write tag yet.  False: walk_page decides. */
+static inline bool leaf_entry(struct mmu *m, const struct walk_table *t, enum mmu_kind kind, u64 la,
+                              u8 needs, struct tlb_entry *out)
+{
+    struct mmu_private *v = m->priv;
+    u64 e = ram_load(t->host + (la >> PAGE_SHIFT & 511) * 8, 8);
+    if ((e & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || e & v->reserved)
+        return false;
+    bool user = t->user && (e & PTE_U);
+    unsigned key = m->paging.long_mode ? e >> 59 & 15 : 0;
+    u8 rights = v->rights[kind][rights_index(user, t->rw && (e & PTE_W), t->xd || e >> 63)];
+    if (unlikely(m->paging.pke))
+        rights = walk_key_rights(&m->paging, kind, user, key, rights);
+    rights &= e & PTE_D ? 0xff : ~BIT(MMU_WRITE);
+    u64 phys = e & PTE_ADDR & bus_a20(m->bus), page = la & PAGE_MASK;
+    struct bus_page host;
+    if ((rights & needs) != needs || !bus_big_page(m->bus, phys, &host) || !host.read ||
+        !host.write)
+        return false;
+    v->keys |= (u16)(1u << key);
+    out->read = page;
+    out->write = TLB_INVALID;
+    out->addend = (u64)(uintptr_t)host.read - page;
+    out->phys = phys | entry_rights(rights) | (m->paging.pge && e & PTE_G ? TLB_GLOBAL : 0);
+    return true;
+}
+
+static inline void allow_write(struct mmu *m, struct tlb_entry *e)
+{
+    if (e->phys & TLB_CAN_WRITE &&
+        write_tag_allowed(m->bus, (u8 *)(uintptr_t)(e->read + e->addend), e->read))
+        e->write = e->read;
+}
+
+/* The guest goes through memory page by page: its next pages, whose paging entries lie in the same
+ * line of the host's cache.  They have been accessed before, so a processor may have them too (SDM
+ * vol. 3A 4.10.2.3).  Lock held. */
+static void fill_ahead(struct mmu *m, const struct walk_table *t, enum mmu_kind kind, u64 page)
+{
+    struct mmu_private *v = m->priv;
+    const struct tlb_state *s = &v->states[tlb_index(m, kind)];
+    struct tlb_entry e;
+    for (; page >> PAGE_SHIFT & 7; page += PAGE_SIZE) {
+        if (in_use(s, (u32)(page >> PAGE_SHIFT) & (s->entries - 1)) ||
+            !leaf_entry(m, t, kind, page, BIT(MMU_READ), &e))
+            break;
+        allow_write(m, &e);
+        fill(m, kind, page, &e);
+        v->counters.ahead++;
+    }
+    v->next_page = page;
+}
+
+/* What most misses need: the last level alone, of which nothing has to be changed. */
+static inline bool refill(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_access access,
+                          struct tlb_entry *out)
+{
+    struct mmu_private *v = m->priv;
+    const struct walk_table *t = &v->tables[walk_table_index(la)];
+    u64 generation = atomic_load(&m->generation), page = la & PAGE_MASK;
+    if (t->stamp != generation || t->region != la >> 21 || !t->host || m->watching ||
+        m->paging.smm || !leaf_entry(m, t, kind, la, (u8)(BIT(access) | BIT(MMU_READ)), out))
+        return false;
+    v->counters.walks++;
+    v->counters.short_walks++;
+    lock_tlb(v);
+    allow_write(m, out);
+    if (atomic_load(&m->generation) == generation) {
+        fill(m, kind, page, out);
+        if (page == v->next_page)
+            fill_ahead(m, t, kind, page + PAGE_SIZE);
+        else if (access != MMU_EXEC)
+            v->next_page = page + PAGE_SIZE;
+    }
+    unlock_tlb(v);
+    return true;
+}
+
 static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_access access,
                             struct tlb_entry *out)
 {
     struct mmu_private *v = m->priv;
     mmu_run_pending(m);
+    if (likely(refill(m, kind, la, access, out)))
+        return MMU_OK;
     if (!walk_canonical(&m->paging, la)) {
         m->fault_addr = la;
         return MMU_NONCANONICAL;
     }
-    u64 generation = atomic_load(&v->generation);
+    u64 generation = atomic_load(&m->generation);
     struct walk_request q = {.la = la,
                              .kind = kind,
                              .access = access,
@@ -540,7 +628,7 @@ static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_
     struct walk_result r;
     v->counters.walks++;
     if (!walk_page(&m->paging, m->pdpte, m->bus, &q, &r)) {
-        if (tlb_entry_is(tlb_slot(m, kind, la), la & PAGE_MASK))
+        if (tlb_entry_is(mmu_tlb_slot(m, kind, la), la & PAGE_MASK))
             mmu_flush_page(m, la); /* SDM vol. 3A 4.10.4.1 */
         m->fault_addr = la;
         m->fault_code = r.fault;
@@ -561,21 +649,22 @@ static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_
         return MMU_OK;
     }
     lock_tlb(v);
-    bool ram_store = !(out->phys & (TLB_IO | TLB_ROM)) && (out->phys & TLB_CAN_WRITE);
-    if (ram_store && write_tag_allowed(m->bus, (u8 *)(uintptr_t)(page + out->addend), page))
-        out->write = page;
+    if (!(out->phys & (TLB_IO | TLB_ROM)))
+        allow_write(m, out);
     /* Without a read tag only the fetch was allowed (SMAP): it has no place in the table. */
-    if (one_view && ((out->phys & TLB_IO) ? r.read : out->read == page) &&
-        atomic_load(&v->generation) == generation)
-        fill(m, tlb_index(m, kind), page, out);
+    if (one_view && ((out->phys & TLB_IO) ? r.rights & BIT(MMU_READ) : out->read == page) &&
+        atomic_load(&m->generation) == generation)
+        fill(m, kind, page, out);
     unlock_tlb(v);
+    if (access != MMU_EXEC)
+        v->next_page = page + PAGE_SIZE;
     return MMU_OK;
 }
 
 enum mmu_status tlb_translate(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_access access,
                               struct tlb_entry *out)
 {
-    struct tlb_entry *e = tlb_slot(m, kind, la);
+    struct tlb_entry *e = mmu_tlb_slot(m, kind, la);
     static const u32 needs[] = {
         [MMU_READ] = 0, [MMU_WRITE] = TLB_CAN_WRITE, [MMU_EXEC] = TLB_CAN_EXEC};
     if (likely(tlb_entry_is(e, la & PAGE_MASK)) && (e->phys & needs[access]) == needs[access]) {
@@ -590,18 +679,18 @@ enum mmu_status tlb_translate(struct mmu *m, enum mmu_kind kind, u64 la, enum mm
 
 void tlb_allow_write(struct mmu *m, enum mmu_kind kind, u64 la)
 {
-    struct tlb_entry *e = tlb_slot(m, kind, la);
+    struct tlb_entry *e = mmu_tlb_slot(m, kind, la);
     lock_tlb(m->priv);
     if (e->read == (la & PAGE_MASK) && (e->phys & TLB_CAN_WRITE) &&
         !(e->phys & (TLB_IO | TLB_ROM)) &&
         write_tag_allowed(m->bus, (u8 *)(uintptr_t)(e->read + e->addend), e->read))
-        set_tag(&e->write, e->read);
+        tlb_set_field(&e->write, e->read);
     unlock_tlb(m->priv);
 }
 
 void tlb_note_fetch(struct mmu *m, enum mmu_kind kind, u64 la)
 {
-    struct tlb_entry *e = tlb_slot(m, kind, la);
+    struct tlb_entry *e = mmu_tlb_slot(m, kind, la);
     if (likely(tlb_entry_is(e, la & PAGE_MASK) && e->phys & TLB_FETCHED))
         return;
     lock_tlb(m->priv);
@@ -661,12 +750,16 @@ void mmu_set_paging(struct mmu *m, const struct paging *p)
     mmu_flush_all(m);
     memset(v->slots, 0, sizeof v->slots);
     use_slot(m, 0, p->pcide ? (u32)p->cr3 & 0xfff : NO_PCID);
+    v->reserved = walk_reserved(&m->paging);
+    for (unsigned k = 0; k < MMU_KINDS; k++)
+        for (unsigned i = 0; i < ARRAY_SIZE(v->rights[k]); i++)
+            v->rights[k][i] = walk_rights(&m->paging, (enum mmu_kind)k, i & 1, i & 2, i & 4);
     /* Only SMAP tells the two supervisor kinds apart. */
     for (unsigned k = 0; k < MMU_KINDS; k++)
         v->kind_map[k] = (u8)k;
     if (!p->smap || !p->enabled)
         v->kind_map[MMU_SUPERVISOR_AC] = MMU_SUPERVISOR;
-    select_context(m);
+    select_contexts(m);
 }
 
 void mmu_load_cr3(struct mmu *m, u64 cr3, bool noflush)
@@ -677,10 +770,9 @@ void mmu_load_cr3(struct mmu *m, u64 cr3, bool noflush)
               noflush ? " noflush" : "");
     if (!m->paging.pcide) {
         flush_slot(m, 0, m->paging.pge);
-        select_context(m);
         return;
     }
-    forget_tables(m->priv);
+    forget_tables(m);
     u32 pcid = (u32)cr3 & 0xfff;
     bool hit;
     unsigned slot = find_slot(m->priv, pcid, &hit);
@@ -691,7 +783,7 @@ void mmu_load_cr3(struct mmu *m, u64 cr3, bool noflush)
     else
         m->priv->counters.asid_hits++;
     use_slot(m, slot, pcid);
-    select_context(m);
+    select_contexts(m);
 }
 
 void mmu_set_pkru(struct mmu *m, u32 pkru)
@@ -703,12 +795,6 @@ void mmu_set_pkru(struct mmu *m, u32 pkru)
         stale |= changed >> 2 * __builtin_ctz(keys) & 3;
     if (m->paging.pke && m->paging.long_mode && stale)
         mmu_flush_all(m);
-}
-
-void mmu_set_kind(struct mmu *m, enum mmu_kind kind)
-{
-    m->kind = kind;
-    select_context(m);
 }
 
 /* ---- life ---- */
@@ -732,7 +818,7 @@ bool mmu_init(struct mmu *m, struct bus *bus, int cpu_index)
         return false;
     }
     atomic_flag_clear(&v->lock);
-    atomic_store(&v->generation, 1); /* no table has that of 0 */
+    atomic_store(&m->generation, 1); /* no table has that of 0 */
     m->priv = v;
     m->bus = bus;
     m->cpu_index = cpu_index;
@@ -771,7 +857,7 @@ void mmu_print_tlb(struct mmu *m, void (*print)(void *opaque, const char *fmt, .
     static const char *const sizes[] = {"4K", "2M", "4M", "1G"};
     for (u32 i = 0; i < s->entries; i++) {
         const struct tlb_entry *e = &m->priv->contexts[index].entries[i];
-        if (!bit_of(s->local, i) && !bit_of(s->global, i))
+        if (!in_use(s, i))
             continue;
         print(opaque, "%016llx: %016llx %s %c%c%c%s\n", (unsigned long long)entry_page(e),
               (unsigned long long)(e->phys & PAGE_MASK & BUS_ADDRESS),

@@ -19,9 +19,65 @@
 #define TLB_WATCHED 256u /* only in the copy that tlb_translate gives: see mmu_set_watches */
 
 #define TLB_CONTEXTS (MMU_ASIDS * MMU_KINDS)
-#define TLB_WORDS (TLB_MAX_ENTRIES / 64)
-#define JUMP_WORDS (JUMP_ENTRIES / JUMP_WAYS / 64)
-#define JUMP_PAGE_WORDS 256u
+
+/* A set of numbers below 64 * BITS_WORDS; to walk it costs what is in it.  One thread at a time
+ * changes it; others may read. */
+#define BITS_WORDS 256u
+struct tlb_bits {
+    u64 top[BITS_WORDS / 64]; /* which words are not 0 */
+    u64 words[BITS_WORDS];
+};
+
+static inline void tlb_set_field(u64 *field, u64 value)
+{
+    __atomic_store_n(field, value, __ATOMIC_RELAXED);
+}
+
+static inline u64 tlb_field(const u64 *field)
+{
+    return __atomic_load_n(field, __ATOMIC_RELAXED);
+}
+
+static inline bool bits_has(const struct tlb_bits *b, u32 i)
+{
+    return tlb_field(&b->words[i / 64]) >> (i % 64) & 1;
+}
+
+static inline void bits_put_word(struct tlb_bits *b, unsigned w, u64 value)
+{
+    u64 *top = &b->top[w / 64], bit = BIT64(w % 64);
+    tlb_set_field(&b->words[w], value);
+    tlb_set_field(top, value ? *top | bit : *top & ~bit);
+}
+
+static inline void bits_add(struct tlb_bits *b, u32 i)
+{
+    bits_put_word(b, i / 64, b->words[i / 64] | BIT64(i % 64));
+}
+
+static inline void bits_remove(struct tlb_bits *b, u32 i)
+{
+    if (b->words[i / 64])
+        bits_put_word(b, i / 64, b->words[i / 64] & ~BIT64(i % 64));
+}
+
+/* The first word from w on that is not 0; BITS_WORDS if there is none. */
+static inline unsigned bits_word(const struct tlb_bits *b, unsigned w)
+{
+    u64 mask = ~0ull << (w % 64);
+    for (unsigned t = w / 64; t < ARRAY_SIZE(b->top); t++, mask = ~0ull) {
+        u64 bits = tlb_field(&b->top[t]) & mask;
+        if (bits)
+            return t * 64 + (unsigned)__builtin_ctzll(bits);
+    }
+    return BITS_WORDS;
+}
+
+static inline void bits_empty(struct tlb_bits *b)
+{
+    for (unsigned w = bits_word(b, 0); w < BITS_WORDS; w = bits_word(b, w))
+        bits_put_word(b, w, 0);
+}
 
 /* What the slow path keeps about a context. */
 struct tlb_state {
@@ -31,10 +87,10 @@ struct tlb_state {
     u32 fills, conflicts; /* since the last flush or resize */
     u32 low_use;     /* flushes in a row that found it nearly empty */
     u64 large;       /* large_bit of the pages above 4 KiB that were put in */
-    u64 local[TLB_WORDS];  /* which entries are valid and not global */
-    u64 global[TLB_WORDS]; /* and global */
-    u64 jump_pages[2][JUMP_PAGE_WORDS]; /* hashed: pages that may have jumps; [1]: global ones */
-    u64 jumps[2][JUMP_WORDS]; /* sets of the jump cache in use; [1]: by code on global pages only */
+    struct tlb_bits local;         /* which entries are valid and not global */
+    struct tlb_bits global;        /* and global */
+    struct tlb_bits jump_pages[2]; /* hashed: pages that may have jumps; [1]: global ones */
+    struct tlb_bits jumps[2]; /* sets of the jump cache in use; [1]: by code on global pages only */
 };
 
 struct asid_slot {
@@ -52,10 +108,12 @@ struct mmu_private {
     u32 map_global;         /* map_id[true] of all contexts */
     unsigned jump_victim;   /* which entry of a jump cache's set has to go next */
     u16 keys;               /* protection keys of pages put in since the last flush of all */
+    u64 next_page;          /* the one after the last miss: see fill_ahead */
+    u8 rights[MMU_KINDS][8]; /* walk_rights of the present paging mode, by rights_index */
+    u64 reserved;            /* walk_reserved */
     u8 kind_map[MMU_KINDS]; /* kinds that have the same rights share a context */
 
-    atomic_flag lock;        /* held while entries change; see tlb.c */
-    _Atomic u64 generation;  /* counts invalidations: a walk that one overtook is not cached */
+    atomic_flag lock;                      /* held while entries change; see tlb.c */
     struct walk_table tables[WALK_TABLES]; /* those of this generation are good */
     _Atomic bool pending;    /* another thread flushed: do it again here */
     _Atomic bool owned;      /* the three below are valid */
@@ -66,32 +124,14 @@ struct mmu_private {
     struct mmu_counters counters;
 };
 
+static inline unsigned rights_index(bool user, bool rw, bool xd)
+{
+    return user | rw << 1 | xd << 2;
+}
+
 static inline unsigned tlb_index(const struct mmu *m, enum mmu_kind kind)
 {
     return m->asid * MMU_KINDS + m->priv->kind_map[kind];
-}
-
-/* Gives a context that is used for the first time its memory. */
-void tlb_make_ready(struct mmu_private *v, unsigned index);
-
-/* The entry that la would be in. */
-static inline struct tlb_entry *tlb_slot(struct mmu *m, enum mmu_kind kind, u64 la)
-{
-    unsigned index = tlb_index(m, kind);
-    struct tlb_state *s = &m->priv->states[index];
-    if (unlikely(!s->ready))
-        tlb_make_ready(m->priv, index);
-    return &m->priv->contexts[index].entries[la >> PAGE_SHIFT & (s->entries - 1)];
-}
-
-/* Where emitted code would find all of [la, la + size) for a load or a store, or NULL. */
-static inline u8 *tlb_hit(struct mmu *m, enum mmu_kind kind, u64 la, unsigned size, bool write)
-{
-    const struct tlb_entry *e = tlb_slot(m, kind, la);
-    u64 tag = __atomic_load_n(write ? &e->write : &e->read, __ATOMIC_RELAXED);
-    if (tag != ((la + size - 1) & PAGE_MASK))
-        return NULL;
-    return (u8 *)(uintptr_t)(la + __atomic_load_n(&e->addend, __ATOMIC_RELAXED));
 }
 
 /* Translates the page of la with the given rights, from the TLB or by a walk that fills it.
@@ -115,6 +155,9 @@ void jumps_drop_page(struct mmu_private *v, unsigned index, u64 la);
 /* Notes that code is fetched from the page of la, so that its jump targets are accounted for. */
 void tlb_note_fetch(struct mmu *m, enum mmu_kind kind, u64 la);
 
+static_assert(TLB_MAX_ENTRIES <= 64 * BITS_WORDS && JUMP_ENTRIES / JUMP_WAYS <= 64 * BITS_WORDS,
+              "the sets of entries in use are too small");
+
 /* What bus.tagged says of a page: nobody may store to it unseen, or who does has it at one linear
  * address, of which it keeps the low bits of the page number (a slot's index has at least as many),
  * or at several. */
@@ -128,11 +171,6 @@ void tlb_drop_write_tags(struct bus *b, const u8 *host, u8 tagged);
 void tlb_drop_write_range(struct bus *b, const u8 *host, u64 size);
 
 /* Entries may be dropped by another thread at any time, so their fields are read once each. */
-static inline u64 tlb_field(const u64 *field)
-{
-    return __atomic_load_n(field, __ATOMIC_RELAXED);
-}
-
 static inline bool tlb_entry_is(const struct tlb_entry *e, u64 page)
 {
     return tlb_field(&e->read) == page ||

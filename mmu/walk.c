@@ -9,18 +9,6 @@
 #include "mmu/bus_private.h"
 #include "mmu/codepage.h"
 
-enum {
-    PTE_P = 1 << 0,
-    PTE_W = 1 << 1,
-    PTE_U = 1 << 2,
-    PTE_A = 1 << 5,
-    PTE_D = 1 << 6,
-    PTE_PS = 1 << 7,
-    PTE_G = 1 << 8,
-};
-#define PTE_XD BIT64(63)
-#define PTE_ADDR 0x000ffffffffff000ull
-
 #define MAX_LEVELS 5
 
 /* One paging-structure entry that a walk has read. */
@@ -67,10 +55,10 @@ static u32 fault_code(const struct paging *p, const struct walk_request *q, u32 
 
 static u64 read_entry(struct bus *b, u64 gpa, unsigned size)
 {
-    struct bus_page page = bus_page(b, gpa);
+    struct bus_page page = bus_page_of(b, gpa);
     if (page.read)
         return ram_load(page.read + (gpa & ~PAGE_MASK), size);
-    return bus_read(b, BUS_DMA, gpa & bus_a20_mask(b), size);
+    return bus_read(b, BUS_DMA, gpa & bus_a20(b), size);
 }
 
 /* Sets bits in an entry unless it changed since it was read; false: walk again.  Tables in ROM
@@ -79,11 +67,11 @@ static bool set_bits(struct walk_state *s, struct pte *e, u64 bits)
 {
     if ((e->value & bits) == bits)
         return true;
-    u8 *page = bus_page(s->b, e->gpa).write;
+    u8 *page = bus_page_of(s->b, e->gpa).write;
     if (!page)
         return true;
     u8 *host = page + (e->gpa & ~PAGE_MASK);
-    code_touch(s->b, NULL, host, e->gpa & bus_a20_mask(s->b), s->wide ? 8 : 4);
+    code_touch(s->b, NULL, host, e->gpa & bus_a20(s->b), s->wide ? 8 : 4);
     if (s->wide) {
         u64 old = RAM_LE64(e->value), want = RAM_LE64(e->value | bits);
         if (!__atomic_compare_exchange_n((u64 *)host, &old, want, false, __ATOMIC_SEQ_CST,
@@ -137,45 +125,51 @@ static unsigned leaf_key(const struct walk_state *s)
     return s->path[s->depth - 1].value >> 59 & 15;
 }
 
-/* 4.6.2: whether the protection key of a user page forbids a data access. */
-static bool key_forbids(const struct walk_state *s, enum mmu_access access)
+/* 4.6.2: the data accesses that the protection key of a user page forbids. */
+static u8 key_forbids(const struct paging *p, enum mmu_kind kind, unsigned key)
 {
-    const struct paging *p = s->p;
-    if (!p->pke || !p->long_mode || !s->user || access == MMU_EXEC)
-        return false;
-    u32 rights = p->pkru >> 2 * leaf_key(s);
-    return (rights & 1) ||
-           ((rights & 2) && access == MMU_WRITE && (s->q->kind == MMU_USER || p->wp));
+    u32 rights = p->pkru >> 2 * key;
+    if (rights & 1)
+        return BIT(MMU_READ) | BIT(MMU_WRITE);
+    return (rights & 2) && (kind == MMU_USER || p->wp) ? BIT(MMU_WRITE) : 0;
 }
 
-/* SDM vol. 3A 4.6.1: what an access of this kind may do with a page of these rights. */
-static bool allowed(const struct walk_state *s, enum mmu_access access)
+/* SDM vol. 3A 4.6.1. */
+u8 walk_rights(const struct paging *p, enum mmu_kind kind, bool user, bool rw, bool xd)
 {
-    const struct paging *p = s->p;
-    bool execute = !(s->xd && xd_enabled(p));
-    if (unlikely(key_forbids(s, access)))
-        return false;
-    if (s->q->kind == MMU_USER)
-        return s->user && (access != MMU_WRITE || s->rw) && (access != MMU_EXEC || execute);
-    if (access == MMU_EXEC)
-        return execute && !(s->user && p->smep);
-    if (s->user && p->smap && s->q->kind == MMU_SUPERVISOR)
-        return false;
-    return access == MMU_READ || s->rw || !p->wp;
+    u8 exec = xd && xd_enabled(p) ? 0 : BIT(MMU_EXEC), read = BIT(MMU_READ);
+    if (kind == MMU_USER)
+        return user ? read | (rw ? BIT(MMU_WRITE) : 0) | exec : 0;
+    if (user && p->smep)
+        exec = 0;
+    if (user && p->smap && kind == MMU_SUPERVISOR)
+        return exec;
+    return read | (rw || !p->wp ? BIT(MMU_WRITE) : 0) | exec;
 }
 
-static void fill_result(const struct walk_state *s, unsigned shift, struct walk_result *r)
+u8 walk_key_rights(const struct paging *p, enum mmu_kind kind, bool user, unsigned key, u8 rights)
+{
+    if (!p->pke || !p->long_mode || !user)
+        return rights;
+    return rights & (u8)~key_forbids(p, kind, key);
+}
+
+u64 walk_reserved(const struct paging *p)
+{
+    return reserved_bits(p, 1, true);
+}
+
+static void fill_result(const struct walk_state *s, unsigned shift, u8 rights,
+                        struct walk_result *r)
 {
     u64 leaf = s->path[s->depth - 1].value;
     u64 within = BIT64(shift) - 1;
     u64 frame = leaf & (s->wide ? PTE_ADDR : 0xfffff000u) & ~within;
     if (!s->wide && shift == 22)
         frame |= (leaf >> 13 & 0xff) << 32;
-    r->phys = ((frame | (s->q->la & within)) & PAGE_MASK & bus_a20_mask(s->b)) | view(s->p);
+    r->phys = ((frame | (s->q->la & within)) & PAGE_MASK & bus_a20(s->b)) | view(s->p);
     r->page_shift = (u8)shift;
-    r->read = allowed(s, MMU_READ);
-    r->exec = allowed(s, MMU_EXEC);
-    r->write = allowed(s, MMU_WRITE) && (leaf & PTE_D);
+    r->rights = rights & (leaf & PTE_D ? ~0u : ~BIT(MMU_WRITE));
     r->cached = s->depth == 1 && shift == 12;
     r->global = s->p->pge && (leaf & PTE_G);
     r->key = s->p->long_mode ? (u8)leaf_key(s) : 0;
@@ -187,8 +181,11 @@ enum outcome { WALK_DONE, WALK_FAULT, WALK_AGAIN };
 static enum outcome finish(struct walk_state *s, unsigned shift, struct walk_result *r)
 {
     const struct walk_request *q = s->q;
-    if (!allowed(s, q->access)) {
-        r->fault = fault_code(s->p, q, PF_P | (key_forbids(s, q->access) ? PF_PK : 0));
+    u8 pages = walk_rights(s->p, q->kind, s->user, s->rw, s->xd);
+    u8 rights = walk_key_rights(s->p, q->kind, s->user, leaf_key(s), pages);
+    if (!(rights >> q->access & 1)) {
+        bool key = walk_key_rights(s->p, q->kind, s->user, leaf_key(s), BIT(q->access)) == 0;
+        r->fault = fault_code(s->p, q, PF_P | (key ? PF_PK : 0));
         return WALK_FAULT;
     }
     if (q->update) {
@@ -201,14 +198,14 @@ static enum outcome finish(struct walk_state *s, unsigned shift, struct walk_res
         if (q->access == MMU_WRITE)
             s->path[s->depth - 1].value |= PTE_D;
     }
-    fill_result(s, shift, r);
+    fill_result(s, shift, rights, r);
     return WALK_DONE;
 }
 
 /* The walk goes on in a page table, which may be cached if it is RAM. */
 static void note_table(struct walk_state *s, u64 table)
 {
-    struct bus_page page = bus_page(s->b, table | view(s->p));
+    struct bus_page page = bus_page_of(s->b, table | view(s->p));
     s->last = (struct walk_table){.region = s->q->la >> 21,
                                   .stamp = s->q->stamp,
                                   .gpa = table,
@@ -251,17 +248,11 @@ static enum outcome walk_once(struct walk_state *s, u64 table, unsigned level,
     }
 }
 
-/* Where the cache has the table for la, if it has. */
-static struct walk_table *table_slot(const struct walk_request *q)
-{
-    return &q->tables[q->la >> 21 & (WALK_TABLES - 1)];
-}
-
 /* Walks the last level only; false if that does not give a page.  A fault takes what is cached with
  * it (SDM vol. 3A 4.10.4.1), so that the whole walk decides. */
 static bool walk_cached(struct walk_state *s, struct walk_result *r)
 {
-    struct walk_table *t = table_slot(s->q);
+    struct walk_table *t = &s->q->tables[walk_table_index(s->q->la)];
     if (t->stamp != s->q->stamp || t->region != s->q->la >> 21)
         return false;
     s->last.host = t->host;
@@ -278,11 +269,9 @@ bool walk_page(const struct paging *p, const u64 pdpte[4], struct bus *b,
                const struct walk_request *q, struct walk_result *r)
 {
     if (!p->enabled) {
-        *r = (struct walk_result){.phys = (q->la & PAGE_MASK & bus_a20_mask(b)) | view(p),
+        *r = (struct walk_result){.phys = (q->la & PAGE_MASK & bus_a20(b)) | view(p),
                                   .page_shift = 32,
-                                  .read = true,
-                                  .write = true,
-                                  .exec = true};
+                                  .rights = BIT(MMU_READ) | BIT(MMU_WRITE) | BIT(MMU_EXEC)};
         return true;
     }
     u64 address = PTE_ADDR & (BIT64(phys_bits(p)) - 1);
@@ -320,7 +309,7 @@ bool walk_page(const struct paging *p, const u64 pdpte[4], struct bus *b,
         o = walk_once(&s, table, level, r);
     } while (o == WALK_AGAIN);
     if (o == WALK_DONE && s.last.host)
-        *table_slot(q) = s.last;
+        q->tables[walk_table_index(q->la)] = s.last;
     return o == WALK_DONE;
 }
 

@@ -4,6 +4,19 @@
 
 #include "mmu/mmu.h"
 
+/* Bits of paging-structure entries, SDM vol. 3A 4.3 to 4.5. */
+enum {
+    PTE_P = 1 << 0,
+    PTE_W = 1 << 1,
+    PTE_U = 1 << 2,
+    PTE_A = 1 << 5,
+    PTE_D = 1 << 6,
+    PTE_PS = 1 << 7,
+    PTE_G = 1 << 8,
+};
+#define PTE_XD BIT64(63)
+#define PTE_ADDR 0x000ffffffffff000ull
+
 /* A page table of 512 entries that walks have gone through, with what the levels above allow (the
  * paging-structure caches of SDM vol. 3A 4.10.3). */
 struct walk_table {
@@ -14,6 +27,12 @@ struct walk_table {
     bool user, rw, xd;
 };
 #define WALK_TABLES 32u
+
+/* Where the cache has the table for la, if it has. */
+static inline unsigned walk_table_index(u64 la)
+{
+    return la >> 21 & (WALK_TABLES - 1);
+}
 
 struct walk_request {
     u64 la; /* canonical in long mode, below 4 GiB otherwise */
@@ -27,8 +46,7 @@ struct walk_request {
 struct walk_result {
     u64 phys;       /* physical address of the 4 KiB page */
     u8 page_shift;  /* of the page that maps it: 12, 21, 22 or 30 (32 without paging) */
-    bool read, exec; /* what this kind of access may do */
-    bool write;      /* stores are allowed and the dirty bit is set already */
+    u8 rights;      /* BIT(MMU_READ)...: what this kind may do; stores if D is set already too */
     bool global;
     bool cached;     /* only the last level was read */
     u8 key; /* protection key, 0 outside long mode */
@@ -40,6 +58,14 @@ struct walk_result {
  * loses no update by another vCPU or device.  SDM vol. 3A 4.3 to 4.8. */
 bool walk_page(const struct paging *p, const u64 pdpte[4], struct bus *b,
                const struct walk_request *q, struct walk_result *r);
+
+/* What an access of this kind may do with a page of these rights, combined through the levels (SDM
+ * vol. 3A 4.6.1), as in walk_result; protection keys apart. */
+u8 walk_rights(const struct paging *p, enum mmu_kind kind, bool user, bool rw, bool xd);
+/* What of these rights the protection key leaves (4.6.2). */
+u8 walk_key_rights(const struct paging *p, enum mmu_kind kind, bool user, unsigned key, u8 rights);
+/* The bits that must be 0 in a page-table entry of 8 bytes. */
+u64 walk_reserved(const struct paging *p);
 
 /* Reads the four PAE page-directory-pointer-table entries at cr3; false if a present one has a
  * reserved bit set (SDM vol. 3A 4.4.1). */

@@ -64,7 +64,8 @@ START_TEST(a_page_walks_once_after_a_flush)
     for (unsigned round = 1; round <= 100; round++) {
         for (unsigned i = 0; i < 256; i++)
             load8(0x5000 + i % 64 * 0x1000);
-        ck_assert_uint_eq(mmu_counters(&m)->walks, walks + round * 64);
+        const struct mmu_counters *n = mmu_counters(&m);
+        ck_assert_uint_eq(n->walks + n->ahead, walks + round * 64);
         mmu_load_cr3(&m, pg.cr3, false);
     }
 }
@@ -336,6 +337,49 @@ START_TEST(walks_are_short_until_an_invalidation)
         }
         ck_assert_uint_eq(load8(0x6000), 2);
     }
+}
+END_TEST
+
+/* Misses one page after another fill what the same line of the table has, as far as a walk there
+ * would change nothing and be allowed. */
+START_TEST(misses_in_a_row_fill_ahead)
+{
+    use_mode(&modes[L4_4K]);
+    for (u64 i = 0; i < 16; i++)
+        map4k(0x8000 + i * 0x1000, DATA + i * 0x1000, i == 12 ? U | W : U | W | A | D);
+    map4k(0x20000, DATA, W | A);
+    map4k(0x21000, DATA, W | A);
+    map4k(0x22000, DATA, A);
+    map4k(0x23000, 0xfee00000, W | A | D);
+    pg.wp = true;
+    set_paging();
+    load8(0x8000);
+    ck_assert_ptr_null(inline_probe(0x9000));
+    load8(0x9000);
+    ck_assert_uint_eq(mmu_counters(&m)->ahead, 6);
+    for (u64 la = 0xa000; la < 0x10000; la += 0x1000) {
+        ck_assert_ptr_nonnull(inline_probe(la));
+        ck_assert_uint_eq(inline_probe(la)->write, la);
+        ck_assert_uint_eq(la + inline_probe(la)->addend,
+                          (u64)(uintptr_t)(ram + DATA + la - 0x8000));
+    }
+    ck_assert_ptr_null(inline_probe(0x10000)); /* another line */
+    load8(0x10000);
+    ck_assert_ptr_nonnull(inline_probe(0x13000));
+    ck_assert_ptr_null(inline_probe(0x14000)); /* not accessed yet, and still not marked so */
+    u64 walks = mmu_counters(&m)->walks;
+    load8(0xf000);
+    ck_assert_uint_eq(mmu_counters(&m)->walks, walks);
+    load8(0x20000);
+    load8(0x21000);
+    ck_assert_ptr_nonnull(inline_probe(0x22000));
+    ck_assert_uint_ne(inline_probe(0x22000)->write, 0x22000);
+    ck_assert_ptr_null(inline_probe(0x23000)); /* no RAM */
+    /* A flush takes them too. */
+    mmu_flush_page(&m, 0xb000);
+    ck_assert_ptr_null(inline_probe(0xb000));
+    mmu_load_cr3(&m, pg.cr3, false);
+    ck_assert_ptr_null(inline_probe(0xc000));
 }
 END_TEST
 
@@ -860,6 +904,7 @@ int main(void)
     tcase_add_test(t, invlpg_reaches_global_entries_of_other_slots);
     tcase_add_test(t, the_table_grows_with_use_and_shrinks);
     tcase_add_test(t, walks_are_short_until_an_invalidation);
+    tcase_add_test(t, misses_in_a_row_fill_ahead);
     tcase_add_test(t, fetch_rights_are_checked_on_a_hit);
     tcase_add_test(t, io_goes_to_the_region);
     tcase_add_test(t, rom_stores_vanish);

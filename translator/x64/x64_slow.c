@@ -29,8 +29,7 @@ static void check_status(struct cpu *cpu, enum mmu_status status, u32 mf)
 
 static u64 flushes(const struct cpu *cpu)
 {
-    const struct mmu_counters *n = mmu_counters(&cpu->mmu);
-    return n->flushes + n->page_flushes;
+    return atomic_load_explicit(&cpu->mmu.generation, memory_order_relaxed);
 }
 
 /* After an access: a device that was told to may have moved memory, so that nothing that the block
