@@ -142,9 +142,17 @@ static inline void cpu_check_alignment(struct cpu *cpu, u64 la, unsigned align)
 u64 cpu_load_system(struct cpu *cpu, u64 la, unsigned size);
 void cpu_store_system(struct cpu *cpu, u64 la, unsigned size, u64 value);
 /* Kind of rights the current CPL, EFLAGS.AC and CR4.SMAP give. */
-enum mmu_kind cpu_mmu_kind(const struct cpu *cpu);
+static inline enum mmu_kind cpu_mmu_kind(const struct cpu *cpu)
+{
+    if (cpu->cpl == 3)
+        return MMU_USER;
+    return (cpu->cr4 & CR4_SMAP) && !(cpu->eflags & FL_AC) ? MMU_SUPERVISOR : MMU_SUPERVISOR_AC;
+}
 /* Rights of implicit accesses (descriptor tables, TSS, inner stacks): SDM vol. 3A 4.6. */
-enum mmu_kind cpu_system_kind(const struct cpu *cpu);
+static inline enum mmu_kind cpu_system_kind(const struct cpu *cpu)
+{
+    return cpu->cr4 & CR4_SMAP ? MMU_SUPERVISOR : MMU_SUPERVISOR_AC;
+}
 
 /* Copies the instruction at rip as far as it is mapped, without faults; returns its bytes. */
 unsigned cpu_peek_insn(struct cpu *cpu, u8 bytes[15]);

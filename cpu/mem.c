@@ -3,18 +3,6 @@
 #include "cpu/system.h"
 #include "cpu/x87.h"
 
-enum mmu_kind cpu_mmu_kind(const struct cpu *cpu)
-{
-    if (cpu->cpl == 3)
-        return MMU_USER;
-    return (cpu->cr4 & CR4_SMAP) && !(cpu->eflags & FL_AC) ? MMU_SUPERVISOR : MMU_SUPERVISOR_AC;
-}
-
-enum mmu_kind cpu_system_kind(const struct cpu *cpu)
-{
-    return cpu->cr4 & CR4_SMAP ? MMU_SUPERVISOR : MMU_SUPERVISOR_AC;
-}
-
 unsigned cpu_peek_insn(struct cpu *cpu, u8 bytes[15])
 {
     u64 la = cpu->hflags & HF_LONG ? cpu->rip : (u32)(cpu->seg[SEG_CS].base + cpu->rip), gpa;

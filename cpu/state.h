@@ -196,15 +196,20 @@ enum {
 #define DEBUGCTL_BTF 2u
 
 /* What a transfer has read and found good (cpu/short.c): raw descriptors, and the segments that
- * they make. */
+ * they make.  Where it was read (_at, in the host's memory) holds while mmu.generation and the
+ * bases of the tables are these. */
 struct gate_memo {
     u64 gate[2], cs_raw;
+    const u8 *gate_at[2], *cs_at, *sp_at;
+    u64 generation, idt, gdt, tss;
     struct segment cs;
     u8 vector, from, to; /* privilege levels */
     bool soft;
 };
 struct iret_memo {
     u64 cs_raw, ss_raw;
+    const u8 *cs_at, *ss_at;
+    u64 generation, gdt;
     struct segment cs, ss;
     u8 from;
     bool present, known; /* SS is not null; there is a memo */

@@ -65,11 +65,6 @@ void cpu_store_bytes(struct cpu *cpu, u64 la, const void *buf, unsigned len)
     memcpy(at(la, len), buf, len);
 }
 
-enum mmu_kind cpu_mmu_kind(const struct cpu *cpu)
-{
-    return MMU_USER;
-}
-
 enum mmu_status mmu_probe(struct mmu *m, enum mmu_kind kind, u64 la, unsigned len,
                           enum mmu_access access)
 {
