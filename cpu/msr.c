@@ -102,7 +102,11 @@ struct msr_row {
 
 #define SPEC_CTRL_PLAIN 3 /* IBRS; STIBP, which is let pass where it does not exist */
 
+/* What kernels read and write at each switch of tasks comes first. */
 static const struct msr_row rows[] = {
+    {MSR_FS_BASE, AT(seg[SEG_FS].base), M_LM | M_CANON, ~0ull, 0},
+    {MSR_GS_BASE, AT(seg[SEG_GS].base), M_LM | M_CANON, ~0ull, 0},
+    {MSR_KERNEL_GS_BASE, AT(kernel_gs_base), M_LM | M_CANON, ~0ull, 0},
     {MSR_P5_MC_ADDR, NO_FIELD, M_MCE, 0, 0}, /* of the last machine check: there is none */
     {MSR_P5_MC_TYPE, NO_FIELD, M_MCE, 0, 0},
     {MSR_PLATFORM_ID, NO_FIELD, M_RO | M_INTEL | M_P6, 0, 0},
@@ -123,9 +127,6 @@ static const struct msr_row rows[] = {
     {MSR_LSTAR, AT(lstar), M_LM | M_CANON, ~0ull, 0},
     {MSR_CSTAR, AT(cstar), M_LM | M_CANON, ~0ull, 0},
     {MSR_SFMASK, AT(sfmask), M_LM, 0xffffffff, 0},
-    {MSR_FS_BASE, AT(seg[SEG_FS].base), M_LM | M_CANON, ~0ull, 0},
-    {MSR_GS_BASE, AT(seg[SEG_GS].base), M_LM | M_CANON, ~0ull, 0},
-    {MSR_KERNEL_GS_BASE, AT(kernel_gs_base), M_LM | M_CANON, ~0ull, 0},
     {MSR_TSC_AUX, AT(tsc_aux), M_RDTSCP, 0xffffffff, 0},
     /* AMD's configuration registers that K8-era kernels read and write without looking. */
     {0xc0010010, NO_FIELD, M_AMD, ~0ull, 0},            /* SYSCFG */

@@ -73,6 +73,12 @@ LOOP(run_cpuid, "push %rbx\n 1: xor %eax, %eax\n cpuid\n" TURN "\n pop %rbx");
 LOOP(run_flags, "1: pushfq\n popfq\n" TURN);
 LOOP(run_cli, "1: sti\n cli\n" TURN);
 LOOP(run_out, "1: out %al, $0x80\n" TURN);
+LOOP(run_in, "1: in $0x61, %al\n" TURN);
+LOOP(run_swapgs, "1: swapgs\n" TURN);
+LOOP(run_wrmsr, "mov $0xc0000100, %ecx\n xor %eax, %eax\n xor %edx, %edx\n 1: wrmsr\n" TURN);
+LOOP(run_rdmsr, "mov $0xc0000100, %ecx\n 1: rdmsr\n" TURN);
+LOOP(run_deadline, "mov $0x6e0, %ecx\n mov $0x10000000, %edx\n 1: wrmsr\n inc %eax\n" TURN);
+LOOP(run_eoi, "mov $0xfee000b0, %esi\n 1: movl $0, (%rsi)\n" TURN);
 LOOP(run_kernel_int, "1: int $0x90\n" TURN);
 LOOP(run_ud, "1: ud2\n" TURN);
 LOOP(run_fault, "mov $0x7000000000, %rax\n 1: mov (%rax), %cl\n nop\n" TURN);
@@ -242,6 +248,12 @@ static void apic_on(void)
     apic_write(APIC_TPR, 0);
 }
 
+static void deadline_mode(void)
+{
+    apic_on();
+    apic_write(APIC_LVT_TIMER, VECTOR | 2 << 17);
+}
+
 static void code_pages(void)
 {
     code_page = page_alloc(4096);
@@ -294,6 +306,12 @@ static const struct row rows[] = {
     {"rdtsc", run_rdtsc, 1, false, NULL},
     {"cpuid", run_cpuid, 1, false, NULL},
     {"out", run_out, 1, false, NULL},
+    {"in", run_in, 1, false, NULL},
+    {"swapgs", run_swapgs, 1, false, NULL},
+    {"wrmsr", run_wrmsr, 1, false, NULL},
+    {"rdmsr", run_rdmsr, 1, false, NULL},
+    {"deadline", run_deadline, 1, false, deadline_mode},
+    {"eoi", run_eoi, 1, false, apic_on},
 };
 
 static u64 time_of(void (*run)(u64 n), u64 n)

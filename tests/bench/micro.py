@@ -53,6 +53,12 @@ ROWS = {
     "rdtsc": ("rdtsc", None),
     "cpuid": ("cpuid", None),
     "out": ("out to a port", None),
+    "in": ("in from a port", None),
+    "swapgs": ("swapgs", None),
+    "wrmsr": ("wrmsr of the FS base", None),
+    "rdmsr": ("rdmsr of the FS base", None),
+    "deadline": ("wrmsr of the TSC deadline", None),
+    "eoi": ("APIC: EOI", None),
 }
 RATES = {"movs", "stos"}
 
