@@ -80,31 +80,41 @@ void iflag_check_pending(struct cpu *cpu)
         cpu_set_exception(cpu, EXC_GP, true, 0);
 }
 
-u64 helper_pushf(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
+u64 helper_pushf_vm86(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
 {
-    if (cpu_in_vm86(cpu) && !iflag_vm86_plain(cpu, (unsigned)a))
+    if (!iflag_vm86_plain(cpu, (unsigned)a))
         return iflag_virtual_image(cpu);
     return cpu_eflags(cpu) & ~(u64)(FL_RF | FL_VM);
 }
 
-u64 helper_popf(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
+static void load_flags(struct cpu *cpu, u64 v, u64 next)
 {
-    u64 mask = FL_ARITH | FL_TF | FL_DF | FL_NT | (b > 2 ? FL_AC | FL_ID : 0);
-    u64 old = cpu_eflags(cpu), v;
-    if (cpu_in_vm86(cpu) && !iflag_vm86_plain(cpu, (unsigned)b)) {
-        v = iflag_virtual_load(cpu, a);
-    } else {
-        if (cpu->cpl == 0)
-            mask |= FL_IOPL;
-        if (cpu_in_vm86(cpu) || cpu->cpl <= cpu_iopl(cpu))
-            mask |= FL_IF;
-        v = (old & ~mask) | (a & mask) | FL_FIXED;
-    }
+    u64 old = cpu->eflags;
     cpu->eflags = v;
-    cpu->rip = c;
+    cpu->rip = next;
     if ((old ^ v) & (FL_TF | FL_AC))
         cpu_update_hflags(cpu);
     cpu_unmask(cpu);
+}
+
+/* What POPF changes: `more` is what depends on the privilege level. */
+static u64 popped_flags(struct cpu *cpu, u64 image, u64 size, u64 more)
+{
+    u64 mask = FL_ARITH | FL_TF | FL_DF | FL_NT | (size > 2 ? FL_AC | FL_ID : 0) | more;
+    return (cpu_eflags(cpu) & ~mask) | (image & mask) | FL_FIXED;
+}
+
+u64 helper_popf(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
+{
+    u64 more = (cpu->cpl ? 0 : FL_IOPL) | (cpu->cpl <= cpu_iopl(cpu) ? FL_IF : 0);
+    load_flags(cpu, popped_flags(cpu, a, b, more), c);
+    return 0;
+}
+
+u64 helper_popf_vm86(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
+{
+    bool plain = iflag_vm86_plain(cpu, (unsigned)b);
+    load_flags(cpu, plain ? popped_flags(cpu, a, b, FL_IF) : iflag_virtual_load(cpu, a), c);
     return 0;
 }
 

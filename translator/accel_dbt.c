@@ -614,6 +614,7 @@ static void dbt_detach(struct cpu *cpu)
     X(links, "exits linked to a successor on another page")                                        \
     X(way_hits, "jumps found elsewhere in the jump cache's set")                                   \
     X(short_transfers, "interrupts, IRETs and system calls by the short way")                      \
+    X(irq_flags, "STI, CLI, POPF without a call")                                                  \
     X(live_blocks, "blocks made for code that changes often")                                      \
     X(resolved, "misses of a jump cache that stayed out of the run loop")                          \
     X(exits, "returns to the run loop")                                                            \

@@ -333,7 +333,16 @@ bool lift_popa(struct lift *l, const struct insn *in)
 bool lift_pushf(struct lift *l, const struct insn *in)
 {
     unsigned w = lift_width(in->opsize);
-    ir_ref image = ir_callv(l->ir, HELPER_pushf, lift_const(l, W64, in->opsize), 0, 0, 0);
+    ir_ref image;
+    if (l->hflags & HF_VM) {
+        image = ir_callv(l->ir, HELPER_pushf_vm86, lift_const(l, W64, in->opsize), 0, 0, 0);
+    } else {
+        image = ir_ldenv(l->ir, W64, offsetof(struct cpu, eflags));
+        image = ir_2(l->ir, IR_and, W64, image, lift_const(l, W64, ~(u64)(FL_ARITH | FL_RF)));
+        ir_ref bits = ir_1(l->ir, IR_bitsf, W32, lift_getf(l));
+        image = ir_2(l->ir, IR_or, W64, image, ir_zext(l->ir, W64, W32, bits));
+        image = ir_2(l->ir, IR_or, W64, image, lift_const(l, W64, FL_FIXED));
+    }
     lift_push(l, w, ir_trunc(l->ir, w, W64, image));
     return true;
 }
@@ -343,8 +352,13 @@ bool lift_popf(struct lift *l, const struct insn *in)
     unsigned w = lift_width(in->opsize);
     ir_ref sp = lift_sp(l);
     ir_ref image = ir_zext(l->ir, W64, w, lift_stack_ld(l, w, sp));
-    ir_call(l->ir, HELPER_popf, image, lift_const(l, W64, in->opsize), lift_next(l), 0);
-    lift_put_sp(l, lift_sp_add(l, sp, W_BYTES(w)));
+    if (l->hflags & HF_VM) {
+        ir_call(l->ir, HELPER_popf_vm86, image, lift_const(l, W64, in->opsize), lift_next(l), 0);
+        lift_put_sp(l, lift_sp_add(l, sp, W_BYTES(w)));
+    } else {
+        lift_put_sp(l, lift_sp_add(l, sp, W_BYTES(w)));
+        ir_call(l->ir, HELPER_popf, image, lift_const(l, W64, in->opsize), lift_next(l), 0);
+    }
     lift_exit_lookup(l);
     return true;
 }

@@ -303,8 +303,9 @@ static void gen_boolean(struct gen *g, unsigned w)
 /* Helpers that do not end a block, of various effects; raising ones only where that is allowed. */
 static void gen_call(struct gen *g)
 {
-    static const u16 some[] = {HELPER_rdtsc, HELPER_cpuid, HELPER_bcd, HELPER_pushf, HELPER_rdpid,
-                               HELPER_rdrand, HELPER_movs, HELPER_cmps, HELPER_flags_materialise};
+    static const u16 some[] = {HELPER_rdtsc,      HELPER_cpuid, HELPER_bcd,
+                               HELPER_pushf_vm86, HELPER_rdpid, HELPER_rdrand,
+                               HELPER_movs,       HELPER_cmps,  HELPER_flags_materialise};
     unsigned h = some[rnd() % ARRAY_SIZE(some)];
     ir_ref a[4] = {0};
     for (unsigned k = 0; k < ir_helper_args(h); k++)

@@ -263,8 +263,8 @@ START_TEST(test_vm86)
     set_gate(0x30, DT_INTR32, 3, S_CODE0, 0x1000, 0);
     set_gate(3, DT_INTR32, 3, S_CODE0, 0x1000, 0);
     ck_raises(EXC_GP, 0, helper_int_n, 0x230, 0, 0, 0);
-    ck_raises(EXC_GP, 0, helper_pushf, 2, 0, 0, 0);
-    ck_raises(EXC_GP, 0, helper_popf, 0, 2, 0, 0);
+    ck_raises(EXC_GP, 0, helper_pushf_vm86, 2, 0, 0, 0);
+    ck_raises(EXC_GP, 0, helper_popf_vm86, 0, 2, 0, 0);
     ck_raises(EXC_GP, 0, helper_cli, 0, 0, 0, 0);
     ck_raises(EXC_GP, 0, helper_sti, 0, 0, 0, 0);
     ck_raises(EXC_GP, 0, helper_iret, 2, 0, 0, 0);
@@ -291,7 +291,7 @@ START_TEST(test_vm86_iopl3)
     ck_runs(helper_sti, 0, 0, 0, 0);
     ck_assert_uint_eq(cpu->eflags & FL_IF, FL_IF);
     /* POPF changes IF but not IOPL or VM. */
-    ck_runs(helper_popf, FL_CF, 4, 0, 0);
+    ck_runs(helper_popf_vm86, FL_CF, 4, 0, 0);
     ck_assert_uint_eq(cpu->eflags, FL_FIXED | FL_IOPL | FL_VM | FL_CF);
     /* A conforming handler would run at CPL 3: #GP(selector). */
     set_gate(0x30, DT_INTR32, 3, S_CONF, 0x1000, 0);

@@ -271,8 +271,6 @@ START_TEST(test_popf)
     fixture_protected(0);
     ck_runs(helper_popf, FL_IOPL | FL_CF, 2, 0, 0);
     ck_assert_uint_eq(cpu->eflags, FL_FIXED | FL_IOPL | FL_CF);
-    ck_runs(helper_pushf, 4, 0, 0, 0);
-    ck_assert_uint_eq(helper_result, FL_FIXED | FL_IOPL | FL_CF);
     /* At CPL 3 with IOPL 3, IF may change. */
     fixture_protected(3);
     cpu->eflags |= FL_IOPL;

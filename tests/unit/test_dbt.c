@@ -38,6 +38,7 @@ CODE64(frame64,
 CODE64(spill64, "mov $0x20000, %edi\n pushfq\n pop %rbx\n pushfq\n pop (%rdi)\n hlt\n")
 CODE64(return64, "mov $4, %ecx\n lea 2f(%rip), %rdx\n 1: mov %rsp, %rax\n pushq $0x10\n"
                  "push %rax\n pushq $2\n pushq $8\n push %rdx\n iretq\n 2: dec %ecx\n jnz 1b\n hlt\n")
+CODE64(cli64, "sti\n nop\n cli\n push $0x246\n popfq\n push $0x46\n popfq\n hlt\n")
 CODE64(patch64, "mov $12, %ecx\n lea 2f(%rip), %rdi\n 1: mov %ecx, 1(%rdi)\n call 2f\n add %rax, %rbx\n"
                 "dec %ecx\n jnz 1b\n hlt\n .balign 64\n 2: mov $0, %eax\n add $0x1000, %eax\n ret\n")
 CODE64(spaces64, "mov $5, %ecx\n 1: mov %cr3, %rax\n mov %rax, %cr3\n dec %ecx\n jnz 1b\n hlt\n")
@@ -84,19 +85,20 @@ static const struct {
     FIRES("pages_shared", frame64, true),
     FIRES("ymm_ops", avx64, true),        FIRES("spills", spill64, true),
     FIRES("way_hits", sets64, true),
+    FIRES("irq_flags", cli64, true),
     FIRES("live_blocks", patch64, true),
     FIRES("reused", again64, true),       FIRES("reused_insns", again64, true),
     FIRES("resolved", spaces64, true),    FIRES("short_transfers", return64, true),
     FIRES("chains", arith64, true),       FIRES("unchains", unchain64, true),
     FIRES("links", far64, true),
-    FIRES("retired", unchain64, true),    FIRES("drops", unchain64, true),
+    FIRES("retired", unchain64, true),     FIRES("drops", unchain64, true),
     FIRES("code_writes", unchain64, true), FIRES("slow_loads", slow64, true),
-    FIRES("slow_stores", slow64, true),   FIRES("retries", rewrite64, true),
-    FIRES("x87_inline", x87_64, true),    FIRES("x87_loads", x87_64, true),
-    FIRES("vec_homed", vector64, true),   FIRES("vec_folds", vector64, true),
-    FIRES("folded", arith64, true),       FIRES("forwarded", arith64, true),
-    FIRES("puts_killed", deads64, true),  FIRES("flags_killed", deads64, true),
-    FIRES("dead", deads64, true),         FIRES("fates_dead", deads64, true),
+    FIRES("slow_stores", slow64, true),    FIRES("retries", rewrite64, true),
+    FIRES("x87_inline", x87_64, true),     FIRES("x87_loads", x87_64, true),
+    FIRES("vec_homed", vector64, true),    FIRES("vec_folds", vector64, true),
+    FIRES("folded", arith64, true),        FIRES("forwarded", arith64, true),
+    FIRES("puts_killed", deads64, true),   FIRES("flags_killed", deads64, true),
+    FIRES("dead", deads64, true),          FIRES("fates_dead", deads64, true),
     FIRES("fates_fault", deads64, true),
 #undef FIRES
 };
@@ -347,6 +349,33 @@ START_TEST(test_descriptor_gone)
     ck_assert_uint_eq(m.cpu->gpr[RCX], 1);
     ck_assert_uint_ne(m.cpu->gpr[RBX], 0x77);
     ck_assert_uint_gt(tiny_counter(&m, "short_transfers"), 0);
+}
+END_TEST
+
+/* Nor where the tables were once the page there is another one: its gate has another handler, its
+ * code segment AVL. */
+CODE64(remapped64,
+       "mov $4, %ecx\n 1: cmp $1, %ecx\n jne 3f\n movb $0xa0, 0x102022\n invlpg 0x800000\n"
+       "3: int $0x40\n dec %ecx\n jnz 1b\n hlt\n"
+       ".org remapped64 + 0x100\n inc %ebx\n iretq\n"
+       ".org remapped64 + 0x200\n add $0x100, %ebx\n iretq\n")
+
+START_TEST(test_tables_moved)
+{
+    START64(remapped64);
+    for (u64 i = 0; i < 2; i++) {
+        u8 *page = m.ram + 0x800000 + i * 0x200000;
+        tiny_gate(&m, 0x40, 0x10100 + i * 0x100);
+        memcpy(page, m.ram + TINY_GDT, 0x18);
+        page[14] |= (u8)(i << 4);
+        memcpy(page + 0x1000, m.ram + TINY_IDT, 0x1000);
+    }
+    m.cpu->gdt.base = 0x800000;
+    m.cpu->idt.base = 0x801000;
+    tiny_run(&m);
+    ck_assert_uint_eq(m.cpu->gpr[RBX], 0x103);
+    ck_assert(m.cpu->seg[SEG_CS].attr & SEG_AVL);
+    ck_assert_uint_ge(tiny_counter(&m, "short_transfers"), 4);
 }
 END_TEST
 
@@ -701,7 +730,7 @@ static char *read_file(const char *path)
     return text;
 }
 
-CODE64(shown64, "add %ebx, %eax\n mov %rax, (%rdi)\n pushfq\n jmp 1f\n 1: hlt\n")
+CODE64(shown64, "add %ebx, %eax\n mov %rax, (%rdi)\n smsw %eax\n jmp 1f\n 1: hlt\n")
 
 START_TEST(test_out_asm)
 {
@@ -717,11 +746,19 @@ START_TEST(test_out_asm)
     log_mask = 0;
     char *text = read_file(path);
     unlink(path);
-    static const char *const want[] = {
-        "block 10000: host code, ", "rax in rbx",      "  10000  add eax, ebx\n", " add.32 ",
-        "; rax",                    "; TLB",           "mov qword ptr [rdi], rax\n",
-        "; helper pushf",           "out of line",     "slow:", "; store of 64 bits in C",
-        "; the run loop",           "; cpu.exit_id"};
+    static const char *const want[] = {"block 10000: host code, ",
+                                       "rax in rbx",
+                                       "  10000  add eax, ebx\n",
+                                       " add.32 ",
+                                       "; rax",
+                                       "; TLB",
+                                       "mov qword ptr [rdi], rax\n",
+                                       "; helper smsw",
+                                       "out of line",
+                                       "slow:",
+                                       "; store of 64 bits in C",
+                                       "; the run loop",
+                                       "; cpu.exit_id"};
     for (unsigned i = 0; i < ARRAY_SIZE(want); i++)
         ck_assert_msg(!!strstr(text, want[i]), "no '%s' in:\n%s", want[i], text);
     free(text);
@@ -770,6 +807,7 @@ int main(void)
     tcase_add_test(c, test_unfit);
     tcase_add_test(c, test_live);
     tcase_add_test(c, test_descriptor_gone);
+    tcase_add_test(c, test_tables_moved);
     tcase_add_test(c, test_jump_cache);
     tcase_add_test(c, test_jump_set);
     tcase_add_test(c, test_jump_crossing);

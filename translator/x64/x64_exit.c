@@ -117,18 +117,29 @@ static void emit_leave(struct x64_sel *s, struct x64_stub *stub, bool backward, 
     x64_reloc(&s->buf, XR_JUMP, stub->word - s->first_exit, 4);
 }
 
-/* Loads the jump tag of a far-away target before the flags matter. */
-static unsigned load_tag(struct x64_sel *s, u64 rip)
+static bool needs_tag(const struct x64_sel *s, u64 rip)
 {
     u64 tag = jump_tag(rip, s->ir->hflags);
-    if (!s->chain || s->links || x64_same_page(s, rip) || (s64)tag == (s32)tag)
-        return X_NONE;
-    unsigned t = x64_scratch(s);
+    return s->chain && !s->links && !x64_same_page(s, rip) && (s64)tag != (s32)tag;
+}
+
+static void put_tag(struct x64_sel *s, unsigned t, u64 rip)
+{
+    u64 tag = jump_tag(rip, s->ir->hflags);
     x64_mov_imm(&s->buf, t, tag);
     if (tag > 0xffffffffu)
         x64_reloc(&s->buf, XR_TAG64, 0, 8);
     else
         s->relocs.failed = true;
+}
+
+/* Loads the jump tag of a far-away target before the flags matter. */
+static unsigned load_tag(struct x64_sel *s, u64 rip)
+{
+    if (!needs_tag(s, rip))
+        return X_NONE;
+    unsigned t = x64_scratch(s);
+    put_tag(s, t, rip);
     return t;
 }
 
@@ -178,6 +189,16 @@ static void emit_exit_direct(struct x64_sel *s, const struct ir_insn *in)
     struct x64_exit *e = new_exit(s, in->imm, fate, &id);
     e->flags = exit_recipe(s, fate);
     emit_leave(s, exit_stub(s, e, id), in->imm <= s->insn_rip, tag);
+}
+
+void x64_leave_to(struct x64_sel *s, u64 rip, unsigned t)
+{
+    u32 id;
+    struct x64_exit *e = new_exit(s, rip, XF_LIVE, &id);
+    e->flags = exit_recipe(s, XF_LIVE);
+    if (needs_tag(s, rip))
+        put_tag(s, t, rip);
+    emit_leave(s, exit_stub(s, e, id), false, t);
 }
 
 /* Near indirect jump, call or return: the jump cache, or the run loop. */
@@ -271,6 +292,7 @@ void x64_emit_call(struct x64_sel *s, const struct ir_insn *in)
     unsigned args = ir_helper_args((unsigned)in->imm);
     if (x64_x87_emit(s, in))
         return;
+    x64_system_fast(s, in);
     x64_clobber(s);
     if (effects & (HE_X87 | HE_VEC)) /* vector helpers may use fenv.h */
         x64_x87_to_cpu(s);

@@ -32,12 +32,14 @@ struct known_field {
 #define PLAIN(f) {#f, CPU_OFF(f), sizeof(((struct cpu *)0)->f), 0}
 #define LIST(f) {#f, CPU_OFF(f), sizeof(((struct cpu *)0)->f), sizeof(((struct cpu *)0)->f[0])}
 static const struct known_field known_fields[] = {
-    PLAIN(requests), PLAIN(lazy_kind), PLAIN(lazy_a), PLAIN(lazy_b), PLAIN(rip), PLAIN(eflags),
-    PLAIN(hflags), PLAIN(mxcsr), PLAIN(host_sp), PLAIN(host_ret), PLAIN(host_mxcsr),
-    PLAIN(guest_mxcsr_host), LIST(spill), LIST(vspill), PLAIN(slow_addr), LIST(slow_value),
-    LIST(scratch), LIST(call_arg), PLAIN(exit_id), LIST(seg), PLAIN(mmu.context),
-    LIST(xmm), PLAIN(x87), PLAIN(x87_host), PLAIN(vec_host), PLAIN(cpl),
-    PLAIN(irq_shadow),
+    PLAIN(requests),    PLAIN(lazy_kind), PLAIN(lazy_a),     PLAIN(lazy_b),
+    PLAIN(rip),         PLAIN(eflags),    PLAIN(hflags),     PLAIN(mxcsr),
+    PLAIN(host_sp),     PLAIN(host_ret),  PLAIN(host_mxcsr), PLAIN(guest_mxcsr_host),
+    LIST(spill),        LIST(vspill),     PLAIN(slow_addr),  LIST(slow_value),
+    LIST(scratch),      LIST(call_arg),   PLAIN(exit_id),    LIST(seg),
+    PLAIN(mmu.context), LIST(xmm),        PLAIN(x87),        PLAIN(x87_host),
+    PLAIN(vec_host),    PLAIN(cpl),       PLAIN(irq_shadow), PLAIN(shadow_rip),
+    PLAIN(pins),
 };
 #undef PLAIN
 #undef LIST

@@ -238,8 +238,11 @@ static u64 make_call(struct x64_buf *b, bool flags, bool vec, struct host h)
             x64_lea(b, W64, X_RDI, x64_m(X_RSP, 16));
             call_abs(b, (const void *)x64_mxcsr_to_cpu);
         }
+        x64_alu_imm(b, ALU_CMP, W8, x64_m(X_RSP, 16 + CPU_OFF(lazy_kind)), LAZY_NONE);
+        u8 *there = x64_jcc_later(b, CC_E);
         x64_lea(b, W64, X_RDI, x64_m(X_RSP, 16));
         call_abs(b, (const void *)cpu_flags);
+        x64_bind(b, there);
         x64_load(b, W64, X_RAX, x64_m(X_RSP, 16 + CPU_OFF(slow_addr)));
     }
     load_args(b);
