@@ -19,14 +19,14 @@ static inline u32 rnd(void)
     return (u32)(rnd_state >> 33);
 }
 
-/* The last of the tests is the hostile one. */
+/* The last of the tests is the hostile one; arguments: how many seconds of it alone, the seed. */
 static inline int hostile_main(const char *name, const TTest *const *tests, unsigned count,
                                int argc, char **argv)
 {
     if (argc == 1)
         return run_suite(name, tests, count, 600, NULL, NULL);
     hostile_seconds = (unsigned)atoi(argv[1]);
-    rnd_state = (u64)time(NULL);
+    rnd_state = argc > 2 ? strtoull(argv[2], NULL, 10) : (u64)time(NULL);
     printf("seed %llu\n", (unsigned long long)rnd_state);
     return run_suite(name, tests + count - 1, 1, 600 + hostile_seconds, NULL, NULL);
 }
