@@ -157,6 +157,7 @@ static void info_display(struct monitor_context *c, const char *args)
     vga_size(s, &width, &height);
     c->print(c->opaque, "%u x %u\n", width, height);
     c->print(c->opaque, "pictures drawn           %llu\n", (unsigned long long)s->counters.drawn);
+    c->print(c->opaque, "their rows that changed  %llu\n", (unsigned long long)s->counters.rows);
     c->print(c->opaque, "linear pages compared    %llu\n",
              (unsigned long long)s->counters.compared);
     c->print(c->opaque, "linear pages changed     %llu\n", (unsigned long long)s->counters.copied);
