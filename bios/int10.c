@@ -102,12 +102,27 @@ void console_print(const char *s)
         console_put((u8)*s++);
 }
 
-/* ---- the mirror of an adapter's screen ---- */
-
 static u16 screen_cursor(void)
 {
     return bda16(cursor_at(bda8(BDA_PAGE)));
 }
+
+/* Programs that want a colour write a character with AH = 09h and the same once more with AH = 0Eh,
+ * which moves the cursor: whether this call is the second, which has nothing new to show. */
+static bool shown_again(frame_ptr f, u16 cursor)
+{
+    static u16 at = 0xffff;
+    static u8 shown;
+    bool again = f->ah == 0x0e && f->al == shown && cursor == at;
+    if (f->ah == 0x03 || f->ah == 0x08 || f->ah == 0x0f) /* which only ask */
+        return false;
+    bool one = (f->ah == 0x09 || f->ah == 0x0a) && f->cx == 1;
+    at = one ? cursor : 0xffff;
+    shown = f->al;
+    return again;
+}
+
+/* ---- the mirror of an adapter's screen ---- */
 
 /* A string at DX, ES:BP, CX characters; AL bit 1: attributes in between. */
 static void mirror_string(frame_ptr f)
@@ -124,16 +139,20 @@ static void mirror_string(frame_ptr f)
 
 static void mirror(frame_ptr f)
 {
+    u16 cursor = screen_cursor();
     if (!shared.serial_port && !shared.debug_port)
         return;
+    bool again = shown_again(f, cursor);
     switch (f->ah) {
     case 0x09:
     case 0x0a:
         if (f->cx == 1) /* many are blanks that clear a part of the screen */
-            put_at_cursor(f->al, screen_cursor());
+            put_at_cursor(f->al, cursor);
         break;
     case 0x0e:
-        follow(screen_cursor());
+        if (again)
+            break;
+        follow(cursor);
         put_raw(f->al);
         terminal = 0xffff;
         break;
@@ -184,6 +203,7 @@ static void write_string(frame_ptr f)
 
 static void plain_service(frame_ptr f)
 {
+    bool again = shown_again(f, screen_cursor());
     switch (f->ah) {
     case 0x00: set_mode(f->al); break;
     case 0x01: bda16_set(BDA_CURSOR_SHAPE, f->cx); break;
@@ -192,7 +212,11 @@ static void plain_service(frame_ptr f)
     case 0x08: f->ax = 0x0720; break;
     case 0x09:
     case 0x0a: write_repeated(f->al, f->cx); break;
-    case 0x0e: plain_put(f->al); break;
+    case 0x0e:
+        if (!again)
+            put_raw(f->al);
+        advance(f->al);
+        break;
     case 0x13: write_string(f); break;
     default: break; /* EGA, VGA and VBE queries: unchanged registers mean that there is none */
     }

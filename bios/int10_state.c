@@ -20,6 +20,7 @@ enum {
     CRTC_REGISTERS = 25,
     ATTR_REGISTERS = 21,
     BLOCK = 64,
+    HARDWARE_BYTES = 1 + 4 + CRTC_REGISTERS + 9 + ATTR_REGISTERS + 3 + 1,
 };
 
 /* What of the BIOS data area and the vectors is the display's. */
@@ -80,10 +81,16 @@ static void save_hardware(void)
     outb(crtc, index[2]);
     for (u8 i = 0; i < 3; i++)
         put(index[i]);
+    put(vbe_active());
 }
 
 static void restore_hardware(void)
 {
+    u16 start = buffer_at;
+    buffer_at = (u16)(start + HARDWARE_BYTES - 1);
+    if (!get()) /* it was a VGA mode: DISPI's would lie over it */
+        vbe_off();
+    buffer_at = start;
     outb(MISC_WRITE, get());
     u16 crtc = crtc_port();
     video_index(SEQ, 0, 1);

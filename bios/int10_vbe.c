@@ -81,6 +81,11 @@ bool vbe_present(void)
     return id >= 0xb0c0 && id <= 0xb0cf;
 }
 
+bool vbe_active(void)
+{
+    return now != 0;
+}
+
 void vbe_off(void)
 {
     if (vbe_present())

@@ -69,6 +69,8 @@ void video_state_service(frame_ptr f);
 /* ---- int10_vbe.c: AH = 4Fh ---- */
 
 void vbe_service(frame_ptr f);
+/* Whether a VBE mode is on. */
+bool vbe_active(void);
 /* Ends a VBE mode, before a VGA mode is set. */
 void vbe_off(void);
 /* Whether the adapter has the DISPI registers. */

@@ -183,6 +183,7 @@ VIDEO = {
     "cga-palette": [[0, 0x12, 0x14, 0x16, 4, 2, 4, 6]],
 }
 OWN_VIDEO = {
+    "state-from-vbe": [[3, 0, 0x4f]],
     "pages": [[0x52, 0, 1, 0x20]],
     # AL, mode, columns, rows, height of a character, colours, pages, lines (0: 200, 1: 350...).
     "vga-state": [[n, 0x1b, n, columns, rows, height, colours, pages, lines]

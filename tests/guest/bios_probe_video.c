@@ -227,6 +227,14 @@ static void saved(void)
     hex(indexed(GC, 6));
     hex(indexed(0x3d4, 9));
     end();
+    struct regs m = {.eax = 0x4f02, .ebx = 0x4118};
+    call(0, 0x10, m);
+    call(0, 0x10, s);
+    text("state-from-vbe");
+    hex(call(0, 0x10, blank(0x4f03)).ebx & 0xffff);
+    hex(dispi(4) & 1);
+    hex(indexed(0x3d4, 9));
+    end();
     call(0, 0x10, blank(0x0003));
 }
 

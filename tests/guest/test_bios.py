@@ -532,7 +532,7 @@ def leg_ipxe(machine):
     said = machine.run_until(lambda s: nothing in s, "-option-rom", IPXE_ROM, "-boot", "n", "-m", 64,
                              "-serial", "none")
     for part in (r"PnP PMM\+03\w{6}\+03\w{6} C000", r"starting execution\.\.\.ok",
-                 r"initialising devices\.\.\.ok", "No more network devices", nothing):
+                 r"initialising devices\.\.\.ok", r"iPXE \d+\.\d+\.\d+", "No more network devices", nothing):
         check_that(f"{machine.name}: {part}", re.search(part, said), said)
 
 
