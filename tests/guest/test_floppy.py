@@ -108,11 +108,13 @@ def snapshot(tmp, sector):
 
 
 def linux(tmp):
-    """Linux's own driver reads the disk and writes to it."""
-    path = tmp / "linux.img"
+    """Linux's own driver reads the disk, writes to it, and sees another one and one write-protected."""
+    path, other, fixed = tmp / "linux.img", tmp / "other.img", tmp / "fixed.img"
     before = make_image(path, bytes(512), 1440)
+    second, third = make_image(other, bytes(512), 720), make_image(fixed, bytes(512), 2880)
+    drives = ["-fda", str(path), "-drive", f"if=floppy,index=1,file={fixed},readonly=on"]
     initrd = initrd_with(tmp, {"floppy.ko": pathlib.Path(get("full-floppy")).read_bytes()})
-    with Guest("dbt", machine(get("full"), initrd=initrd, extra=["-fda", str(path)])) as guest:
+    with Guest("dbt", machine(get("full"), initrd=initrd, extra=drives)) as guest:
         guest.ask("insmod /floppy.ko")
         log = guest.ask("dmesg | tail -n 9")
         check("Linux finds the drive", "fd0 is 1.44M" in log and "82077" in log, True)
@@ -123,6 +125,17 @@ def linux(tmp):
         check("Linux reads", guest.ask("md5sum </disk").split()[0], hashlib.md5(before).hexdigest())
         guest.ask("dd if=/disk bs=512 skip=100 count=300 of=/some 2>&-")
         guest.ask("dd if=/some bs=512 of=/dev/fd0 seek=2000 2>&-; sync")
+        check("Linux reads 2.88 MB", guest.ask("md5sum </dev/fd1").split()[0],
+              hashlib.md5(third).hexdigest())
+        said = guest.ask("dd if=/disk of=/dev/fd1 count=1 2>&1")
+        check("write protection", [l for l in said.splitlines() if "Read-only" in l], [said])
+        guest.send("\x01c")
+        guest.expect("(dragoman) ")
+        guest.send(f"change floppy0 {other}\r")
+        guest.expect("(dragoman) ")
+        guest.send("\x01c")
+        check("another disk", guest.ask("md5sum </dev/fd0").split()[0],
+              hashlib.md5(second).hexdigest())
         check("Linux's kernel log", [l for l in guest.ask("dmesg | tail -n 5").splitlines()
                                      if "error" in l], [])
         guest.power_off()
