@@ -12,6 +12,7 @@ struct accel_options {
     bool verify_ir; /* run the IR verifier between passes (tests, debug builds) */
     bool plain_host; /* use no more of the host's instruction sets than the engine needs (tests) */
     u64 off;        /* optimisations to do without, a mask of translator/technique.h */
+    const char *cache; /* folder to keep translations in across runs, NULL: none */
     bool perf_map;  /* name emitted code for Linux's perf, in /tmp/perf-PID.map */
 };
 

@@ -19,6 +19,9 @@ void cpu_model_help(print_fn print, void *opaque);
 /* Whether instructions of this group exist on the model. */
 bool cpu_has(const struct cpu *cpu, enum isa isa);
 
+/* A number that differs between models that differ in more than their name. */
+u64 cpu_model_id(const struct cpu *cpu);
+
 /* Features: bits of CPUID.  Those that bring instructions are asked for with cpu_has as a rule. */
 enum cpu_feature {
 #define FEATURE(id, name, word, bit, isa, emulated) FEAT_##id,

@@ -358,6 +358,19 @@ bool cpu_is_amd(const struct cpu *cpu)
     return cpu->model->amd;
 }
 
+u64 cpu_model_id(const struct cpu *cpu)
+{
+    const struct cpu_model *m = cpu->model;
+    u64 id = (u64)m->amd << 56 ^ (u64)m->family << 48 ^ (u64)m->model << 40 ^
+             (u64)m->stepping << 32 ^ m->cpus;
+    const u64 parts[] = {m->isa, (u64)m->xlevel << 32 | m->level};
+    for (unsigned i = 0; i < ARRAY_SIZE(parts); i++)
+        id = (id * 0x9e3779b97f4a7c15ull) ^ id >> 29 ^ parts[i];
+    for (unsigned w = 0; w < WORDS; w++)
+        id = (id * 0x9e3779b97f4a7c15ull) ^ id >> 29 ^ m->words[w];
+    return id;
+}
+
 unsigned cpu_phys_bits(const struct cpu *cpu)
 {
     const struct cpu_model *m = cpu->model;

@@ -409,6 +409,24 @@ static u64 techniques_off(const struct options *o)
     return off;
 }
 
+/* Where -accel cache= has translations kept between runs; NULL: nowhere.  By default nothing is
+ * written that was not asked for.  The folder is made when there is something to keep. */
+static const char *cache_folder(const struct options *o)
+{
+    static char path[4096];
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (!o->cache || strcmp(o->cache, "on") != 0)
+        return o->cache;
+    /* A path there that is not absolute is to be ignored (XDG Base Directory Specification). */
+    bool xdg = base && base[0] == '/';
+    if (!xdg && (!home || home[0] != '/'))
+        fatal("-accel cache=on: neither XDG_CACHE_HOME nor HOME says where; use cache=FOLDER");
+    int n = snprintf(path, sizeof path, "%s%s/dragoman", xdg ? base : home, xdg ? "" : "/.cache");
+    if (n < 0 || (size_t)n >= sizeof path)
+        fatal("-accel cache=on: the path of the folder is too long");
+    return path;
+}
+
 static void start_log(const struct options *o)
 {
     int error = o->log_file ? log_open(o->log_file) : 0;
@@ -423,6 +441,7 @@ static void configure(const struct options *o, struct pc_config *c)
     *c = (struct pc_config){
         .machine = {.accel = pick_accel(o),
                     .accel_options = {.code_bytes = o->code_bytes,
+                                      .cache = cache_folder(o),
                                       .perf_map = o->perf_map,
                                       .off = techniques_off(o)},
                     .cpus = o->cpus,

@@ -177,6 +177,11 @@ static int set_accel(struct options *o, const char *name, const char *value, cha
                 return bad(error, "out of memory");
             free(o->opt);
             o->opt = all;
+        } else if (key_is(&i, "cache")) {
+            if (!i.value_len)
+                return bad(error, "-accel: cache takes on, off or a folder");
+            free(o->cache);
+            o->cache = value_is(&i, "off") ? NULL : strndup(i.value, i.value_len);
         } else if (key_is(&i, "perfmap")) {
             o->perf_map = value_is(&i, "on");
             if (!o->perf_map && !value_is(&i, "off"))
@@ -497,7 +502,7 @@ static const struct option table[] = {
     CALL("m", "[size=]N[KMGT]", set_ram, "guest memory, in MiB without a suffix (default 128)"),
     CALL("smp", "[cpus=]N", set_cpus, "number of processors (default 1)"),
     CALL("cpu", "MODEL[,+FEATURE,-FEATURE]", set_cpu, "processor model; 'help' lists them"),
-    CALL("accel", "NAME[,tb-size=MiB][,opt=-NAME:...][,perfmap=on]", set_accel,
+    CALL("accel", "NAME[,tb-size=MiB][,cache=on|DIR][,opt=-NAME:...][,perfmap=on]", set_accel,
          "how guest code runs; 'help' lists them"),
     CALL("machine", "pc", set_machine, "machine type; there is one"),
     CALL("M", "pc", set_machine, NULL),
@@ -652,9 +657,10 @@ void options_free(struct options *o)
 {
     free(o->accel);
     free(o->opt);
+    free(o->cache);
     free(o->audio_id);
     free(o->speaker_audio);
-    o->accel = o->opt = o->audio_id = o->speaker_audio = NULL;
+    o->accel = o->opt = o->cache = o->audio_id = o->speaker_audio = NULL;
     options_drives_free(&o->drives);
 }
 

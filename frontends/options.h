@@ -45,6 +45,7 @@ struct options {
     char *accel; /* owned; NULL: the best there is */
     u64 code_bytes;
     char *opt; /* owned: -accel opt=, several joined by ':'; NULL: none */
+    char *cache; /* owned: -accel cache=, a folder or "on"; NULL: off */
     bool perf_map;
     const char *kernel, *initrd, *append;
     const char *bios;

@@ -497,6 +497,7 @@ static bool host_has_lzcnt(void)
 static void dbt_destroy(void *engine)
 {
     struct x64_engine *e = engine;
+    x64_cache_save(e);
     x64_link_free(e);
     codebuf_free(&e->code);
     if (e->perf_map)
@@ -538,6 +539,7 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
         dbt_destroy(e);
         return NULL;
     }
+    e->keep.dir = options->cache ? strdup(options->cache) : NULL;
     if (options->perf_map)
         e->perf_map = open_perf_map();
     struct x64_buf buf = {.p = e->code.rw, .end = e->code.rw + (64 << 10),
@@ -565,6 +567,8 @@ static bool dbt_attach(void *engine, struct cpu *cpu)
     cpu->mmu.jumps_by_address = true; /* jump_tag */
     cpu->short_transfers =
         technique_on(e->off, T_transfers) ? &e->counters.short_transfers : NULL;
+    if (!e->vcpu_count)
+        x64_cache_open(e, cpu);
     e->vcpus[cpu->index] = v;
     e->vcpu_count++;
     return true;
@@ -659,6 +663,7 @@ static void dbt_info(void *engine, print_fn print, void *opaque)
 #undef X
     ROW(c->timed_insns ? c->compile_ns / TIMED_EVERY / c->timed_insns : 0,
         "ns per guest instruction translated")
+    ROW(e->keep.loaded, "translations read from the cache of earlier runs")
 #undef ROW
     technique_print(e->off, &accel_dbt, engine, print, opaque);
     print(opaque, "%-44s %.1f\n", "host bytes per guest instruction",

@@ -180,7 +180,7 @@ struct lift_input {
 unsigned lift_block(struct cpu *cpu, struct ir *ir, const struct lift_input *in);
 
 /* Flags fate at a successor: decodes from p (avail bytes, in the mode of hflags) and tells which
- * XF_ applies at entry there. */
-unsigned lift_flags_fate(const struct cpu *cpu, const u8 *p, unsigned avail, u32 hflags);
+ * XF_ applies at entry there; in *avail how many of the bytes decided it, if not XF_LIVE. */
+unsigned lift_flags_fate(const struct cpu *cpu, const u8 *p, unsigned *avail, u32 hflags);
 
 #endif

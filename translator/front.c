@@ -188,7 +188,7 @@ static unsigned exit_fate(struct fetch *f, struct ir *ir, u64 rip, u64 from, uns
         return XF_LIVE;
     u8 bytes[LOOK_BYTES];
     memcpy(bytes, f->page + offset, len);
-    unsigned fate = lift_flags_fate(cpu, bytes, len, cpu->hflags);
+    unsigned fate = lift_flags_fate(cpu, bytes, &len, cpu->hflags);
     if (fate != XF_LIVE) {
         f->b->look_sum += block_sum(bytes, len, NULL, 0);
         f->b->look[slot] = (f->b->phys & PAGE_MASK) | offset;

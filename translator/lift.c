@@ -239,31 +239,35 @@ static u32 flags_needed(const struct insn *in)
     }
 }
 
-unsigned lift_flags_fate(const struct cpu *cpu, const u8 *p, unsigned avail, u32 hflags)
+unsigned lift_flags_fate(const struct cpu *cpu, const u8 *p, unsigned *avail, u32 hflags)
 {
     enum { LOOK_AHEAD = 8 };
     u32 open = FL_ARITH;
+    unsigned at = 0;
     bool seen = false;
     if (hflags & (HF_TF | HF_ONE))
         return XF_LIVE;
     for (unsigned n = 0; n < LOOK_AHEAD; n++) {
         struct insn in;
-        if (decode(&in, p, avail, code_mode(hflags)) != DECODE_OK ||
+        if (decode(&in, p + at, *avail - at, code_mode(hflags)) != DECODE_OK ||
             !cpu_has(cpu, in.row->isa))
             return XF_LIVE;
         if (flags_needed(&in) & open)
             return XF_LIVE;
+        at += in.len;
         seen |= may_be_seen(&in);
         open &= ~(u32)in.row->flags_written;
-        if (!open)
+        if (!open) {
+            *avail = at;
             return seen ? XF_FAULT : XF_DEAD;
+        }
         if (in.row->props & ROW_SYSTEM)
             return XF_LIVE;
-        if (in.row->props & ROW_BRANCH)
+        if (in.row->props & ROW_BRANCH) {
+            *avail = at;
             /* The successor's own first reader materialises what the lazy record says. */
             return in.op == OP_ret || in.op == OP_call || in.op == OP_jmp ? XF_FAULT : XF_LIVE;
-        p += in.len;
-        avail -= in.len;
+        }
     }
     return XF_LIVE;
 }

@@ -2,9 +2,11 @@
  * faults whatever became of the instructions that set them, chaining, a code buffer that keeps
  * overflowing under two vCPUs, write-xor-execute, and what it shows for reading. */
 #include <check.h>
+#include <dirent.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -157,15 +159,13 @@ CODE64(skip64, "add 16(%rsp), %r12\n addq $2, (%rsp)\n iretq\n")
 struct moved {
     u64 gpr[16], xmm0;
     u8 data[2][16];
-    u64 reused;
+    u64 reused, blocks, loaded, fresh;
 };
 
-/* Runs moved64 at each of these addresses of the same memory. */
-static struct moved run_moved(u64 off, const u64 *at, unsigned count)
+/* Runs moved64 in m at each of these addresses of the same memory. */
+static struct moved run_moved(const u64 *at, unsigned count)
 {
     struct moved r = {0};
-    engine_teardown();
-    tiny_create_off(&m, engine_under_test, 0, off);
     for (unsigned i = 0; i < count; i++) {
         LOAD(0x10000, moved64);
         LOAD(0x18000, skip64);
@@ -186,7 +186,16 @@ static struct moved run_moved(u64 off, const u64 *at, unsigned count)
     memcpy(r.data[0], m.ram + 0x10240, 16);
     memcpy(r.data[1], m.ram + 0x11240, 16);
     r.reused = tiny_counter(&m, "reused");
+    r.blocks = tiny_counter(&m, "blocks");
+    r.loaded = ((const struct x64_engine *)m.engine)->keep.loaded;
+    r.fresh = ((const struct x64_engine *)m.engine)->keep.fresh;
     return r;
+}
+
+/* Whether both have done the same, with whatever code. */
+static bool same_moved(struct moved a, struct moved b)
+{
+    return !memcmp(&a, &b, offsetof(struct moved, reused));
 }
 
 /* Code that is met again does the same wherever it lies: with addresses of 32 and of 64 bits, of the
@@ -197,12 +206,115 @@ START_TEST(test_moved)
     static const u64 at[] = {0x10000,            0x10000,            0x550000010000,
                              0x7f8000010000,     0xffffff8000010000, 0xffffffff80010000,
                              0xffffffffc0010000, 0x100010000,        0x10000};
-    struct moved with = run_moved(0, at, ARRAY_SIZE(at));
-    struct moved without = run_moved(BIT64(T_reuse), at, ARRAY_SIZE(at));
+    struct moved with = run_moved(at, ARRAY_SIZE(at));
+    engine_teardown();
+    tiny_create_off(&m, engine_under_test, 0, BIT64(T_reuse));
+    struct moved without = run_moved(at, ARRAY_SIZE(at));
     ck_assert_uint_gt(with.reused, 4 * ARRAY_SIZE(at));
     ck_assert_uint_eq(without.reused, 0);
-    with.reused = 0;
-    ck_assert_int_eq(memcmp(&with, &without, sizeof with), 0);
+    ck_assert(same_moved(with, without));
+}
+END_TEST
+
+/* ---- translations kept across runs ---- */
+
+static char folder[] = "/tmp/dragoman-cache-XXXXXX";
+
+static struct moved run_cached(const char *model, u64 at)
+{
+    engine_teardown();
+    tiny_create_cached(&m, engine_under_test, folder, model);
+    struct moved r = run_moved(&at, 1);
+    engine_teardown(); /* writes */
+    engine_setup();
+    return r;
+}
+
+/* The one file in the folder. */
+static char *cache_file(void)
+{
+    static char path[512];
+    struct dirent *d;
+    unsigned files = 0;
+    DIR *dir = opendir(folder);
+    while ((d = readdir(dir)))
+        if (d->d_name[0] != '.' && ++files)
+            snprintf(path, sizeof path, "%s/%s", folder, d->d_name);
+    closedir(dir);
+    ck_assert_uint_eq(files, 1);
+    return path;
+}
+
+static void remove_folder(void)
+{
+    struct dirent *d;
+    DIR *dir = opendir(folder);
+    while ((d = readdir(dir)))
+        if (d->d_name[0] != '.')
+            unlinkat(dirfd(dir), d->d_name, 0);
+    closedir(dir);
+    ck_assert_int_eq(rmdir(folder), 0);
+}
+
+static void write_file(const char *path, const u8 *bytes, size_t size)
+{
+    FILE *f = fopen(path, "w");
+    ck_assert_uint_eq(fwrite(bytes, 1, size, f), size);
+    fclose(f);
+}
+
+/* A second run translates nothing, at another address too; with another model it does not look at
+ * what is there. */
+START_TEST(test_cache)
+{
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    struct moved first = run_cached("max", 0x10000);
+    ck_assert_uint_eq(first.loaded, 0);
+    ck_assert_uint_gt(first.fresh, 10);
+    struct moved second = run_cached("max", 0x10000);
+    ck_assert_uint_eq(second.loaded, first.fresh);
+    ck_assert_uint_ge(second.reused, first.fresh);
+    ck_assert_uint_eq(second.fresh, 0);
+    ck_assert(same_moved(first, second));
+    /* Not those whose addresses had 32 bits. */
+    ck_assert_uint_gt(run_cached("max", 0x550000010000).reused, 4);
+    unlink(cache_file());
+    ck_assert_uint_gt(run_cached("max", 0x10000).fresh, 10);
+    struct moved other = run_cached("qemu64", 0x10000);
+    ck_assert_uint_eq(other.loaded, 0);
+    ck_assert(same_moved(first, other));
+    remove_folder();
+}
+END_TEST
+
+/* Whatever happens to the file, the guest does what it did: every byte of it changed once, every
+ * length (with strides), rights that others have. */
+START_TEST(test_cache_damaged)
+{
+    static u8 good[1 << 20], bad[1 << 20];
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    struct moved first = run_cached("max", 0x10000);
+    char *path = cache_file();
+    FILE *f = fopen(path, "r");
+    size_t size = fread(good, 1, sizeof good, f);
+    fclose(f);
+    ck_assert_uint_gt(size, 2000);
+    for (unsigned i = 0; i < 120; i++) {
+        size_t at = i < 40 ? i * 2 : (size_t)i * 7919 % size;
+        size_t length = i % 3 ? size : at;
+        memcpy(bad, good, size);
+        bad[at] ^= (u8)(1 + i);
+        write_file(path, bad, length);
+        ck_assert(same_moved(first, run_cached("max", 0x10000)));
+    }
+    write_file(path, good, size);
+    chmod(path, 0644);
+    struct moved shared = run_cached("max", 0x10000);
+    ck_assert_uint_eq(shared.loaded, 0);
+    ck_assert(same_moved(first, shared));
+    chmod(path, 0600);
+    ck_assert_uint_eq(run_cached("max", 0x10000).loaded, first.fresh);
+    remove_folder();
 }
 END_TEST
 
@@ -799,6 +911,8 @@ int main(void)
     tcase_add_loop_test(c, test_counter, 0, ARRAY_SIZE(fires));
     tcase_add_loop_test(c, test_off, 0, T_COUNT);
     tcase_add_test(c, test_moved);
+    tcase_add_test(c, test_cache);
+    tcase_add_test(c, test_cache_damaged);
     tcase_add_test(c, test_technique_lists);
     tcase_add_test(c, test_pages);
     tcase_add_test(c, test_info);

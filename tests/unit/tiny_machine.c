@@ -5,8 +5,8 @@
 
 #include "cpu/cpuid.h"
 
-static void create(struct tiny *m, const struct accel *accel, u64 code_bytes, u64 off,
-                   const struct count_config *count)
+static void create(struct tiny *m, const struct accel *accel, struct accel_options options,
+                   const char *model, const struct count_config *count)
 {
     char *error = NULL;
     *m = (struct tiny){.accel = accel};
@@ -16,12 +16,12 @@ static void create(struct tiny *m, const struct accel *accel, u64 code_bytes, u6
     m->ram = bus_alloc_ram(m->bus, TINY_RAM, "ram");
     assert(m->ram);
     bus_map_ram(m->bus, "ram", 0, TINY_RAM, m->ram, true, true, 0);
-    struct cpu_config config = {0, m->bus, &m->clock, cpu_model_find("max", 1, &error),
+    struct cpu_config config = {0, m->bus, &m->clock, cpu_model_find(model, 1, &error),
                                 count};
     assert(config.model);
     m->cpu = cpu_create(&config);
     assert(m->cpu);
-    struct accel_options options = {.code_bytes = code_bytes, .verify_ir = true, .off = off};
+    options.verify_ir = true;
     m->engine = accel->create(m->bus, &options);
     assert(m->engine);
     assert(accel->attach(m->engine, m->cpu));
@@ -30,18 +30,24 @@ static void create(struct tiny *m, const struct accel *accel, u64 code_bytes, u6
 
 void tiny_create(struct tiny *m, const struct accel *accel, u64 code_bytes)
 {
-    create(m, accel, code_bytes, 0, NULL);
+    create(m, accel, (struct accel_options){.code_bytes = code_bytes}, "max", NULL);
 }
 
 void tiny_create_off(struct tiny *m, const struct accel *accel, u64 code_bytes, u64 off)
 {
-    create(m, accel, code_bytes, off, NULL);
+    create(m, accel, (struct accel_options){.code_bytes = code_bytes, .off = off}, "max", NULL);
+}
+
+void tiny_create_cached(struct tiny *m, const struct accel *accel, const char *folder,
+                        const char *model)
+{
+    create(m, accel, (struct accel_options){.cache = folder}, model, NULL);
 }
 
 void tiny_create_counted(struct tiny *m, const struct accel *accel,
                          const struct count_config *count)
 {
-    create(m, accel, 0, 0, count);
+    create(m, accel, (struct accel_options){0}, "max", count);
 }
 
 void tiny_destroy(struct tiny *m)

@@ -24,6 +24,9 @@ struct tiny {
 void tiny_create(struct tiny *m, const struct accel *accel, u64 code_bytes);
 /* The same without some optimisations, a mask of translator/technique.h. */
 void tiny_create_off(struct tiny *m, const struct accel *accel, u64 code_bytes, u64 off);
+/* One of this processor model that keeps translations in a folder. */
+void tiny_create_cached(struct tiny *m, const struct accel *accel, const char *folder,
+                        const char *model);
 /* The same in counted mode. */
 void tiny_create_counted(struct tiny *m, const struct accel *accel,
                          const struct count_config *count);

@@ -36,6 +36,9 @@ struct x64_keep {
     u8 *base;
     u64 size, used;
     u32 *heads;
+    char *dir, *path; /* where they are between runs; NULL: nowhere */
+    u64 key;          /* of what they depend on */
+    u64 loaded, fresh; /* read from there; made since */
 };
 
 struct x64_engine {
@@ -145,6 +148,13 @@ void x64_reuse_flushed(struct x64_engine *e);
 bool x64_reuse(struct x64_vcpu *v, struct x64_block *b);
 /* Keeps the translation that v has just made. */
 void x64_keep(struct x64_vcpu *v, struct x64_block *b);
+
+/* ---- x64_cache.c ---- */
+
+/* Reads what an earlier run has left in keep.dir for machines like that of cpu, the first one. */
+void x64_cache_open(struct x64_engine *e, const struct cpu *cpu);
+/* Leaves what is kept to the next run, if there is anything new; nothing is kept any more. */
+void x64_cache_save(struct x64_engine *e);
 
 /* ---- x64_inspect.c ---- */
 

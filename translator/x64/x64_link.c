@@ -94,7 +94,8 @@ static bool fate_holds(struct cpu *cpu, const struct x64_exit *x, const struct x
     if (!page.read)
         return false;
     unsigned off = to->b.phys & (PAGE_SIZE - 1);
-    return lift_flags_fate(cpu, page.read + off, PAGE_SIZE - off, to->b.hflags) == XF_DEAD;
+    unsigned avail = PAGE_SIZE - off;
+    return lift_flags_fate(cpu, page.read + off, &avail, to->b.hflags) == XF_DEAD;
 }
 
 /* Under link_lock: x goes to `to` from now on; NULL: to its stub. */

@@ -13,55 +13,7 @@
 #include <sys/mman.h>
 
 #include "base/log.h"
-#include "translator/x64/x64_engine.h"
-
-#define KEY_BITS 17u
-
-/* A kept translation; behind it exits, relocations, sites, code, then the guest's bytes: of the
- * block and of each look ahead. */
-struct kept {
-    u32 bytes;       /* of the record, with what is behind it */
-    u32 next;        /* of the same hash: place in the store / 8, 0: none */
-    u64 rip, cs_base;
-    u64 sum, look_sum; /* as in struct block */
-    u32 hflags;
-    u32 code_size;
-    u16 guest_bytes, guest_insns;
-    u16 exits, relocs, sites;
-    u16 look[BLOCK_LOOKS]; /* offsets in the page */
-    u8 look_len[BLOCK_LOOKS];
-    bool fixed;      /* good for this rip only */
-    bool global;     /* made on a global page, which shows in exits to other pages */
-};
-
-struct kept_exit {
-    u64 rip;         /* - rip of the block; of indirect exits in the low 48 bits */
-    u16 field, stub; /* from the block's entry; no field: 0 */
-    u8 fate, dynamic, branch, far;
-    struct x64_recipe flags;
-};
-
-/* Where the parts of a record are. */
-struct parts {
-    struct kept_exit *exits;
-    struct x64_reloc *relocs;
-    struct x64_site *sites;
-    u8 *code, *guest, *end;
-};
-
-static struct parts parts_of(const struct kept *k)
-{
-    struct parts p;
-    p.exits = (struct kept_exit *)(uintptr_t)(k + 1);
-    p.relocs = (struct x64_reloc *)(p.exits + k->exits);
-    p.sites = (struct x64_site *)(p.relocs + k->relocs);
-    p.code = (u8 *)(p.sites + k->sites);
-    p.guest = p.code + k->code_size;
-    p.end = p.guest + k->guest_bytes;
-    for (unsigned i = 0; i < BLOCK_LOOKS; i++)
-        p.end += k->look_len[i];
-    return p;
-}
+#include "translator/x64/x64_keep.h"
 
 bool x64_reuse_init(struct x64_engine *e, u64 bytes)
 {
@@ -72,8 +24,8 @@ bool x64_reuse_init(struct x64_engine *e, u64 bytes)
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     keep->base = p == MAP_FAILED ? NULL : p;
-    keep->heads = calloc(1u << KEY_BITS, sizeof *keep->heads);
-    keep->used = 8; /* place 0 is none */
+    keep->heads = calloc(1u << KEEP_KEY_BITS, sizeof *keep->heads);
+    keep->used = KEEP_FIRST;
     if (keep->base)
         madvise(keep->base, bytes, MADV_HUGEPAGE);
     return keep->base && keep->heads;
@@ -84,22 +36,24 @@ void x64_reuse_free(struct x64_engine *e)
     if (e->keep.base)
         munmap(e->keep.base, e->keep.size);
     free(e->keep.heads);
+    free(e->keep.dir);
+    free(e->keep.path);
 }
 
 void x64_reuse_flushed(struct x64_engine *e)
 {
     if (!e->keep.base || e->keep.used < e->keep.size / 2)
         return;
-    memset(e->keep.heads, 0, sizeof *e->keep.heads << KEY_BITS);
-    e->keep.used = 8;
+    memset(e->keep.heads, 0, sizeof *e->keep.heads << KEEP_KEY_BITS);
+    e->keep.used = KEEP_FIRST;
 }
 
 /* By what begins at p, in a page at `offset`: long enough for most blocks to differ. */
-static u32 *head_of(const struct x64_engine *e, const u8 *p, unsigned offset, u32 hflags)
+static u32 bucket_of(const u8 *p, unsigned offset, u32 hflags)
 {
     unsigned len = PAGE_SIZE - offset < 8 ? (unsigned)PAGE_SIZE - offset : 8;
     u64 key = load_le(p, len) ^ ((u64)hflags << 12 | offset) * 0xff51afd7ed558ccdull;
-    return &e->keep.heads[key * 0x9e3779b97f4a7c15ull >> (64 - KEY_BITS)];
+    return (u32)(key * 0x9e3779b97f4a7c15ull >> (64 - KEEP_KEY_BITS));
 }
 
 /* ---- keeping ---- */
@@ -164,7 +118,9 @@ void x64_keep(struct x64_vcpu *v, struct x64_block *b)
         !unchanged(&b->b, page))
         return;
     struct kept *k = (struct kept *)(e->keep.base + e->keep.used);
+    unsigned offset = b->b.phys & ~PAGE_MASK;
     struct kept head = {
+        .sound = true, .used = true, .bucket = bucket_of(page + offset, offset, ir->hflags),
         .rip = b->b.rip, .cs_base = b->b.cs_base, .hflags = b->b.hflags, .sum = b->b.sum,
         .look_sum = b->b.look_sum, .code_size = b->size, .guest_bytes = b->b.guest_bytes,
         .guest_insns = b->b.guest_insns, .exits = (u16)(e->exit_count - s->first_exit),
@@ -180,22 +136,21 @@ void x64_keep(struct x64_vcpu *v, struct x64_block *b)
     if (e->keep.size - e->keep.used < most)
         return;
     *k = head;
-    struct parts p = parts_of(k);
+    struct kept_parts p = kept_parts(k);
     keep_exits(e, s->first_exit, b, p.exits);
     memcpy(p.relocs, s->relocs.list, k->relocs * sizeof *p.relocs);
     memcpy(p.sites, s->sites, k->sites * sizeof *p.sites);
     memcpy(p.code, b->rw, k->code_size);
     unplace(e, s, b, p.code);
-    unsigned offset = b->b.phys & ~PAGE_MASK;
     memcpy(p.guest, page + offset, k->guest_bytes);
     u8 *to = p.guest + k->guest_bytes;
     for (unsigned i = 0; i < BLOCK_LOOKS; to += k->look_len[i++])
         memcpy(to, page + k->look[i], k->look_len[i]);
     k->bytes = (u32)align_up((u64)(p.end - (u8 *)k), 8);
-    u32 *first = head_of(e, page + offset, offset, k->hflags);
-    k->next = *first;
-    *first = (u32)(e->keep.used / 8);
+    memset(to, 0, k->bytes - (size_t)(to - (u8 *)k));
+    kept_add(&e->keep, e->keep.used);
     e->keep.used += k->bytes;
+    e->keep.fresh++;
 }
 
 /* ---- using ---- */
@@ -208,7 +163,7 @@ static bool matches(const struct kept *k, const struct cpu *cpu, const struct mm
         (k->fixed && k->rip != cpu->rip) || k->cs_base != front_cs_base(cpu) ||
         k->global != in->global || offset + k->guest_bytes > PAGE_SIZE)
         return false;
-    const u8 *guest = parts_of(k).guest;
+    const u8 *guest = kept_parts(k).guest;
     if (memcmp(page + offset, guest, k->guest_bytes) != 0)
         return false;
     guest += k->guest_bytes;
@@ -222,7 +177,7 @@ static bool matches(const struct kept *k, const struct cpu *cpu, const struct mm
  * block than before (jumps back look for requests). */
 static bool put_exits(struct x64_engine *e, const struct kept *k, struct x64_block *b, u64 rip)
 {
-    const struct kept_exit *from = parts_of(k).exits;
+    const struct kept_exit *from = kept_parts(k).exits;
     for (unsigned i = 0; i < k->exits; i++, from++) {
         struct x64_exit *x = &e->exits[e->exit_count + i];
         *x = (struct x64_exit){.from = b, .flags = from->flags, .fate = from->fate,
@@ -270,7 +225,7 @@ static bool move_address(u8 *field, enum x64_reloc_kind kind, u64 by, u64 mode)
 /* Gives the copy's code what depends on its place. */
 static bool place(struct x64_engine *e, const struct kept *k, struct x64_block *b, u64 rip)
 {
-    const struct x64_reloc *r = parts_of(k).relocs;
+    const struct x64_reloc *r = kept_parts(k).relocs;
     u64 at = b->code - (u64)(uintptr_t)e->code.rx, by = rip - k->rip;
     u64 mode = jump_tag(0, k->hflags);
     for (unsigned i = 0; i < k->relocs; i++, r++) {
@@ -302,7 +257,7 @@ static bool place(struct x64_engine *e, const struct kept *k, struct x64_block *
 static bool put_down(struct x64_engine *e, const struct kept *k, struct x64_block *b, u64 rip,
                      u64 phys)
 {
-    struct parts p = parts_of(k);
+    struct kept_parts p = kept_parts(k);
     u8 *rw = e->code.rw + align_up(e->used + X64_HEADER, 16);
     struct x64_buf buf = {.p = rw, .end = rw + k->code_size,
                           .exec_delta = (s64)(e->code.rx - e->code.rw)};
@@ -350,11 +305,13 @@ bool x64_reuse(struct x64_vcpu *v, struct x64_block *b)
         mmu_fetch_page(&cpu->mmu, cpu->mmu.kind, la, &page) != MMU_OK || !page.host)
         return false;
     unsigned offset = (unsigned)(la & ~PAGE_MASK);
-    u32 at = *head_of(e, page.host + offset, offset, cpu->hflags);
-    for (const struct kept *k; at; at = k->next) {
-        k = (const struct kept *)(e->keep.base + 8ull * at);
-        if (matches(k, cpu, &page) && !changes_often(&v->ir, k, page.phys & PAGE_MASK) &&
+    u32 at = e->keep.heads[bucket_of(page.host + offset, offset, cpu->hflags)];
+    for (struct kept *k; at; at = k->next) {
+        k = (struct kept *)(e->keep.base + 8ull * at);
+        if (kept_sound(k) && matches(k, cpu, &page) &&
+            !changes_often(&v->ir, k, page.phys & PAGE_MASK) &&
             put_down(e, k, b, cpu->rip, page.phys | offset)) {
+            k->used = true;
             e->counters.reused++;
             e->counters.reused_insns += k->guest_insns;
             return true;
