@@ -538,8 +538,10 @@ START_TEST(hostile)
             i8042_mouse(&t.kbc, (int)(r >> 12), -(int)r, (int)r, (u8)r);
         if (!(r & 0x700000))
             clock_step(&t.clock, r);
-        ck_assert_uint_le(t.kbc.keyboard.port.replies.count, PS2_QUEUE);
-        ck_assert_uint_le(t.kbc.mouse.port.events.count, PS2_QUEUE);
+        /* Not ck_assert, which sends its place to the parent each time it is passed. */
+        if (t.kbc.keyboard.port.replies.count > PS2_QUEUE ||
+            t.kbc.mouse.port.events.count > PS2_QUEUE)
+            ck_abort_msg("a queue holds more than it has room for");
     }
     /* It still works. */
     i8042_class.reset(&t.kbc);
