@@ -600,8 +600,12 @@ static void emit_stenv(struct x64_sel *s, const struct ir_insn *in)
 }
 
 /* EFLAGS image of a flags value: AHF to bits 0-7 and 11. */
+/* AF, where the manual leaves it undefined, is what cpu/flags.c makes of the same flags. */
 static void emit_bitsf(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
+    ir_ref a, b;
+    unsigned kind = x64_recipe_kind(s, x64_root(s, in->arg[0]), &a, &b) & ~3u;
+    bool sum = kind == LAZY_ADD || kind == LAZY_SUB || kind == LAZY_ADD_RES || kind == LAZY_SUB_RES;
     x64_need_flags(s, in->arg[0]);
     x64_take(s, X_RAX);
     x64_byte(&s->buf, 0x9f);
@@ -611,7 +615,7 @@ static void emit_bitsf(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     x64_load(&s->buf, W8, t, x64_r(X_RAX));
     x64_shift_imm(&s->buf, SH_SHL, W32, x64_r(t), 11);
     x64_op(&s->buf, X64_OP(0, 1, 0xb6), false, false, false, X_RAX, x64_r(4)); /* movzx eax, ah */
-    x64_alu_imm(&s->buf, ALU_AND, W32, x64_r(X_RAX), 0xd5);
+    x64_alu_imm(&s->buf, ALU_AND, W32, x64_r(X_RAX), kind && !sum ? 0xd5 & ~FL_AF : 0xd5);
     x64_alu(&s->buf, ALU_OR, W32, t, x64_r(X_RAX));
     x64_def(s, r, t);
 }
