@@ -195,10 +195,10 @@ enum mmu_status mmu_load(struct mmu *m, enum mmu_kind kind, u64 la, unsigned siz
         return MMU_OK;
     }
     if (unlikely(crosses(la, size))) {
-        u8 buf[8];
-        enum mmu_status status = mmu_load_bytes(m, kind, la, buf, size);
+        u64 v = 0;
+        enum mmu_status status = mmu_load_bytes(m, kind, la, &v, size);
         if (status == MMU_OK)
-            *out = load_le(buf, size);
+            *out = RAM_LE64(v);
         return status;
     }
     struct part p = {.la = tlb_wrap(m, la), .len = size};
@@ -223,9 +223,8 @@ enum mmu_status mmu_store(struct mmu *m, enum mmu_kind kind, u64 la, unsigned si
         return MMU_OK;
     }
     if (unlikely(crosses(la, size))) {
-        u8 buf[8];
-        store_le(buf, value, size);
-        return mmu_store_bytes(m, kind, la, buf, size);
+        u64 v = RAM_LE64(value);
+        return mmu_store_bytes(m, kind, la, &v, size);
     }
     struct part p = {.la = tlb_wrap(m, la), .len = size};
     enum mmu_status status = tlb_translate(m, kind, p.la, MMU_WRITE, &p.entry);
