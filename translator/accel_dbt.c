@@ -615,6 +615,7 @@ static void dbt_detach(struct cpu *cpu)
     X(vec_calls, "vector ops left to C, for want of a host instruction")                           \
     X(chains, "exits chained to their successor")                                                  \
     X(unchains, "exits unchained")                                                                 \
+    X(swapped, "flags stored for the taken side of a branch only")                                 \
     X(links, "exits linked to a successor on another page")                                        \
     X(way_hits, "jumps found elsewhere in the jump cache's set")                                   \
     X(short_transfers, "interrupts, IRETs and system calls by the short way")                      \

@@ -18,14 +18,17 @@ void codebuf_free(struct codebuf *c);
  * fault for each page costs several times as much.  Does nothing where the host cannot. */
 void codebuf_reach(struct codebuf *c, u64 until);
 
-/* Changes 2 or 4 naturally aligned bytes of code that other threads may execute (writable view). */
+/* Changes code that other threads may execute (writable view): 2 naturally aligned bytes, or 4 that
+ * lie within 8 naturally aligned ones.  The caller sees to it that nobody else does so. */
 static inline void codebuf_patch2(u8 *rw, u16 v)
 {
     __atomic_store_n((u16 *)rw, v, __ATOMIC_RELEASE);
 }
 static inline void codebuf_patch4(u8 *rw, u32 v)
 {
-    __atomic_store_n((u32 *)rw, v, __ATOMIC_RELEASE);
+    u64 *whole = (u64 *)(void *)(rw - ((uintptr_t)rw & 7)), bytes = *whole;
+    memcpy((u8 *)&bytes + ((uintptr_t)rw & 7), &v, sizeof v);
+    __atomic_store_n(whole, bytes, __ATOMIC_RELEASE);
 }
 
 #endif

@@ -51,6 +51,8 @@ CODE64(avx64, "mov $7, %eax\n xor %edx, %edx\n xor %ecx, %ecx\n mov %cr4, %rbx\n
 CODE64(sets64, "mov $100, %ecx\n lea 2f(%rip), %rax\n lea 3f(%rip), %rdx\n"
                "1: call *%rax\n call *%rdx\n dec %ecx\n jnz 1b\n hlt\n"
                ".org sets64 + 0x100\n 2: ret\n .org sets64 + 0x4104\n 3: inc %rbx\n ret\n")
+CODE64(swap64, "mov $0x20000, %edi\n test %eax, %eax\n jz 1f\n xor %ecx, %ecx\n hlt\n"
+               "1: mov (%rdi), %ebx\n xor %ecx, %ecx\n hlt\n")
 CODE64(far64, "mov $9, %ecx\n jmp 1f\n .org far64 + 0x1800\n 1: dec %ecx\n jnz 2f\n hlt\n"
               ".org far64 + 0x3000\n 2: inc %ebx\n jmp 1b\n")
 CODE64(vector64, "movups 0x20000, %xmm0\n addps 0x20010, %xmm0\n sqrtsd 0x20004, %xmm1\n hlt\n")
@@ -92,7 +94,7 @@ static const struct {
     FIRES("reused", again64, true),       FIRES("reused_insns", again64, true),
     FIRES("resolved", spaces64, true),    FIRES("short_transfers", return64, true),
     FIRES("chains", arith64, true),       FIRES("unchains", unchain64, true),
-    FIRES("links", far64, true),
+    FIRES("links", far64, true),           FIRES("swapped", swap64, true),
     FIRES("retired", unchain64, true),     FIRES("drops", unchain64, true),
     FIRES("code_writes", unchain64, true), FIRES("slow_loads", slow64, true),
     FIRES("slow_stores", slow64, true),    FIRES("retries", rewrite64, true),

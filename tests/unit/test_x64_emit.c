@@ -459,8 +459,14 @@ START_TEST(test_align)
             start();
             u8 *base = code + (-(uintptr_t)code & 15);
             buf.p = base + before;
-            x64_align(&buf, 16, ahead);
-            ck_assert_uint_eq(((uintptr_t)buf.p + ahead) & 15, 0);
+            if (ahead) {
+                x64_align_field(&buf, ahead);
+                ck_assert_uint_le(((uintptr_t)buf.p + ahead) & 7, 4);
+                ck_assert_uint_le(buf.p - base - before, 3);
+            } else {
+                x64_align(&buf, 16);
+                ck_assert_uint_eq((uintptr_t)buf.p & 15, 0);
+            }
             const u8 *p = base + before;
             size_t left = (size_t)(buf.p - p);
             ck_assert_uint_lt(left, 16);

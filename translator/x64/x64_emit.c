@@ -380,9 +380,8 @@ void x64_pop(struct x64_buf *b, unsigned reg)
     x64_byte(b, (u8)(0x58 | (reg & 7)));
 }
 
-void x64_align(struct x64_buf *b, unsigned align, unsigned ahead)
+static void pad(struct x64_buf *b, unsigned n)
 {
-    unsigned n = (unsigned)(-((uintptr_t)b->p + ahead) & (align - 1));
     while (n) { /* 66 66 66 90: up to three prefixes decode at full speed */
         unsigned run = n > 4 ? 4 : n;
         for (unsigned i = 1; i < run; i++)
@@ -390,4 +389,15 @@ void x64_align(struct x64_buf *b, unsigned align, unsigned ahead)
         x64_byte(b, 0x90);
         n -= run;
     }
+}
+
+void x64_align(struct x64_buf *b, unsigned align)
+{
+    pad(b, (unsigned)(-(uintptr_t)b->p & (align - 1)));
+}
+
+void x64_align_field(struct x64_buf *b, unsigned ahead)
+{
+    unsigned at = (unsigned)((uintptr_t)b->p + ahead) & 7;
+    pad(b, at > 4 ? 8 - at : 0);
 }

@@ -165,7 +165,9 @@ void x64_ret(struct x64_buf *b);
 void x64_vzeroupper(struct x64_buf *b);
 void x64_push(struct x64_buf *b, unsigned reg);
 void x64_pop(struct x64_buf *b, unsigned reg);
-/* Pads with NOPs until p + ahead is a multiple of align (a power of two). */
-void x64_align(struct x64_buf *b, unsigned align, unsigned ahead);
+/* Pads with NOPs up to a multiple of align (a power of two). */
+void x64_align(struct x64_buf *b, unsigned align);
+/* Pads with NOPs until the 4 bytes at p + ahead can be changed by codebuf_patch4. */
+void x64_align_field(struct x64_buf *b, unsigned ahead);
 
 #endif

@@ -87,14 +87,16 @@ static void emit_leave(struct x64_sel *s, struct x64_stub *stub, bool backward, 
         stub->from2 = x64_jcc_later(&s->buf, CC_NE);
     }
     if (x64_same_page(s, e->rip)) {
-        x64_align(&s->buf, 4, 1);
+        if (s->buf.p == s->start) /* these two bytes become a jump when the block is dropped */
+            x64_bytes(&s->buf, 0x9066, 2);
+        x64_align_field(&s->buf, 1);
         stub->from = e->field = x64_jmp_later(&s->buf);
         return;
     }
     if (s->links) {
         bool global = s->block->b.global;
         e->far = global ? FAR_GLOBAL : FAR_LOCAL;
-        x64_align(&s->buf, 4, 14);
+        x64_align_field(&s->buf, 14);
         x64_alu_imm(&s->buf, ALU_CMP, W32, x64_m(X_RBP, TLB_OFF(map_id[global])), MMU_NO_MAP);
         stub->from = x64_jcc_later(&s->buf, CC_NE);
         e->field = x64_jmp_later(&s->buf);
@@ -149,8 +151,40 @@ static unsigned usable_fate(const struct x64_sel *s, const struct ir_insn *in)
     return x64_same_page(s, in->imm) ? in->aux : in->aux == XF_DEAD ? XF_FAULT : in->aux;
 }
 
+/* Whether the exit behind this one is on the page and finds the flags dead, which this one does not:
+ * then that one is taken by the conditional jump, and the flags are stored behind it. */
+static bool flags_for_taken_only(const struct x64_sel *s, const struct ir_insn *in)
+{
+    const struct ir_insn *next = in + 1;
+    return s->chain && next->op == IR_exit && next->aux == XF_DEAD && next->imm > s->insn_rip &&
+           x64_same_page(s, next->imm) && usable_fate(s, in) != XF_DEAD && in->w != EXIT_AGAIN;
+}
+
+static void emit_swapped(struct x64_sel *s, const struct ir_insn *in)
+{
+    u32 id, next_id;
+    const struct ir_insn *next = in + 1;
+    unsigned tag = load_tag(s, in->imm);
+    unsigned cc = x64_cond(s, in->arg[0]);
+    struct x64_exit *e = new_exit(s, next->imm, XF_DEAD, &next_id);
+    e->flags = exit_recipe(s, XF_DEAD);
+    x64_align_field(&s->buf, 2);
+    struct x64_stub *stub = exit_stub(s, e, next_id);
+    stub->from = e->field = x64_jcc_later(&s->buf, cc ^ 1);
+    x64_store_flags(s);
+    e = new_exit(s, in->imm, usable_fate(s, in), &id);
+    e->flags = exit_recipe(s, e->fate);
+    emit_leave(s, exit_stub(s, e, id), in->imm <= s->insn_rip, tag);
+    s->val[s->cur + 1].flags |= VAL_DONE;
+    s->counters->swapped++;
+}
+
 static void emit_exit_if(struct x64_sel *s, const struct ir_insn *in)
 {
+    if (x64_on(s, T_swap) && flags_for_taken_only(s, in)) {
+        emit_swapped(s, in);
+        return;
+    }
     unsigned fate = usable_fate(s, in);
     bool backward = in->imm <= s->insn_rip;
     u32 id;
@@ -170,7 +204,7 @@ static void emit_exit_if(struct x64_sel *s, const struct ir_insn *in)
     } else if (!s->chain) {
         stub->from = x64_jcc_later(&s->buf, cc);
     } else if (!backward && x64_same_page(s, in->imm)) {
-        x64_align(&s->buf, 4, 2);
+        x64_align_field(&s->buf, 2);
         stub->from = e->field = x64_jcc_later(&s->buf, cc);
     } else {
         u8 *skip = x64_jcc_later(&s->buf, cc ^ 1);

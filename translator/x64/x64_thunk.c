@@ -54,7 +54,7 @@ static void mxcsr(struct x64_buf *b, unsigned ext, struct x64_rm rm)
 
 static u64 make_enter(struct x64_buf *b)
 {
-    x64_align(b, 16, 0);
+    x64_align(b, 16);
     u64 at = x64_here(b);
     for (unsigned i = 0; i < ARRAY_SIZE(callee_saved); i++)
         x64_push(b, callee_saved[i]);
@@ -99,7 +99,7 @@ static void save_vector_homes(struct x64_buf *b, s32 off, struct host h)
 
 static u64 make_leave(struct x64_buf *b, struct host h)
 {
-    x64_align(b, 16, 0);
+    x64_align(b, 16);
     u64 at = x64_here(b);
     move_homes(b, true, 0);
     save_vector_homes(b, 0, h);
@@ -117,7 +117,7 @@ static u64 make_leave(struct x64_buf *b, struct host h)
 
 static u64 make_retired(struct x64_buf *b, u64 leave)
 {
-    x64_align(b, 16, 0);
+    x64_align(b, 16);
     u64 at = x64_here(b);
     x64_pop(b, X_RAX);
     x64_load(b, W64, X_RAX, x64_m(X_RAX, 0));
@@ -154,7 +154,7 @@ static u64 make_slow(struct x64_buf *b, void (*fn)(struct cpu *, u64), u64 arg, 
 {
     /* Keeps RSP a multiple of 16 at the call. */
     s32 frame = (vectors == 2 ? 512 : vectors ? 256 : 0) + 8;
-    x64_align(b, 16, 0);
+    x64_align(b, 16);
     u64 at = x64_here(b);
     move_scratch(b, true, 8);
     move_homes(b, true, 8);
@@ -187,7 +187,7 @@ static u64 make_probe(struct x64_buf *b, unsigned r, bool write, unsigned w)
     unsigned index = r == X_RAX ? X_RCX : X_RAX;
     struct x64_rm address = x64_m(X_RSP, 8 + CPU_OFF(slow_addr));
     struct x64_rm saved = x64_m(X_RSP, 8 + CPU_OFF(slow_value[1]));
-    x64_align(b, 16, 0);
+    x64_align(b, 16);
     u64 at = x64_here(b);
     x64_store(b, W64, saved, index);
     x64_store(b, W64, address, r);
@@ -222,7 +222,7 @@ static void load_args(struct x64_buf *b)
  * cpu.mxcsr, so the host's register is brought there and back. */
 static u64 make_call(struct x64_buf *b, bool flags, bool vec, struct host h)
 {
-    x64_align(b, 16, 0);
+    x64_align(b, 16);
     u64 at = x64_here(b);
     move_homes(b, true, 8);
     save_return_address(b);
@@ -260,7 +260,7 @@ static u64 make_call(struct x64_buf *b, bool flags, bool vec, struct host h)
  * knows where to go on. */
 static u64 make_resolve(struct x64_buf *b, u64 leave, u64 (*fn)(struct cpu *), struct host h)
 {
-    x64_align(b, 16, 0);
+    x64_align(b, 16);
     u64 at = x64_here(b);
     x64_alu_imm(b, ALU_CMP, W32, RM_CPU(requests), 0);
     x64_jcc(b, CC_NE, leave);
@@ -304,7 +304,7 @@ static void swap_ways(struct x64_buf *b, const u64 *way_hits)
  * CS that is not flat) leaves. */
 static u64 make_lookup(struct x64_buf *b, u64 leave, u64 resolve, const u64 *way_hits)
 {
-    x64_align(b, 16, 0);
+    x64_align(b, 16);
     u64 at = x64_here(b);
     x64_alu_imm(b, ALU_CMP, W32, RM_CPU(requests), 0);
     x64_jcc(b, CC_NE, leave);
@@ -348,7 +348,7 @@ static u64 make_lookup(struct x64_buf *b, u64 leave, u64 resolve, const u64 *way
 
 static u64 make_vec_load(struct x64_buf *b, struct host h)
 {
-    x64_align(b, 16, 0);
+    x64_align(b, 16);
     u64 at = x64_here(b);
     move_vector_homes(b, false, 8, h.avx);
     x64_ret(b);
