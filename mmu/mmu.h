@@ -20,7 +20,8 @@
 #define TLB_INVALID (~0ull) /* never equals a page-aligned address */
 #define TLB_MIN_ENTRIES 256u
 #define TLB_MAX_ENTRIES 16384u
-#define JUMP_ENTRIES 16384u
+#define JUMP_BITS 14
+#define JUMP_ENTRIES (1u << JUMP_BITS)
 #define JUMP_WAYS 4u
 #define MMU_ASIDS 8u
 
@@ -46,11 +47,19 @@ struct jump_entry {
 /* Instructions are at most 15 bytes long: code at such a distance before a page may lie on it. */
 #define JUMP_CROSSING 14u
 
-/* The tag of an empty entry.  All ones is a tag that a guest can ask for, but the hash in
- * translator/block.h sends it to set 0 and the tag of set 0 to another one. */
+/* The hash of a target: the top of a product, which emitted code has in three instructions. */
+#define JUMP_HASH 0x9e3779b1u
+static inline unsigned jump_index(u64 rip)
+{
+    return (u32)((u32)rip * JUMP_HASH) >> (32 - JUMP_BITS);
+}
+
+/* The tag of an empty entry.  All ones is a tag that a guest can ask for, so it is another one in
+ * the set where its hash would look, which that one's does not. */
+#define JUMP_EMPTY (~0x100ull) /* no tag of an empty entry is below */
 static inline u64 jump_empty(unsigned index)
 {
-    return index < JUMP_WAYS ? ~0x100ull : ~0ull;
+    return index / JUMP_WAYS == jump_index(~0ull) / JUMP_WAYS ? JUMP_EMPTY : ~0ull;
 }
 
 struct tlb_context {

@@ -161,7 +161,7 @@ static struct tblock *probe(struct cpu *cpu)
     struct jump_entry *j = &cpu->mmu.context->jumps[jump_index(cpu->rip)];
     struct tblock *t = (struct tblock *)(uintptr_t)j->code;
     u64 tag = __atomic_load_n(&j->tag, __ATOMIC_RELAXED);
-    if (!tag || tag >= jump_empty(0) || !t || t->serial != tag)
+    if (!tag || tag >= JUMP_EMPTY || !t || t->serial != tag)
         return NULL;
     return t->b.rip == cpu->rip && t->b.hflags == cpu->hflags &&
                    t->b.cs_base == front_cs_base(cpu) && block_within_limit(cpu, &t->b)

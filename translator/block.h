@@ -42,10 +42,6 @@ static inline u64 jump_tag(u64 rip, u32 hflags)
 {
     return rip ^ ((u64)((hflags & ~(u32)HF_USER) ^ HF_TAG_DEFAULT) << 48);
 }
-static inline unsigned jump_index(u64 rip)
-{
-    return (unsigned)(rip ^ rip >> 12) & (JUMP_ENTRIES - 1);
-}
 
 /* Whether a block may be in the jump cache: not if it goes on at linear address 0, which a flush of
  * that page would not find (mmu/jumps.c). */

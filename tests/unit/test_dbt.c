@@ -50,7 +50,7 @@ CODE64(avx64, "mov $7, %eax\n xor %edx, %edx\n xor %ecx, %ecx\n mov %cr4, %rbx\n
 /* Two targets whose entries in the jump cache have the same hash. */
 CODE64(sets64, "mov $100, %ecx\n lea 2f(%rip), %rax\n lea 3f(%rip), %rdx\n"
                "1: call *%rax\n call *%rdx\n dec %ecx\n jnz 1b\n hlt\n"
-               ".org sets64 + 0x100\n 2: ret\n .org sets64 + 0x4104\n 3: inc %rbx\n ret\n")
+               ".org sets64 + 0x100\n 2: ret\n .org sets64 + 0x2bc2\n 3: inc %rbx\n ret\n")
 CODE64(swap64, "mov $0x20000, %edi\n test %eax, %eax\n jz 1f\n xor %ecx, %ecx\n hlt\n"
                "1: mov (%rdi), %ebx\n xor %ecx, %ecx\n hlt\n")
 CODE64(far64, "mov $9, %ecx\n jmp 1f\n .org far64 + 0x1800\n 1: dec %ecx\n jnz 2f\n hlt\n"

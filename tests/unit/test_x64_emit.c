@@ -259,6 +259,9 @@ static void wide(unsigned w, unsigned reg, struct x64_rm rm)
     x64_imul(&buf, w, reg, rm);
     CHECK("imul", r_(w, reg), rm_(w, rm));
     if (w >= W32) {
+        start();
+        x64_imul_imm(&buf, w, reg, rm, -0x61c8864f);
+        CHECK("imul", r_(w, reg), rm_(w, rm), i_(w, -0x61c8864f));
         unsigned c = reg ^ (rm.is_reg ? rm.reg : rm.base & 15u);
         start();
         x64_cmov(&buf, c, w, reg, rm);

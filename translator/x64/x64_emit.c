@@ -279,6 +279,12 @@ void x64_imul(struct x64_buf *b, unsigned w, unsigned reg, struct x64_rm rm)
     x64_op(b, X64_OP(w == W16 ? 0x66 : 0, 1, 0xaf), w == W64, false, false, reg, rm);
 }
 
+void x64_imul_imm(struct x64_buf *b, unsigned w, unsigned reg, struct x64_rm rm, s32 imm)
+{
+    x64_op(b, X64_OP(0, 0, 0x69), w == W64, false, false, reg, rm);
+    x64_bytes(b, (u32)imm, 4);
+}
+
 void x64_setcc(struct x64_buf *b, unsigned cc, struct x64_rm rm)
 {
     x64_op(b, X64_OP(0, 1, 0x90 | cc), false, false, true, 0, rm);

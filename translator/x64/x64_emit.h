@@ -147,6 +147,8 @@ void x64_shift_imm(struct x64_buf *b, unsigned sh, unsigned w, struct x64_rm rm,
 void x64_shift_cl(struct x64_buf *b, unsigned sh, unsigned w, struct x64_rm rm);
 void x64_f7(struct x64_buf *b, unsigned group, unsigned w, struct x64_rm rm);
 void x64_imul(struct x64_buf *b, unsigned w, unsigned reg, struct x64_rm rm);
+/* reg = rm * imm, W32 or W64. */
+void x64_imul_imm(struct x64_buf *b, unsigned w, unsigned reg, struct x64_rm rm, s32 imm);
 void x64_setcc(struct x64_buf *b, unsigned cc, struct x64_rm rm);
 void x64_cmov(struct x64_buf *b, unsigned cc, unsigned w, unsigned reg, struct x64_rm rm);
 

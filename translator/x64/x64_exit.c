@@ -235,6 +235,14 @@ void x64_leave_to(struct x64_sel *s, u64 rip, unsigned t)
     emit_leave(s, exit_stub(s, e, id), false, t);
 }
 
+void x64_emit_jump_hash(struct x64_buf *b, unsigned reg, unsigned target)
+{
+    static_assert(sizeof(struct jump_entry) == 16, "so many times the index");
+    x64_imul_imm(b, W32, reg, x64_r(target), (s32)JUMP_HASH);
+    x64_shift_imm(b, SH_SHR, W32, x64_r(reg), 32 - JUMP_BITS - 4);
+    x64_alu_imm(b, ALU_AND, W32, x64_r(reg), (JUMP_ENTRIES - 1) * 16);
+}
+
 /* Near indirect jump, call or return: the jump cache, or the run loop. */
 static void emit_exit_ind(struct x64_sel *s, const struct ir_insn *in)
 {
@@ -259,11 +267,7 @@ static void emit_exit_ind(struct x64_sel *s, const struct ir_insn *in)
         x64_mov_imm(&s->buf, tag, mode);
         x64_alu(&s->buf, ALU_XOR, W64, tag, x64_r(target));
     }
-    x64_mov(&s->buf, W32, t, target);
-    x64_shift_imm(&s->buf, SH_SHR, W32, x64_r(t), 12);
-    x64_alu(&s->buf, ALU_XOR, W32, t, x64_r(target));
-    x64_alu_imm(&s->buf, ALU_AND, W32, x64_r(t), JUMP_ENTRIES - 1);
-    x64_shift_imm(&s->buf, SH_SHL, W32, x64_r(t), 4);
+    x64_emit_jump_hash(&s->buf, t, target);
     x64_alu_store(&s->buf, ALU_CMP, W64, x64_mx(X_RBP, t, 1, JUMPS_OFF), tag);
     stub->from = x64_jcc_later(&s->buf, CC_NE);
     x64_alu_imm(&s->buf, ALU_CMP, W32, RM_CPU(requests), 0);

@@ -354,6 +354,8 @@ void x64_emit_stubs(struct x64_sel *s);
 void x64_emit_header(struct x64_buf *b, u64 retired, u64 rip, const struct x64_block *block);
 /* Counted mode: the block's entry, which pays for its instructions or leaves. */
 void x64_emit_payment(struct x64_sel *s);
+/* reg = offset in the jump cache of the entry for the address in register `target`. */
+void x64_emit_jump_hash(struct x64_buf *b, unsigned reg, unsigned target);
 /* Leaves if the guest's code, but for the immediates that are read anyway, is not what it was. */
 void x64_emit_comparison(struct x64_sel *s);
 #define X64_HEADER 24

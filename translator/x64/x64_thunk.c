@@ -322,11 +322,7 @@ static u64 make_lookup(struct x64_buf *b, u64 leave, u64 resolve, const u64 *way
     x64_shift_imm(b, SH_SHL, W64, x64_r(X_RAX), 48);
     x64_load(b, W64, X_RCX, RM_CPU(rip));
     x64_alu(b, ALU_XOR, W64, X_RAX, x64_r(X_RCX));
-    x64_mov(b, W32, X_RDX, X_RCX);
-    x64_shift_imm(b, SH_SHR, W32, x64_r(X_RDX), 12);
-    x64_alu(b, ALU_XOR, W32, X_RDX, x64_r(X_RCX));
-    x64_alu_imm(b, ALU_AND, W32, x64_r(X_RDX), JUMP_ENTRIES - 1);
-    x64_shift_imm(b, SH_SHL, W32, x64_r(X_RDX), 4);
+    x64_emit_jump_hash(b, X_RDX, X_RCX);
     if (way_hits)
         x64_mov(b, W32, X_RCX, X_RDX);
     for (unsigned way = 0; way < (way_hits ? JUMP_WAYS : 1); way++) {
