@@ -236,6 +236,7 @@ struct x64_block *x64_translate(struct x64_vcpu *v)
     bool timed = made % TIMED_EVERY == 0;
     u64 start = timed ? now_ns() : 0;
     codebuf_reach(&e->code, e->used + MAX_BLOCK_CODE);
+    e->counters.large_pages = e->code.large;
     struct x64_block *b = x64_new_block(e);
     u64 used = e->used;
     u32 exits = e->exit_count;
@@ -535,7 +536,8 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     e->x87 = CONFIG_X87_HOST && technique_on(options->off, T_x87);
     u32 wide = 1u << VL_AVX2 | 1u << VL_FMA | 1u << VL_F16C;
     e->wide = e->avx && (e->levels & wide) == wide && technique_on(e->off, T_ymm);
-    if (!x64_link_init(e) || !codebuf_init(&e->code, size) || !x64_reuse_init(e, size)) {
+    if (!x64_link_init(e) || !codebuf_init(&e->code, size, technique_on(e->off, T_large)) ||
+        !x64_reuse_init(e, size)) {
         dbt_destroy(e);
         return NULL;
     }
@@ -626,6 +628,7 @@ static void dbt_detach(struct cpu *cpu)
     X(retired, "blocks retired")                                                                   \
     X(slow_loads, "loads that left emitted code")                                                  \
     X(slow_stores, "stores that left emitted code")                                                \
+    X(large_pages, "large pages of the host's with emitted code")                                  \
     X(flushes, "whole flushes")                                                                    \
     X(retries, "instructions done again alone")                                                    \
     X(unfit, "blocks made shorter because the selector could not do them")

@@ -9,13 +9,16 @@ struct codebuf {
     u8 *rx;      /* executable view of the same pages */
     u64 size;    /* bytes, committed on touch */
     u64 present; /* the first so many have been */
+    u32 large;   /* so many large pages of the host's among them */
+    bool small;  /* no more of these */
 };
 
 /* False with errno when the host refuses (no memory, no executable mappings). */
-bool codebuf_init(struct codebuf *c, u64 size);
+bool codebuf_init(struct codebuf *c, u64 size, bool large);
 void codebuf_free(struct codebuf *c);
-/* Commits what lies before `until` (bytes from the start) and some more, many pages at once: a
- * fault for each page costs several times as much.  Does nothing where the host cannot. */
+/* Commits what lies before `until` (bytes from the start) and some more, large pages or many small
+ * ones at once: a fault for each page costs several times as much.  Does nothing where the host
+ * cannot. */
 void codebuf_reach(struct codebuf *c, u64 until);
 
 /* Changes code that other threads may execute (writable view): 2 naturally aligned bytes, or 4 that

@@ -151,8 +151,8 @@ static unsigned usable_fate(const struct x64_sel *s, const struct ir_insn *in)
     return x64_same_page(s, in->imm) ? in->aux : in->aux == XF_DEAD ? XF_FAULT : in->aux;
 }
 
-/* Whether the exit behind this one is on the page and finds the flags dead, which this one does not:
- * then that one is taken by the conditional jump, and the flags are stored behind it. */
+/* Whether the exit behind this one is on the page and finds the flags dead, which this one does
+ * not: then that one is taken by the conditional jump, and the flags are stored behind it. */
 static bool flags_for_taken_only(const struct x64_sel *s, const struct ir_insn *in)
 {
     const struct ir_insn *next = in + 1;
