@@ -15,27 +15,30 @@
 #include "base/log.h"
 #include "translator/x64/x64_keep.h"
 
+/* The hash table lies before the records, in the same large pages: both are met at random. */
+#define HEADS_BYTES (sizeof(u32) << KEEP_KEY_BITS)
+
 bool x64_reuse_init(struct x64_engine *e, u64 bytes)
 {
     struct x64_keep *keep = &e->keep;
     if (!technique_on(e->off, T_reuse))
         return true;
     keep->size = bytes;
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+    void *p = mmap(NULL, bytes + HEADS_BYTES, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    keep->base = p == MAP_FAILED ? NULL : p;
-    keep->heads = calloc(1u << KEEP_KEY_BITS, sizeof *keep->heads);
+    if (p == MAP_FAILED)
+        return false;
+    madvise(p, bytes + HEADS_BYTES, MADV_HUGEPAGE);
+    keep->heads = p;
+    keep->base = (u8 *)p + HEADS_BYTES;
     keep->used = KEEP_FIRST;
-    if (keep->base)
-        madvise(keep->base, bytes, MADV_HUGEPAGE);
-    return keep->base && keep->heads;
+    return true;
 }
 
 void x64_reuse_free(struct x64_engine *e)
 {
     if (e->keep.base)
-        munmap(e->keep.base, e->keep.size);
-    free(e->keep.heads);
+        munmap(e->keep.heads, e->keep.size + HEADS_BYTES);
     free(e->keep.dir);
     free(e->keep.path);
 }
@@ -308,6 +311,8 @@ bool x64_reuse(struct x64_vcpu *v, struct x64_block *b)
     u32 at = e->keep.heads[bucket_of(page.host + offset, offset, cpu->hflags)];
     for (struct kept *k; at; at = k->next) {
         k = (struct kept *)(e->keep.base + 8ull * at);
+        for (unsigned line = 0; line < 8; line++)
+            __builtin_prefetch((const u8 *)k + 64 * line);
         if (kept_sound(k) && matches(k, cpu, &page) &&
             !changes_often(&v->ir, k, page.phys & PAGE_MASK) &&
             put_down(e, k, b, cpu->rip, page.phys | offset)) {
