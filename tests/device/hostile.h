@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "tests/device/suite.h"
+#include "tests/suite.h"
 
 static u64 rnd_state = 1;
 static unsigned hostile_seconds; /* 0: one round */
@@ -24,11 +24,11 @@ static inline int hostile_main(const char *name, const TTest *const *tests, unsi
                                int argc, char **argv)
 {
     if (argc == 1)
-        return run_suite(name, tests, count, 600, NULL, NULL);
+        return run_tests(name, tests, count, 600, NULL, NULL);
     hostile_seconds = (unsigned)atoi(argv[1]);
     rnd_state = argc > 2 ? strtoull(argv[2], NULL, 10) : (u64)time(NULL);
     printf("seed %llu\n", (unsigned long long)rnd_state);
-    return run_suite(name, tests + count - 1, 1, 600 + hostile_seconds, NULL, NULL);
+    return run_tests(name, tests + count - 1, 1, 600 + hostile_seconds, NULL, NULL);
 }
 
 #endif

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "devices/device.h"
 #include "mmu/bus.h"
-#include "tests/device/suite.h"
+#include "tests/suite.h"
 
 #define WIRES 32
 

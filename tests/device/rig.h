@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "devices/device.h"
 #include "mmu/bus.h"
-#include "tests/device/suite.h"
+#include "tests/suite.h"
 
 struct rig {
     struct bus *bus;

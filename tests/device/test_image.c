@@ -468,5 +468,5 @@ int main(void)
                                   cut_image,
                                   corrupt_images,
                                   requests};
-    return run_suite("image", tests, ARRAY_SIZE(tests), 600, begin, end);
+    return run_tests("image", tests, ARRAY_SIZE(tests), 600, begin, end);
 }

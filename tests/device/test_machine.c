@@ -2,7 +2,7 @@
 #include "cpu/cpu.h"
 #include "cpu/cpuid.h"
 #include "devices/board/machine.h"
-#include "tests/device/suite.h"
+#include "tests/suite.h"
 
 static unsigned wakes;
 

@@ -17,6 +17,7 @@
 #include "devices/mc146818.h"
 #include "devices/port61.h"
 #include "tests/device/rig.h"
+#include "tests/suite.h"
 
 #define SEEDS 200
 #define STEPS 300
@@ -494,9 +495,5 @@ int main(void)
     tcase_add_loop_test(tc, save_load_compare, 0, ARRAY_SIZE(rows));
     tcase_add_loop_test(tc, hostile_snapshot, 0, ARRAY_SIZE(rows));
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return run_suite(suite);
 }

@@ -8,6 +8,7 @@
 
 #include "cpu/cpuid.h"
 #include "cpu/decode.h"
+#include "tests/suite.h"
 #include "translator/block.h"
 #include "translator/ir_vec.h"
 
@@ -221,9 +222,5 @@ int main(void)
     tcase_add_test(c, test_parts);
     tcase_add_test(c, test_verifier);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

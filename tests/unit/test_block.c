@@ -3,6 +3,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "tests/suite.h"
 #include "translator/block.h"
 
 #define RAM_BYTES (64u * PAGE_SIZE)
@@ -359,9 +360,5 @@ int main(void)
     tcase_add_test(c, test_model);
     tcase_add_test(c, test_threads);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -7,6 +7,7 @@
 #include "devices/board/boot_kernel.h"
 #include "devices/fw_cfg.h"
 #include "mmu/bus.h"
+#include "tests/suite.h"
 
 #define MIB (1u << 20)
 
@@ -348,9 +349,5 @@ int main(void)
     tcase_add_test(t, multiboot_elf_and_modules);
     tcase_add_test(t, multiboot_bad);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? 1 : 0;
+    return run_suite(s);
 }

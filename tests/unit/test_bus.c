@@ -4,11 +4,11 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 
 #include "mmu/bus.h"
 #include "mmu/mmu.h"
+#include "tests/suite.h"
 
 #define MIB (1ull << 20)
 #define GIB (1ull << 30)
@@ -478,9 +478,5 @@ int main(void)
     tcase_add_test(t, readers_see_whole_views_while_regions_move);
     tcase_add_test(t, the_map_prints);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

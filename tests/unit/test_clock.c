@@ -1,8 +1,8 @@
 /* Virtual clock and timers: stepped mode, order, re-arming and cancelling inside callbacks. */
 #include <check.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
+#include "tests/suite.h"
 
 struct probe {
     struct clock *clock;
@@ -201,9 +201,5 @@ int main(void)
     tcase_add_test(t, host_time_runs_only_while_started);
     tcase_add_test(t, muldiv_does_not_overflow);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -2,6 +2,7 @@
  * the interrupt shadow, single-step.  SDM vol. 3A chapter 6.
  */
 #include "cpu_fixture.h"
+#include "tests/suite.h"
 
 static void setup(void)
 {
@@ -671,9 +672,5 @@ int main(void)
     tcase_add_test(t, test_single_step);
     tcase_add_test(t, test_exit_keeps_events);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

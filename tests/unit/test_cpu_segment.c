@@ -2,6 +2,7 @@
  * hidden parts, spans and hflags.
  */
 #include "cpu_fixture.h"
+#include "tests/suite.h"
 
 static void setup(void)
 {
@@ -297,9 +298,5 @@ int main(void)
     tcase_add_test(t, test_hflags);
     tcase_add_test(t, test_smap_kind);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/fields.h"
+#include "tests/suite.h"
 
 static void setup(void)
 {
@@ -956,9 +957,5 @@ int main(void)
     tcase_add_test(t, test_state_round_trip);
     tcase_add_test(t, test_thread);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -1,5 +1,6 @@
 /* Far jumps, calls and returns, call gates, task switches, and the fast system calls. */
 #include "cpu_fixture.h"
+#include "tests/suite.h"
 
 #include <stdio.h>
 
@@ -544,9 +545,5 @@ int main(void)
     tcase_add_test(t, test_sysret_noncanonical);
     tcase_add_test(t, test_hostile_tables);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

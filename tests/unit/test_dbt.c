@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "engine_programs.h"
 #include "silicon.h"
+#include "tests/suite.h"
 #include "translator/inspect.h"
 #include "translator/x64/x64_engine.h"
 
@@ -956,9 +957,5 @@ int main(void)
     tcase_add_test(c, test_out_asm);
     tcase_add_test(c, test_perf_map);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

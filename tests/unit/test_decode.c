@@ -7,6 +7,7 @@
 
 #include "cpu/decode.h"
 #include "cpu/state.h"
+#include "tests/suite.h"
 
 /* ---- operands ---- */
 
@@ -407,9 +408,5 @@ int main(void)
     tcase_add_test(tc, row_list);
     tcase_add_test(tc, undefined_flags);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -16,6 +16,7 @@
 
 #include "cpu/decode.h"
 #include "cpu/state.h"
+#include "tests/suite.h"
 
 static csh handles[3], detail_handle[3];
 static cs_insn *scratch;
@@ -723,9 +724,5 @@ int main(void)
     tcase_add_test(tc, enumerated);
     tcase_add_test(tc, random_strings);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/fields.h"
 #include "base/log.h"
+#include "tests/suite.h"
 
 struct chip {
     u8 byte;
@@ -121,9 +122,5 @@ int main(void)
     tcase_add_test(t, loading_an_idle_timer_disarms);
     tcase_add_test(t, log_categories_parse);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -20,6 +20,7 @@
 #include "cpu/helpers.h"
 #include "cpu/x87.h"
 #include "fp_fixture.h"
+#include "tests/suite.h"
 #include "translator/block.h"
 #include "translator/ir_vec.h"
 #include "translator/lift.h"
@@ -808,9 +809,5 @@ int main(int argc, char **argv)
     tcase_add_test(t, environment_formats);
     tcase_add_test(t, inexact_beyond_bounds);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

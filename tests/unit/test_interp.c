@@ -6,6 +6,7 @@
 
 #include "engine_programs.h"
 #include "random_ir.h"
+#include "tests/suite.h"
 #include "translator/interp.h"
 #include "translator/opt.h"
 
@@ -113,9 +114,5 @@ int main(void)
     tcase_add_loop_test(c, test_random_ir, 0, 2);
     tcase_add_test(c, test_speed);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -1,8 +1,8 @@
 /* The evaluator of pure IR ops: against a slow reference that works bit by bit or in 128 bits, at
  * all widths, and on x86-64 hosts against the processor's own instructions and flags. */
 #include <check.h>
-#include <stdlib.h>
 
+#include "tests/suite.h"
 #include "translator/ir_eval.h"
 
 static u64 seed = 0x123456789abcdefull;
@@ -488,9 +488,5 @@ int main(void)
     tcase_add_loop_test(c, test_silicon, W8, W64 + 1);
 #endif
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -1,7 +1,7 @@
 /* The jump caches of a vCPU's contexts: which flush empties them, entries that lie on two pages,
  * sets, and what stays for global pages. */
-#include <stdlib.h>
 
+#include "tests/suite.h"
 #include "tests/unit/paging_fixture.h"
 
 START_TEST(jump_caches_empty_with_their_mappings)
@@ -204,9 +204,5 @@ int main(void)
     tcase_add_test(t, links_end_with_their_mappings);
     tcase_add_test(t, jumps_to_global_pages_stay);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

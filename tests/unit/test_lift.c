@@ -10,6 +10,7 @@
 #include "cpu/cpuid.h"
 #include "cpu/decode.h"
 #include "silicon.h"
+#include "tests/suite.h"
 #include "translator/block.h"
 #include "translator/ir_eval.h"
 #include "translator/lift.h"
@@ -614,9 +615,5 @@ int main(void)
     tcase_add_test(t, test_silicon64);
     tcase_add_test(t, test_silicon32);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? 1 : 0;
+    return run_suite(s);
 }

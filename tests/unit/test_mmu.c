@@ -5,8 +5,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
+#include "tests/suite.h"
 #include "tests/unit/paging_fixture.h"
 
 START_TEST(no_paging_and_wrapping)
@@ -919,9 +919,5 @@ int main(void)
     tcase_add_loop_test(t, random_use_agrees_with_a_model, 0, 4);
     tcase_add_test(t, the_tlb_prints);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "random_ir.h"
+#include "tests/suite.h"
 #include "translator/block.h"
 
 static void print_line(void *opaque, const char *fmt, ...)
@@ -342,9 +343,5 @@ int main(void)
     tcase_add_test(c, test_verifier);
     tcase_add_test(c, test_random_blocks);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "frontends/options.h"
+#include "tests/suite.h"
 
 #define MAX_ARGS 16
 
@@ -293,11 +294,8 @@ int main(void)
     tcase_add_test(t, others);
     tcase_add_test(t, streams);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
+    int status = run_suite(s);
     free(error);
     options_free(&options);
-    return failed ? 1 : 0;
+    return status;
 }

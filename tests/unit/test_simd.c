@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "cpu/state.h"
+#include "tests/suite.h"
 #include "translator/ir_vec.h"
 
 #if defined(__x86_64__)
@@ -280,9 +281,5 @@ int main(void)
     tcase_add_test(t, lanes_that_do_not_exist_are_not_valid);
 #endif
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

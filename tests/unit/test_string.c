@@ -10,6 +10,7 @@
 #include "cpu/cpu.h"
 #include "cpu/decode.h"
 #include "cpu/helpers.h"
+#include "tests/suite.h"
 
 #define RAM (64u << 10)
 #define BASE 0x10000u /* where guest RAM starts: nothing lies below or above */
@@ -401,9 +402,5 @@ int main(void)
     tcase_add_test(t, test_cmpxchg);
     tcase_add_test(t, test_bcd);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? 1 : 0;
+    return run_suite(s);
 }

@@ -5,8 +5,8 @@
  */
 #include <check.h>
 #include <pthread.h>
-#include <stdlib.h>
 
+#include "tests/suite.h"
 #include "tests/unit/paging_fixture.h"
 
 /* ---- rights ---- */
@@ -430,9 +430,5 @@ int main(void)
     tcase_add_test(t, canonical_addresses);
     tcase_add_test(t, accessed_bits_lose_no_update);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

@@ -1,8 +1,8 @@
 /* Watched ranges of the MMU, which data breakpoints are made of: what is reported, what it costs. */
 #include <check.h>
 #include <setjmp.h>
-#include <stdlib.h>
 
+#include "tests/suite.h"
 #include "tests/unit/paging_fixture.h"
 
 static unsigned reported, reports;
@@ -135,9 +135,5 @@ int main(void)
     tcase_add_test(t, the_hook_comes_before_the_store_and_may_leave);
     tcase_add_test(t, faults_and_implicit_accesses_are_not_reported);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(s);
 }

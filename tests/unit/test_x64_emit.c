@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/suite.h"
 #include "translator/x64/x64_emit.h"
 
 enum { W8, W16, W32, W64, W128 };
@@ -520,9 +521,5 @@ int main(void)
     tcase_add_test(c, test_align);
     tcase_add_test(c, test_overflow);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }

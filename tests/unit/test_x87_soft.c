@@ -14,6 +14,7 @@
 #endif
 
 #include "cpu/x87.h"
+#include "tests/suite.h"
 
 static u64 seed = 0x9e3779b97f4a7c15;
 static unsigned pairs = 40000;
@@ -408,9 +409,5 @@ int main(int argc, char **argv)
     tcase_add_test(t, transcendental_accuracy);
 #endif
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_suite(s);
 }
