@@ -6,9 +6,7 @@
 #ifndef BIOS_PROBE_H
 #define BIOS_PROBE_H
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
+#include "bios/types.h"
 
 enum { CARRY = 1, ZERO = 0x40 };
 
@@ -17,36 +15,23 @@ struct regs {
     u16 es;
 };
 
-static inline void outb(u16 port, u8 v)
-{
-    __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port));
-}
-
-static inline u8 inb(u16 port)
-{
-    u8 v;
-    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-    return v;
-}
-
-static inline void outw(u16 port, u16 v)
-{
-    __asm__ volatile("outw %0, %1" : : "a"(v), "Nd"(port));
-}
-
-static inline u16 inw(u16 port)
-{
-    u16 v;
-    __asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port));
-    return v;
-}
-
-static inline u32 inl(u16 port)
-{
-    u32 v;
-    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
-    return v;
-}
+/* From a struct regs at EDX and, with EDX itself on the stack, to one: what 16- and 32-bit calls
+ * share. */
+#define LOAD_REGS                                                                                  \
+    "movl 0(%edx), %eax\n"                                                                         \
+    "movl 4(%edx), %ebx\n"                                                                         \
+    "movl 8(%edx), %ecx\n"                                                                         \
+    "movl 16(%edx), %esi\n"                                                                        \
+    "movl 20(%edx), %edi\n"
+#define STORE_REGS                                                                                 \
+    "popl 12(%edx)\n"                                                                              \
+    "pushfl\n"                                                                                     \
+    "popl 28(%edx)\n"                                                                              \
+    "movl %eax, 0(%edx)\n"                                                                         \
+    "movl %ebx, 4(%edx)\n"                                                                         \
+    "movl %ecx, 8(%edx)\n"                                                                         \
+    "movl %esi, 16(%edx)\n"                                                                        \
+    "movl %edi, 20(%edx)\n"
 
 static inline void far_segment(u16 seg)
 {
@@ -105,7 +90,8 @@ void apm(void);
 /* A near call of 32-bit code in the probe's segment, in protected mode. */
 struct regs near_call(const char *name, const u8 *code, struct regs r);
 
-/* bios_probe_drives.c: what is there of disks, CD-ROMs and ports; the clock is set, and midnight comes. */
+/* bios_probe_drives.c: what is there of disks, CD-ROMs and ports; the clock is set, and midnight
+ * comes. */
 void drives_and_ports(void);
 void clock_set(void);
 

@@ -134,20 +134,7 @@ answer: movl    $0, %ebx
         shlw    $8, %bx
         movb    %ah, %bl
         movl    %ebx, %eax
-hex:    movw    $8, %cx
-1:      roll    $4, %eax
-        pushw   %ax
-        andb    $15, %al
-        addb    $'0', %al
-        cmpb    $'9' + 1, %al
-        jb      2f
-        addb    $'a' - '9' - 1, %al
-2:      outb    %al, $0xe9
-        popw    %ax
-        loop    1b
-        movb    $'\n', %al
-        outb    %al, $0xe9
-        ret
+#include "debug_hex.S"
 
 unit:   .byte   0
 real:   .byte   0

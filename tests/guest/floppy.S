@@ -102,20 +102,7 @@ track:  movb    sectors, %al
         ret
 
 answer: movzbl  %ah, %eax
-hex:    movw    $8, %cx
-5:      roll    $4, %eax
-        pushw   %ax
-        andb    $15, %al
-        addb    $'0', %al
-        cmpb    $'9' + 1, %al
-        jb      6f
-        addb    $'a' - '9' - 1, %al
-6:      outb    %al, $0xe9
-        popw    %ax
-        loop    5b
-        movb    $'\n', %al
-        outb    %al, $0xe9
-        ret
+#include "debug_hex.S"
 
 drive:  .byte   0
 sectors: .byte  0
