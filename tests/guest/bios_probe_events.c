@@ -1,7 +1,7 @@
 /* The firmware's probe: what interrupts bring in.  Keyboard, pointing device, clocks. */
 #include "bios_probe.h"
 
-enum { PM_TIMER = 0x608 };
+enum { PM_TIMER = 0x608, TICKS_A_DAY = 0x1800b0 };
 
 /* Counts calls.  AH = 4Fh with the scan code to be swallowed returns without carry, and what is not
  * ours goes on to the old handler. */
@@ -356,7 +356,8 @@ void time(void)
     /* More than three if the host had no time for us: each tick of the clock is one call. */
     __asm__ volatile("cli");
     far_segment(0);
-    u32 ticks = FAR(u32, 0x46c) - before, calls = tick_count;
+    u32 now = FAR(u32, 0x46c), ticks = now < before ? now + TICKS_A_DAY - before : now - before;
+    u32 calls = tick_count;
     FAR(u32, 0x1c * 4) = old;
     text("tick");
     hex(key);
@@ -364,6 +365,8 @@ void time(void)
     hex(calls >= 3);
     hex(ticks - calls);
     end();
+    /* The date before the time and after it, which differ at midnight. */
+    call("1a-date", 0x1a, blank(0x0400));
     call("1a-time", 0x1a, blank(0x0200));
     call("1a-date", 0x1a, blank(0x0400));
     call("1a-ticks", 0x1a, blank(0x0000));
