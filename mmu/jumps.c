@@ -64,6 +64,7 @@ void jumps_flush(struct mmu_private *v, unsigned index, bool keep_global, bool o
     if (own) {
         bits_empty(&s->jump_pages[true]);
         s->fetch_lost = false;
+        s->large_lost = 0;
     }
 }
 

@@ -142,11 +142,32 @@ static void grow(struct mmu *m, unsigned index)
 
 /* ---- flushing ---- */
 
-static void flush_map(struct tlb_context *c, struct tlb_bits *map)
+static bool is_large(const struct tlb_entry *e)
 {
-    for (unsigned w = bits_word(map, 0); w < BITS_WORDS; w = bits_word(map, w)) {
-        for (u64 bits = map->words[w]; bits; bits &= bits - 1)
-            drop_entry(&c->entries[w * 64 + (u32)__builtin_ctzll(bits)]);
+    return e->phys >> TLB_SIZE_SHIFT & 3;
+}
+
+/* The table is about to lose e, whose jumps stay. */
+static void note_lost(struct tlb_state *s, const struct tlb_entry *e)
+{
+    if (!(e->phys & TLB_FETCHED))
+        return;
+    s->fetch_lost = true;
+    if (is_large(e))
+        s->large_lost |= large_bit(entry_page(e));
+}
+
+/* Drops the entries of a set, from word `w` of it on; lost: NULL if their jumps go too. */
+static void flush_map(struct tlb_context *c, struct tlb_bits *map, unsigned w,
+                      struct tlb_state *lost)
+{
+    for (w = bits_word(map, w); w < BITS_WORDS; w = bits_word(map, w)) {
+        for (u64 bits = map->words[w]; bits; bits &= bits - 1) {
+            struct tlb_entry *e = &c->entries[w * 64 + (u32)__builtin_ctzll(bits)];
+            if (lost)
+                note_lost(lost, e);
+            drop_entry(e);
+        }
         bits_put_word(map, w, 0);
     }
 }
@@ -167,11 +188,7 @@ static void consider_shrinking(struct mmu *m, unsigned index)
     if (used >= s->entries / 8)
         return;
     u32 half = s->entries / 2;
-    for (u32 w = half / 64; w < s->entries / 64; w++) {
-        for (u64 bits = s->global.words[w]; bits; bits &= bits - 1)
-            drop_entry(&c->entries[w * 64 + (u32)__builtin_ctzll(bits)]);
-        bits_put_word(&s->global, w, 0);
-    }
+    flush_map(c, &s->global, half / 64, s);
     resize(m, index, half);
 }
 
@@ -182,9 +199,9 @@ static void flush_context(struct mmu *m, unsigned index, bool keep_global, bool 
     struct tlb_context *c = &m->priv->contexts[index];
     if (!s->ready)
         return;
-    flush_map(c, &s->local);
+    flush_map(c, &s->local, 0, NULL);
     if (!keep_global)
-        flush_map(c, &s->global);
+        flush_map(c, &s->global, 0, NULL);
     if (s->large && bits_word(&s->global, 0) == BITS_WORDS)
         s->large = 0;
     jumps_flush(m->priv, index, keep_global, own);
@@ -311,7 +328,9 @@ void mmu_flush_page(struct mmu *m, u64 la)
         bool fetched = s->fetch_lost;
         if (tlb_entry_is(&c->entries[n], la & PAGE_MASK))
             fetched |= drop_in_page(c, s, n, la, PAGE_SHIFT);
-        bool large = s->large & large_bit(la) && drop_large(c, s, la);
+        bool large = s->large_lost & large_bit(la);
+        if (s->large & large_bit(la))
+            large |= drop_large(c, s, la);
         if (large || (fetched && !m->jumps_by_address))
             jumps_flush(v, i, false, true);
         else if (fetched)
@@ -451,11 +470,11 @@ static __attribute__((noinline)) u32 displace(struct mmu *m, unsigned index, u64
         grow(m, index);
         i = (u32)(page >> PAGE_SHIFT) & (s->entries - 1);
     }
-    u64 fetched = c->entries[i].phys & TLB_FETCHED;
-    if (fetched && tlb_entry_is(&c->entries[i], page) && (e->phys & TLB_CAN_EXEC))
-        e->phys |= TLB_FETCHED;
-    else if (fetched && c->entries[i].phys != ~0ull)
-        s->fetch_lost = true;
+    const struct tlb_entry *old = &c->entries[i];
+    if (tlb_entry_is(old, page) && (e->phys & TLB_CAN_EXEC))
+        e->phys |= old->phys & TLB_FETCHED;
+    else if (in_use(s, i))
+        note_lost(s, old);
     bits_remove(e->phys & TLB_GLOBAL ? &s->local : &s->global, i);
     return i;
 }
@@ -470,7 +489,7 @@ static inline void fill(struct mmu *m, enum mmu_kind kind, u64 page, struct tlb_
     if (in_use(s, i))
         i = displace(m, index, page, e, i);
     bits_add(e->phys & TLB_GLOBAL ? &s->global : &s->local, i);
-    if (e->phys >> TLB_SIZE_SHIFT & 3)
+    if (is_large(e))
         s->large |= large_bit(page);
     /* Field by field, for a host waits when wide loads read what has just been stored in parts. */
     struct tlb_entry *to = &v->contexts[index].entries[i];
@@ -693,11 +712,14 @@ void tlb_note_fetch(struct mmu *m, enum mmu_kind kind, u64 la)
     struct tlb_entry *e = mmu_tlb_slot(m, kind, la);
     if (likely(tlb_entry_is(e, la & PAGE_MASK) && e->phys & TLB_FETCHED))
         return;
+    struct tlb_state *s = &m->priv->states[tlb_index(m, kind)];
     lock_tlb(m->priv);
-    if (tlb_entry_is(e, la & PAGE_MASK))
+    if (tlb_entry_is(e, la & PAGE_MASK)) {
         e->phys |= TLB_FETCHED;
-    else
-        m->priv->states[tlb_index(m, kind)].fetch_lost = true;
+    } else {
+        s->fetch_lost = true;
+        s->large_lost |= large_bit(la); /* it may be */
+    }
     unlock_tlb(m->priv);
 }
 

@@ -83,6 +83,7 @@ static inline void bits_empty(struct tlb_bits *b)
 struct tlb_state {
     bool ready;      /* its memory has been initialised */
     bool fetch_lost; /* an entry that was fetched from was evicted: its jumps are unaccounted */
+    u64 large_lost;  /* large_bit of those that were pieces of large pages */
     u32 entries;     /* in use, a power of two */
     u32 fills, conflicts; /* since the last flush or resize */
     u32 low_use;     /* flushes in a row that found it nearly empty */
@@ -142,6 +143,9 @@ enum mmu_status tlb_translate(struct mmu *m, enum mmu_kind kind, u64 la, enum mm
 /* Gives the entry of la its write tag back if its page has no code any more. */
 void tlb_allow_write(struct mmu *m, enum mmu_kind kind, u64 la);
 
+/* Notes that code is fetched from the page of la, so that its jump targets are accounted for. */
+void tlb_note_fetch(struct mmu *m, enum mmu_kind kind, u64 la);
+
 /* ---- jumps.c ---- */
 
 /* Makes a new context's jump cache empty. */
@@ -151,9 +155,6 @@ void jumps_init(struct mmu_private *v, unsigned index);
 void jumps_flush(struct mmu_private *v, unsigned index, bool keep_global, bool own);
 /* Drops the entries whose code may lie on one page by their tags; see mmu.jumps_by_address. */
 void jumps_drop_page(struct mmu_private *v, unsigned index, u64 la);
-
-/* Notes that code is fetched from the page of la, so that its jump targets are accounted for. */
-void tlb_note_fetch(struct mmu *m, enum mmu_kind kind, u64 la);
 
 static_assert(TLB_MAX_ENTRIES <= 64 * BITS_WORDS && JUMP_ENTRIES / JUMP_WAYS <= 64 * BITS_WORDS,
               "the sets of entries in use are too small");

@@ -192,6 +192,67 @@ START_TEST(jumps_to_global_pages_stay)
 }
 END_TEST
 
+/* What the TLB loses of its own accord, as it shrinks, is remembered: INVLPG reaches the jumps. */
+START_TEST(jumps_go_though_the_table_has_shrunk)
+{
+    const u64 base = 0x40000000, code = (TLB_MIN_ENTRIES + 5) * 0x1000ull;
+    struct mmu_code_page page;
+    use_mode(&modes[L4_4K]);
+    pg.pge = true;
+    for (unsigned i = 0; i < 2; i++)
+        map(21, base + i * 2 * MIB, i * 2 * MIB, U | W, W);
+    map4k(code, DATA, W | G);
+    set_paging();
+    m.jumps_by_address = true;
+    for (u64 i = 0; m.context->mask / 32 + 1 == TLB_MIN_ENTRIES; i++) {
+        ck_assert_uint_lt(i, TLB_MIN_ENTRIES);
+        load8(base + (0x20 + i % 2 * TLB_MIN_ENTRIES) * 0x1000);
+    }
+    ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, code, &page), MMU_OK);
+    mmu_put_jump(&m, 5, code, 1, page.global);
+    u32 id = mmu_map_id(&m, code, true);
+    for (unsigned i = 0; m.context->mask / 32 + 1 > TLB_MIN_ENTRIES; i++) {
+        ck_assert_uint_lt(i, 10);
+        mmu_load_cr3(&m, pg.cr3, false);
+    }
+    ck_assert_ptr_null(inline_probe(code));
+    ck_assert_uint_eq(m.context->jumps[5].tag, code);
+    ck_assert_uint_eq(m.context->map_id[true], id);
+    mmu_flush_page(&m, code);
+    ck_assert_uint_eq(m.context->jumps[5].tag, ~0ull);
+    ck_assert_uint_eq(m.context->map_id[true], 0);
+}
+END_TEST
+
+/* INVLPG takes all of a large page's jumps, also where the piece that they are in was evicted. */
+START_TEST(jumps_of_a_large_page_go_together)
+{
+    const u64 base = 0x40000000, code = base + 0x5000;
+    struct mmu_code_page page;
+    for (unsigned i = 0; i < 4; i++) {
+        bool global = i & 1, reload = i & 2;
+        use_mode(&modes[L4_4K]);
+        pg.pge = true;
+        map(21, base, 0, U | W, W | (global ? G : 0));
+        map4k(code - base + TLB_MIN_ENTRIES * 0x1000, DATA, W);
+        set_paging();
+        m.jumps_by_address = true;
+        ck_assert_int_eq(mmu_fetch_page(&m, MMU_SUPERVISOR, code, &page), MMU_OK);
+        ck_assert_int_eq(page.global, global);
+        mmu_put_jump(&m, 5, code, 1, global);
+        mmu_map_id(&m, code, global);
+        load8(code - base + TLB_MIN_ENTRIES * 0x1000);
+        ck_assert_ptr_null(inline_probe(code));
+        if (reload)
+            mmu_load_cr3(&m, pg.cr3, false);
+        ck_assert_int_eq(m.context->jumps[5].tag == code, global || !reload);
+        mmu_flush_page(&m, base + 0x9000);
+        ck_assert_uint_eq(m.context->jumps[5].tag, ~0ull);
+        ck_assert_uint_eq(m.context->map_id[global], 0);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("jumps");
@@ -203,6 +264,8 @@ int main(void)
     tcase_add_test(t, jump_sets);
     tcase_add_test(t, links_end_with_their_mappings);
     tcase_add_test(t, jumps_to_global_pages_stay);
+    tcase_add_test(t, jumps_go_though_the_table_has_shrunk);
+    tcase_add_test(t, jumps_of_a_large_page_go_together);
     suite_add_tcase(s, t);
     return run_suite(s);
 }
