@@ -246,7 +246,7 @@ static char folder[] = "/tmp/dragoman-cache-XXXXXX";
 static struct moved run_cached(const char *model, u64 at)
 {
     engine_teardown();
-    tiny_create_cached(&m, engine_under_test, folder, model);
+    tiny_create_cached(&m, engine_under_test, folder, model, 0);
     struct moved r = run_moved(&at, 1);
     engine_teardown(); /* writes */
     engine_setup();
@@ -827,6 +827,35 @@ START_TEST(test_two_vcpus)
 }
 END_TEST
 
+/* However much is kept, the file is one that the next run, with as small a store, reads. */
+START_TEST(test_cache_is_bounded)
+{
+    struct stat st;
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    for (unsigned run = 0; run < 2; run++) {
+        engine_teardown();
+        tiny_create_cached(&m, engine_under_test, folder, "max", 1);
+        const struct x64_keep *keep = &((const struct x64_engine *)m.engine)->keep;
+        ck_assert_int_eq(keep->loaded > 0, run == 1);
+        LOAD(0x10000, stream64);
+        LOAD(0x11000, shared64);
+        tiny_long(&m, 0x10000);
+        for (unsigned i = 0; keep->used < keep->size / 4 * 3; i++) {
+            ck_assert_uint_lt(i, 8);
+            m.cpu->gpr[R9] = 0x400000 + i * 0x10000;
+            stream(m.cpu, 1000 + 8 * run + i); /* at no offset the bytes of before */
+        }
+        ck_assert_uint_eq(tiny_counter(&m, "flushes"), 0);
+        u64 most = keep->size / 2;
+        engine_teardown(); /* writes */
+        engine_setup();
+        ck_assert_int_eq(stat(cache_file(), &st), 0);
+        ck_assert_uint_le(st.st_size, most);
+    }
+    remove_folder();
+}
+END_TEST
+
 /* A request from another thread ends a loop that is chained to itself. */
 CODE64(endless64, "movb $1, 0x20000\n 1: jmp 1b\n")
 
@@ -936,6 +965,7 @@ int main(void)
     tcase_add_test(c, test_moved);
     tcase_add_test(c, test_cache);
     tcase_add_test(c, test_cache_damaged);
+    tcase_add_test(c, test_cache_is_bounded);
     tcase_add_test(c, test_technique_lists);
     tcase_add_test(c, test_pages);
     tcase_add_test(c, test_info);

@@ -39,9 +39,10 @@ void tiny_create_off(struct tiny *m, const struct accel *accel, u64 code_bytes, 
 }
 
 void tiny_create_cached(struct tiny *m, const struct accel *accel, const char *folder,
-                        const char *model)
+                        const char *model, u64 code_bytes)
 {
-    create(m, accel, (struct accel_options){.cache = folder}, model, NULL);
+    create(m, accel, (struct accel_options){.cache = folder, .code_bytes = code_bytes}, model,
+           NULL);
 }
 
 void tiny_create_counted(struct tiny *m, const struct accel *accel,

@@ -26,7 +26,7 @@ void tiny_create(struct tiny *m, const struct accel *accel, u64 code_bytes);
 void tiny_create_off(struct tiny *m, const struct accel *accel, u64 code_bytes, u64 off);
 /* One of this processor model that keeps translations in a folder. */
 void tiny_create_cached(struct tiny *m, const struct accel *accel, const char *folder,
-                        const char *model);
+                        const char *model, u64 code_bytes);
 /* The same in counted mode. */
 void tiny_create_counted(struct tiny *m, const struct accel *accel,
                          const struct count_config *count);

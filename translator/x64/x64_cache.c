@@ -20,7 +20,12 @@
 
 #include <link.h> /* last: its names of segment flags are macros */
 
-#define CACHE_MOST (128ull << 20) /* bytes of a file */
+/* Bytes that a file may have: so that a run that reads it has room for what it makes. */
+static u64 most_bytes(const struct x64_keep *keep)
+{
+    u64 most = 128ull << 20;
+    return keep->size / 2 < most ? keep->size / 2 : most;
+}
 
 struct cache_head {
     char magic[8];
@@ -191,7 +196,7 @@ void x64_cache_open(struct x64_engine *e, const struct cpu *cpu)
         log_print("dbt: cache: %s is not this user's alone; not used\n", keep->path);
         free(keep->path);
         keep->path = NULL;
-    } else if (bytes >= KEEP_FIRST && bytes <= keep->size / 2 &&
+    } else if (bytes >= KEEP_FIRST && bytes <= most_bytes(keep) &&
                read_all(fd, keep->base, KEEP_FIRST)) {
         memcpy(&head, keep->base, sizeof head);
         if (!memcmp(head.magic, magic, sizeof magic) && head.key == keep->key &&
@@ -221,18 +226,18 @@ static bool write_all(int fd, const u8 *p, u64 bytes)
  * room for.  Nobody uses the store any more.  Returns its end. */
 static u64 gather(struct x64_keep *keep)
 {
-    u64 used = 0, to = KEEP_FIRST, bytes;
+    u64 used = 0, to = KEEP_FIRST, most = most_bytes(keep), bytes;
     for (u64 at = KEEP_FIRST; at < keep->used; at += bytes) {
         const struct kept *k = (const struct kept *)(keep->base + at);
         bytes = k->bytes;
         used += k->used ? bytes : 0;
     }
-    u64 others = used < CACHE_MOST ? CACHE_MOST - used : 0;
+    u64 others = used < most ? most - used : 0;
     for (u64 at = KEEP_FIRST; at < keep->used; at += bytes) {
         struct kept *k = (struct kept *)(keep->base + at);
         bytes = k->bytes;
         u64 *room = k->used ? &used : &others;
-        if (bytes > *room || to + bytes > CACHE_MOST)
+        if (bytes > *room || to + bytes > most)
             continue;
         *room -= bytes;
         memmove(keep->base + to, k, bytes);
