@@ -28,7 +28,7 @@ struct walk_table {
 };
 #define WALK_TABLES 32u
 
-/* Where the cache has the table for la, if it has. */
+/* Where the cache has the table for la, if it has: in an array of WALK_TABLES. */
 static inline unsigned walk_table_index(u64 la)
 {
     return la >> 21 & (WALK_TABLES - 1);

@@ -3,7 +3,8 @@
  *
  * One engine serves all vCPUs of a machine.  Blocks are translated under the engine's lock and
  * executed without any.  Left to others: the memory of blocks and the jumps between them
- * (x64_link.c), showing code (x64_inspect.c), any emission (x64_select.c and its neighbours).
+ * (x64_link.c), using translations again (x64_reuse.c), showing code (x64_inspect.c), any emission
+ * (x64_select.c and its neighbours).
  */
 #include <cpuid.h>
 #include <stdlib.h>

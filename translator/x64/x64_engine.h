@@ -1,5 +1,6 @@
 /* The x86-64 engine as its own files see it: accel_dbt.c (run loop, making blocks), x64_link.c
- * (block records, chaining, throwing code away), x64_inspect.c (showing host code).
+ * (block records, chaining, throwing code away), x64_reuse.c and x64_cache.c (translations used
+ * again, in this run and in later ones), x64_inspect.c (showing host code).
  *
  * Locks, in the order in which they nest: lock (translating, flushing), the block cache's own,
  * link_lock (chains) and pool_lock (records).

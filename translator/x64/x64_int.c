@@ -599,8 +599,8 @@ static void emit_stenv(struct x64_sel *s, const struct ir_insn *in)
         x64_store(&s->buf, in->w, x64_m(X_RSP, (s32)in->imm), x64_use(s, in->arg[0]));
 }
 
-/* EFLAGS image of a flags value: AHF to bits 0-7 and 11. */
-/* AF, where the manual leaves it undefined, is what cpu/flags.c makes of the same flags. */
+/* EFLAGS image of a flags value: AHF to bits 0-7 and 11.  AF, where the manual leaves it undefined,
+ * is what cpu/flags.c makes of the same flags. */
 static void emit_bitsf(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
     ir_ref a, b;

@@ -361,13 +361,13 @@ void x64_emit_comparison(struct x64_sel *s);
 #define X64_HEADER 24
 static_assert(X64_HEADER <= X64_AHEAD, "the header is the block's own");
 
-/* Whether the instruction at rip, however long, is on the block's page, so that an exit there can
- * be chained. */
 /* Emits a direct exit to rip, whose flags are stored, with t as a scratch register. */
 void x64_leave_to(struct x64_sel *s, u64 rip, unsigned t);
 /* Before a call: what saves it in the usual case, if it is to one of the helpers of
  * x64_system.c. */
 void x64_system_fast(struct x64_sel *s, const struct ir_insn *in);
+/* Whether the instruction at rip, however long, is on the block's page, so that an exit there can
+ * be chained. */
 bool x64_same_page(const struct x64_sel *s, u64 rip);
 /* Records a site whose call has just been emitted. */
 void x64_site_here(struct x64_sel *s);
