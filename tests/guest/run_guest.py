@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 GOOD, BAD = 33, 35
 TIMEOUT = 110
@@ -276,6 +277,8 @@ MODELS = ["486", "pentium", "pentium3", "qemu32", "qemu64", "core2duo", "Nehalem
 # "qemu": the same for QEMU where those would not do.
 MAX = [["-cpu", "max"]]
 OPTIONS = {
+    "except64": {"kept": True},
+    "links64": {"kept": True},
     "real": {"machines": [*MAX, ["-cpu", "486"]], "qemu": MAX},
     "rows32": {"machines": [*MAX, ["-cpu", "pentium"]], "qemu": MAX},
     "rows64": {"machines": [*MAX, ["-cpu", "Haswell"], ["-cpu", "EPYC"]], "qemu": MAX},
@@ -343,6 +346,20 @@ def run(engine, dragoman, image, machine):
     return None
 
 
+def run_kept(dragoman, image, machine):
+    """Runs the image on what other processes, at other addresses, have translated, until there is
+    nothing to add."""
+    with tempfile.TemporaryDirectory() as folder:
+        before = None
+        for _ in range(5):
+            wrong = run("dbt,cache=" + folder, dragoman, image, machine)
+            files = [(f.name, f.stat().st_ino, f.stat().st_mtime_ns) for f in pathlib.Path(folder).iterdir()]
+            if wrong or (files and files == before):
+                return wrong
+            before = files
+    return "no run found all that it needed in the cache"
+
+
 def main():
     dragoman, image = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2])
     engines = sys.argv[3:] or ["dbt", "interp", "qemu"]
@@ -362,6 +379,11 @@ def main():
         wrong = run(engine, dragoman, image, machine)
         if wrong:
             print(f"{image.stem}: {engine} {' '.join(machine)}: FAILED\n{wrong}")
+            status = 1
+    if "dbt" in engines and options.get("kept"):
+        wrong = run_kept(dragoman, image, machines[0])
+        if wrong:
+            print(f"{image.stem}: dbt with a cache: FAILED\n{wrong}")
             status = 1
     return status
 
