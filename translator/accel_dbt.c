@@ -143,8 +143,10 @@ static bool select_block(struct x64_vcpu *v, struct x64_block *b)
     s->first_exit = e->exit_count;
     b->rw = rw;
     b->code = (u64)(uintptr_t)(rw + s->buf.exec_delta);
-    if (!x64_select(s))
+    if (!x64_select(s)) {
+        e->exit_count = s->first_exit;
         return false;
+    }
     b->size = (u32)(s->buf.p - rw);
     b->sites = x64_arena_alloc(e, s->site_count * sizeof *b->sites);
     b->site_count = s->site_count;

@@ -440,6 +440,11 @@ START_TEST(test_unfit)
         sums[small] = m.cpu->gpr[RBX];
         ck_assert_uint_eq(tiny_counter(&m, "unfit") > 0, small);
         ck_assert_uint_lt(tiny_counter(&m, "blocks"), 40);
+        for (u32 id = X64_EXIT_RETIRED + 1; id < e->exit_count; id++) { /* all are somebody's */
+            const struct x64_exit *x = &e->exits[id];
+            ck_assert(!x->field || (x->field > x->from->rw &&
+                                    x->field < x->from->rw + x->from->size));
+        }
         engine_teardown();
         engine_setup();
     }
