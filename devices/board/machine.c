@@ -128,12 +128,18 @@ u64 machine_cpu_ns(const struct machine *m, unsigned cpu)
 
 static void end_threads(struct machine *m)
 {
+    unsigned n = m->threads;
+    if (!n)
+        return;
     atomic_store(&m->quit, true);
-    for (unsigned i = 0; i < m->threads; i++)
+    for (unsigned i = 0; i < n; i++)
         cpu_request(m->cpu[i], REQ_EXIT);
-    for (unsigned i = 0; i < m->threads; i++)
-        pthread_join(m->thread[i], NULL);
+    /* A thread that has been joined may not be asked for its time any more. */
+    bus_lock(m->bus);
     m->threads = 0;
+    bus_unlock(m->bus);
+    for (unsigned i = 0; i < n; i++)
+        pthread_join(m->thread[i], NULL);
 }
 
 /* ---- run, stop, reset ---- */

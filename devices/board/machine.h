@@ -81,7 +81,7 @@ struct machine {
 
     /* ---- private to machine.c and main_loop.c ---- */
     pthread_t thread[MACHINE_CPUS];
-    unsigned threads; /* started */
+    unsigned threads; /* started; under the machine lock once they run */
     bool running;     /* vCPUs may execute and the clock goes */
     bool suspended;   /* S3: the vCPUs may not */
     _Atomic bool quit;
@@ -124,7 +124,7 @@ bool machine_defer(struct machine *m, void (*fn)(void *opaque), void *opaque);
 void machine_freeze(struct machine *m);
 void machine_thaw(struct machine *m);
 bool machine_running(const struct machine *m);
-/* Nanoseconds that the host has given a vCPU's thread so far; from any thread. */
+/* Nanoseconds that the host has given a vCPU's thread so far.  Machine lock held. */
 u64 machine_cpu_ns(const struct machine *m, unsigned cpu);
 /* In S3. */
 bool machine_suspended(const struct machine *m);
