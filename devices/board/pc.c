@@ -345,37 +345,45 @@ static unsigned put_e820(u8 *table, unsigned n, u64 start, u64 size)
     return n + 1;
 }
 
-/* A file by which firmware finds an option ROM. */
-static bool add_option_rom(struct pc *pc, const char *path, char **error)
+/* A file by which firmware finds an option ROM (its first bytes: PCI 3.0, section 6.3.3). */
+static bool add_option_rom(struct pc *pc, const char *path, const char *name, char **error)
 {
-    char name[FW_CFG_NAME];
-    const char *slash = strrchr(path, '/');
     u32 size;
     u8 *rom = boot_read_file("option ROM", path, PC_OPTION_ROM_MAX, &size, error);
-    if (rom && (size < 3 || load_le(rom, 2) != 0xaa55)) {
-        *error = error_text("'%s' is no option ROM", path);
-        free(rom);
+    if (!rom)
         return false;
-    }
-    snprintf(name, sizeof name, "genroms/%s", slash ? slash + 1 : path);
-    bool good = rom && fw_cfg_add_file(&pc->fw_cfg, name, rom, size);
-    if (rom && !good)
-        *error = error_text("there is no room for option ROM '%s' in the firmware's configuration",
-                            path);
+    bool good = false;
+    if (size < 3 || load_le(rom, 2) != 0xaa55)
+        *error = error_text("'%s' is no option ROM", path);
+    else if (size < rom[2] * 512u)
+        *error = error_text("option ROM '%s' is truncated: it has %u bytes of %u", path, size,
+                            rom[2] * 512u);
+    else if (!(good = fw_cfg_add_file(&pc->fw_cfg, name, rom, size)))
+        *error = error_text("the host has no memory for option ROM '%s'", path);
     free(rom);
     return good;
 }
 
-/* Those that were asked for, and that of other firmware's -kernel protocol, first in the boot
- * order. */
+/* Those that were asked for, numbered since files may have the same name; and that of other
+ * firmware's -kernel protocol, first in the boot order. */
 static bool add_option_roms(struct pc *pc, const struct pc_config *config, char **error)
 {
+    static const char kernel_name[] = "genroms/linuxboot_dma.bin";
     static const char order[] = "/rom@genroms/linuxboot_dma.bin";
-    for (unsigned i = 0; i < PC_OPTION_ROMS && config->option_rom[i]; i++)
-        if (!add_option_rom(pc, config->option_rom[i], error))
+    for (unsigned i = 0; i < PC_OPTION_ROMS && config->option_rom[i]; i++) {
+        char name[FW_CFG_NAME];
+        snprintf(name, sizeof name, "genroms/%u", i);
+        if (!add_option_rom(pc, config->option_rom[i], name, error))
             return false;
-    return !config->kernel_rom || (add_option_rom(pc, config->kernel_rom, error) &&
-                                   fw_cfg_add_file(&pc->fw_cfg, "bootorder", order, sizeof order));
+    }
+    if (!config->kernel_rom)
+        return true;
+    if (!add_option_rom(pc, config->kernel_rom, kernel_name, error))
+        return false;
+    if (fw_cfg_add_file(&pc->fw_cfg, "bootorder", order, sizeof order))
+        return true;
+    *error = error_text("the host has no memory for the boot order");
+    return false;
 }
 
 static bool make_fw_cfg(struct pc *pc, const struct pc_config *config, char **error)

@@ -42,7 +42,7 @@ def images(tmp):
         yield ["-hda", tmp / "fixed"], BAD, "readonly=on"
     yield [tmp / "x.vdi"], BAD, "qemu-img convert"
     os.mkfifo(tmp / "pipe")
-    for option in ("-hda", "-cdrom", "-fda", "-kernel", "-bios"):
+    for option in ("-hda", "-cdrom", "-fda", "-kernel", "-bios", "-option-rom"):
         yield [option, tmp / "pipe"], BAD, tmp / "pipe"
     yield from files(tmp)
 
@@ -105,6 +105,11 @@ def cases(tmp):
     yield ["-bios", empty], BAD, empty
     yield ["-option-rom", "/nonexistent"], BAD, "/nonexistent"
     yield ["-option-rom", empty], BAD, empty
+    yield ["-option-rom", junk], BAD, "is no option ROM"
+    yield ["-option-rom", directory], BAD, directory
+    yield ["-option-rom", large], BAD, "too large"
+    (tmp / "cut.rom").write_bytes(b"\x55\xaa\x04".ljust(2047, b"\0"))
+    yield ["-option-rom", tmp / "cut.rom"], BAD, "is truncated: it has 2047 bytes of 2048"
     yield ["-option-rom", "x"] * 5, BAD, "at most 4 ROMs"
     yield ["-m", "0"], BAD, "-m"
     yield ["-m", "100T"], BAD, "-m"
