@@ -259,8 +259,8 @@ static void start_files(void)
     u16 key;
     while ((key = fw_next(&at, "genroms/", &size)) != 0) {
         u32 to = free_place(size);
-        if (size < ROM_UNIT / 4 || size > ROM_END - to) {
-            say("Option ROM %u: no room for its %u bytes.\n", at, size);
+        if (to + size > ROM_END) {
+            say("There is no room for an option ROM of %u bytes.\n", size);
             continue;
         }
         fw_get(key, (void *)to, size);

@@ -491,6 +491,24 @@ def leg_roms(machine):
         check_that(f"{machine.name}: a bad sum", nothing in said and "<I>" not in said, said)
 
 
+def leg_rom_files(machine):
+    """Two ROMs whose files have one name; one that makes itself larger than what is left of C0000 to
+    DFFFF: there is no room after it, and what lies behind stays as it is."""
+    growing = bytearray(512)
+    growing[:10] = b"\x55\xaa\x01\x2e\xc6\x06\x02\x00\xff\xcb"  # MOV byte CS:[2], FFh; RETF
+    with tempfile.TemporaryDirectory() as d:
+        args = []
+        for n, rom in enumerate((isa_rom(), isa_rom(), growing, isa_rom())):
+            folder = pathlib.Path(d) / str(n)
+            folder.mkdir()
+            (folder / "card.rom").write_bytes(rom)
+            args += ["-option-rom", folder / "card.rom"]
+        said = machine.run_until(lambda s: "nothing to boot" in s, *args, "-boot", "n", "-serial", "none")
+    check(f"{machine.name}: two start", said.count("<I><connected>"), 2)
+    for part in ("There is no room for an option ROM of 2048 bytes.", "<booted>", "nothing to boot"):
+        check_that(f"{machine.name}: {part}", part in said, said)
+
+
 def pmm_rom(folder):
     """PMM_ROM at its full size and with its sum."""
     rom = bytearray(pathlib.Path(PMM_ROM).read_bytes())
@@ -552,15 +570,15 @@ def main():
                        "none", own=False)] if QEMU else []
     legs = [(leg_services, found), (leg_drives, found + seabios), (leg_nothing, found), (leg_video, adapters),
             (leg_roms, [m for m in found if m.name == "qemu"])]
-    legs.append((leg_pmm, found + seabios))
+    fastest = [m for m in found if m.name != "qemu"][-1:]
+    legs += [(leg_rom_files, fastest), (leg_pmm, found + seabios)]
     if IPXE_ROM.exists():
-        legs.append((leg_ipxe, [m for m in found if m.name != "qemu"][-1:]))
+        legs.append((leg_ipxe, fastest))
     missing = [what for what in ("cloud", "initrd", "686-pae", "initrd-i386") if not get(what)]
     if missing:
         print(f"cannot be had: {', '.join(missing)}; the legs with Linux are left out")
     else:
         qemu = [m for m in found if m.name == "qemu"]
-        fastest = [m for m in found if m.name != "qemu"][-1:]
         legs += [(leg_legacy, fastest), (leg_tables, fastest + qemu), (leg_sleep, fastest + qemu),
                  (leg_reboot, fastest + qemu), (leg_pci, qemu)]
     for leg, on in legs:
