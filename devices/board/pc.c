@@ -292,16 +292,19 @@ static void set_boot_order(struct pc *pc, const char *boot)
         if (strchr(boot_letters, *boot))
             order[orders++] = (u8)(strchr(boot_letters, *boot) - boot_letters + 1);
     mc146818_set_cmos(&pc->rtc, 0x3d, (u8)(order[1] << 4 | order[0]));
-    mc146818_set_cmos(&pc->rtc, 0x38,
-                      (u8)(order[2] << 4)); /* and the signature check of floppies */
+    /* With the signature check of floppies. */
+    mc146818_set_cmos(&pc->rtc, 0x38, (u8)(order[2] << 4));
 }
 
-/* The first reset is the machine's start; what holds for one boot is over at the second. */
+/* The first reset is the machine's start; what holds for one boot is over at the second.  Otherwise
+ * CMOS keeps what software has written there. */
 static void board_reset(void *opaque)
 {
     struct pc *pc = opaque;
-    if (pc->started)
+    if (pc->started && pc->boot_once) {
         set_boot_order(pc, pc->boot_order);
+        pc->boot_once = false;
+    }
     pc->started = true;
 }
 
@@ -500,6 +503,7 @@ bool pc_init(struct pc *pc, const struct pc_config *config, char **error)
     m->board_wake = board_wake;
     m->board_reset = board_reset;
     pc->boot_order = config->boot_order;
+    pc->boot_once = config->boot_once;
     if (!pc_irq_init(&pc->irq, m)) {
         *error = error_text("the host has no memory for the interrupt controllers");
         return false;

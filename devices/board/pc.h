@@ -118,7 +118,8 @@ struct pc {
     struct pc_floppy floppy[PC_FLOPPIES]; /* the images are owned */
     bool snapshot;
     const char *boot_order;
-    bool started; /* there has been a reset */
+    bool boot_once; /* CMOS has another order until the second reset */
+    bool started;   /* there has been a reset */
     void *added[PC_DEVICES]; /* states of -device chips; owned */
     unsigned added_count;
 };

@@ -13,7 +13,7 @@ import struct
 import subprocess
 import sys
 
-from common import DRAGOMAN, out_string, row_options, run_rows
+from common import DRAGOMAN, out_byte, out_string, row_options, run_rows
 from screen import Screen
 
 LIMIT = 60
@@ -103,9 +103,9 @@ def emulated_disk(tmp, start, sectors):
     check("4Ch", lines[23:], [0x80])
 
 
-def says(text):
+def says(text, then=b""):
     """A boot sector that says so on the debug console, as a line, and resets the machine."""
-    code = b"\xfa" + out_string(text + "\n", 0xe9) + b"\xb0\xfe\xe6\x64\xf4\xeb\xfd"
+    code = b"\xfa" + out_string(text + "\n", 0xe9) + then + b"\xb0\xfe\xe6\x64\xf4\xeb\xfd"
     return code.ljust(510, b"\0") + b"\x55\xaa"
 
 
@@ -117,25 +117,38 @@ def media(tmp):
     return ["-fda", tmp / "a.img", "-hda", tmp / "c.img", "-cdrom", tmp / "d.iso", "-m", "32"]
 
 
+def first_boots(start, *args):
+    """What the first three boots are of."""
+    machine = subprocess.Popen([*start, *args, "-display", "none", "-serial", "none", "-monitor", "none",
+                                "-debugcon", "stdio"], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                               errors="replace")
+    said = ""
+    try:
+        while len(re.findall("<.*?>", said)) < 3:
+            line = machine.stdout.readline()
+            assert line, f"{args}: it ended: {said}"
+            said += line
+    finally:
+        machine.kill()
+        machine.communicate()
+    return re.findall("<(.*?)>", said)[:3]
+
+
 def order(tmp, start):
     """The order, and what is different for one boot: each says what it is and resets."""
     for option, wanted in (("a", ["floppy"] * 3), ("order=c", ["disk"] * 3), ("dca", ["CD"] * 3),
                            ("order=a,once=d", ["CD", "floppy", "floppy"]),
                            ("once=d", ["CD", "disk", "disk"])):
-        machine = subprocess.Popen([*start, *media(tmp), "-boot", option, "-display", "none",
-                                    "-serial", "none", "-monitor", "none", "-debugcon", "stdio"],
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.DEVNULL, text=True, errors="replace")
-        said = ""
-        try:
-            while len(re.findall("<.*?>", said)) < 3:
-                line = machine.stdout.readline()
-                assert line, f"{option}: it ended: {said}"
-                said += line
-        finally:
-            machine.kill()
-            machine.communicate()
-        check(f"-boot {option}", re.findall("<(.*?)>", said)[:3], wanted)
+        check(f"-boot {option}", first_boots(start, *media(tmp), "-boot", option), wanted)
+
+
+def order_written(tmp, start):
+    """A program makes the disk (2) the first device, in CMOS: a reset leaves it that."""
+    args = media(tmp)
+    sector = says("<floppy>", out_byte(0x70, 0x3d) + out_byte(0x71, 2))
+    (tmp / "a.img").write_bytes(sector.ljust(1440 << 10, b"\0"))
+    check("CMOS", first_boots(start, *args, "-boot", "a"), ["floppy", "disk", "disk"])
 
 
 def menu(tmp):
@@ -173,6 +186,7 @@ def rows(sectors, firmware):
         yield f"{name}: a disk on a CD", lambda tmp, s=start: emulated_disk(tmp, s, sectors)
         if name != "interp":
             yield f"{name}: boot order", lambda tmp, s=start: order(tmp, s)
+            yield f"{name}: an order in CMOS", lambda tmp, s=start: order_written(tmp, s)
 
 
 def main():
