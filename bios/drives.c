@@ -124,12 +124,12 @@ static void probe(u32 channel, u8 slave)
 static void parameter_table(u32 n, u32 vector)
 {
     const struct shared *s = SERVICE_DATA(shared);
-    const struct disk *d = &s->disk[s->hard_disk[n]];
-    u32 at = ((u32)EBDA_SEG << 4) + EBDA_DISK_TABLES + 16 * n;
-    u8 *t = (u8 *)at;
-    bool translated = d->logical_cylinders != d->cylinders || d->logical_heads != d->heads;
     if (n >= s->disks)
         return;
+    const struct disk *d = &s->disk[s->hard_disk[n]];
+    u32 at = EBDA_DISK_TABLES + 16 * n;
+    u8 *t = (u8 *)(((u32)EBDA_SEG << 4) + at);
+    bool translated = d->logical_cylinders != d->cylinders || d->logical_heads != d->heads;
     memset(t, 0, 16);
     *(u16 *)t = d->logical_cylinders;
     t[2] = d->logical_heads;
@@ -144,7 +144,7 @@ static void parameter_table(u32 n, u32 vector)
         t[11] = (u8)d->heads;
         checksum_set(t, 16, 15);
     }
-    MEMORY(u32, vector * 4) = (u32)EBDA_SEG << 16 | (u16)(at - ((u32)EBDA_SEG << 4));
+    MEMORY(u32, vector * 4) = (u32)EBDA_SEG << 16 | at;
 }
 
 /* Both controllers on, the first behind the second's channel 0 (8237A; 290550, 2.5.1). */

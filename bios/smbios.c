@@ -23,8 +23,6 @@ enum {
     NO_ERROR_INFO = 0xfffe,
 };
 
-static struct aml out;
-static u8 *structures, *current;
 /* What the firmware can do (section 7.1.1): bits of its characteristics. */
 enum {
     CAN_PCI = 1 << 7,
@@ -41,6 +39,8 @@ enum {
     CAN_VIDEO = 1 << 30,
 };
 
+static struct aml out;
+static u8 *structures, *current;
 static u32 structure_count, largest;
 static const char *strings[8];
 static u32 string_count;
