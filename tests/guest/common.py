@@ -3,8 +3,10 @@ the running of rows."""
 import argparse
 import os
 import pathlib
+import shutil
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -17,6 +19,17 @@ SKIPPED = 77  # the status by which meson knows it
 def skip_status():
     """The exit status of what cannot be tested here: a failure where the environment says CI=true."""
     return 1 if os.environ.get("CI") == "true" else SKIPPED
+
+
+def installed(name):
+    """The path of a program with which a test does more than without it; None where it is missing,
+    which ends the test where the environment says CI=true."""
+    found = shutil.which(name)
+    if not found:
+        print(f"{name} is missing (tests/setup.sh test); what needs it is left out")
+        if os.environ.get("CI") == "true":
+            sys.exit(1)
+    return found
 
 
 def firmware():

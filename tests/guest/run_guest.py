@@ -9,10 +9,11 @@ the manual disagrees with QEMU 7.2; other versions of QEMU may get some of them 
 """
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
+
+from common import installed
 
 GOOD, BAD = 33, 35
 TIMEOUT = 110
@@ -369,8 +370,7 @@ def main():
         if not re.search(r"\bdbt\b", offered.stdout + offered.stderr):
             print("dbt: this build has no back-end for the host; left out")
             engines.remove("dbt")
-    if "qemu" in engines and not shutil.which("qemu-system-x86_64"):
-        print("qemu: qemu-system-x86_64 is not installed; the cross-check of the test is left out")
+    if "qemu" in engines and not installed("qemu-system-x86_64"):
         engines.remove("qemu")
     options = OPTIONS.get(image.stem, {})
     machines = options.get("machines", [["-cpu", "max"]])

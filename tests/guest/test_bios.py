@@ -12,7 +12,6 @@ import datetime
 import gzip
 import pathlib
 import re
-import shutil
 import struct
 import subprocess
 import sys
@@ -21,11 +20,11 @@ import time
 
 import bios_answers as answers_of
 from bios_answers import EAX, ECX, EDX, ES
-from common import DRAGOMAN, TOP, out_string, skip_status
+from common import DRAGOMAN, TOP, installed, out_string, skip_status
 
 BUILT = ["tests/guest/bios_probe.img", "bios/bios.bin", "tests/guest/pmm_rom.bin"]
 PROBE, BIOS, PMM_ROM = sys.argv[1:4] if len(sys.argv) > 3 else [str(TOP / "build" / p) for p in BUILT]
-QEMU = shutil.which("qemu-system-x86_64")
+QEMU = installed("qemu-system-x86_64")
 LIMIT = 150
 MIB = 1 << 20
 BANNER = "Dragoman BIOS "
@@ -339,7 +338,7 @@ DISLIKED = re.compile(r"out of spec|invalid|broken|truncated|wrong|bad index|bad
 
 def check_anchors(name, rom, cpus):
     """dmidecode's and biosdecode's reading of E0000-FFFFF, where they are installed."""
-    if not shutil.which("dmidecode"):
+    if not installed("dmidecode"):
         return
     with tempfile.TemporaryDirectory() as d:
         memory = pathlib.Path(d) / "memory"
@@ -363,7 +362,7 @@ def check_anchors(name, rom, cpus):
 
 def check_aml(name, dsdt):
     """Through Intel's disassembler and back, where there is one."""
-    iasl = shutil.which("iasl")
+    iasl = installed("iasl")
     if not iasl:
         return
     with tempfile.TemporaryDirectory() as d:

@@ -8,16 +8,15 @@ and under QEMU, and SeaBIOS has to agree.
 """
 import pathlib
 import re
-import shutil
 import struct
 import subprocess
 import sys
 
-from common import DRAGOMAN, out_byte, out_string, row_options, run_rows
+from common import DRAGOMAN, installed, out_byte, out_string, row_options, run_rows
 from screen import Screen
 
 LIMIT = 60
-QEMU = shutil.which("qemu-system-x86_64")
+QEMU = installed("qemu-system-x86_64")
 EMULATED, REAL = 0xc0de0000, 0xd15c0000
 EXIT = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
 CATALOG, IMAGE = 19, 32  # CD sectors

@@ -7,17 +7,16 @@ The images are those of test_disk.py: what boots there has to boot here too, com
 what it is asked and power off with status 0.
 """
 import pathlib
-import shutil
 import sys
 import tempfile
 import time
 
-from common import DRAGOMAN, SEABIOS, TOP, row_options, run_rows
+from common import DRAGOMAN, SEABIOS, TOP, installed, row_options, run_rows
 from images import debian, grub_iso, isolinux_iso, visit_debian
 from linux_guest import LIMIT, MARK, TYPED_MARK, get, machine
 from test_terminal import Terminal
 
-QEMU = shutil.which("qemu-system-x86_64")
+QEMU = installed("qemu-system-x86_64")
 
 
 def command(who, bios):

@@ -9,18 +9,17 @@ is looked for in the image afterwards.  Then Linux's floppy driver.
 import hashlib
 import pathlib
 import random
-import shutil
 import struct
 import subprocess
 import sys
 
-from common import DRAGOMAN, SEABIOS, row_options, run_rows
+from common import DRAGOMAN, SEABIOS, installed, row_options, run_rows
 from linux_guest import Guest, get, initrd_with, machine
 
 LIMIT = 120
 # KiB: drive in CMOS, cylinders, sectors
 FORMATS = {360: (1, 40, 9), 720: (3, 80, 9), 1200: (2, 80, 15), 1440: (4, 80, 18), 2880: (5, 80, 36)}
-QEMU = shutil.which("qemu-system-x86_64")
+QEMU = installed("qemu-system-x86_64")
 
 
 def checksum(image):
