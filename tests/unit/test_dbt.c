@@ -15,7 +15,7 @@
 #include "silicon.h"
 #include "tests/suite.h"
 #include "translator/inspect.h"
-#include "translator/x64/x64_engine.h"
+#include "translator/x64/x64_keep.h"
 
 /* ---- counters ---- */
 
@@ -236,6 +236,32 @@ START_TEST(test_moved)
     ck_assert_uint_gt(with.reused, 4 * ARRAY_SIZE(at));
     ck_assert_uint_eq(without.reused, 0);
     ck_assert(same_moved(with, without));
+}
+END_TEST
+
+/* ECX times, at the start of page R8 from R9 on: writes "mov rax, imm64; ret", of which page and hash
+ * see the same, and calls it; R8 += R11. */
+CODE64(pages64, "mov $0x112233445566, %r10\n"
+                "1: mov %r8, %rdi\n shl $12, %rdi\n add %r9, %rdi\n movw $0xb848, (%rdi)\n"
+                "mov %r8, %rax\n shl $48, %rax\n or %r10, %rax\n mov %rax, 2(%rdi)\n"
+                "movb $0xc3, 10(%rdi)\n call *%rdi\n add %r11, %r8\n dec %ecx\n jnz 1b\n hlt\n")
+
+/* Among however many blocks that look alike at first, a look-up costs no more than so much. */
+START_TEST(test_alike)
+{
+    u64 reused[2];
+    LOAD(0x10000, pages64);
+    for (unsigned pass = 0; pass < 2; pass++) {
+        tiny_long(&m, 0x10000);
+        m.cpu->gpr[RCX] = 3 * KEEP_LOOKS;
+        m.cpu->gpr[R8] = pass ? 3 * KEEP_LOOKS - 1 : 0;
+        m.cpu->gpr[R9] = pass ? 0x500000 : 0x400000;
+        m.cpu->gpr[R11] = pass ? ~0ull : 1;
+        tiny_run(&m);
+        reused[pass] = tiny_counter(&m, "reused");
+    }
+    ck_assert_uint_eq(reused[0], 0);
+    ck_assert_uint_eq(reused[1], KEEP_LOOKS);
 }
 END_TEST
 
@@ -968,6 +994,7 @@ int main(void)
     tcase_add_loop_test(c, test_counter, 0, ARRAY_SIZE(fires));
     tcase_add_loop_test(c, test_off, 0, T_COUNT);
     tcase_add_test(c, test_moved);
+    tcase_add_test(c, test_alike);
     tcase_add_test(c, test_cache);
     tcase_add_test(c, test_cache_damaged);
     tcase_add_test(c, test_cache_is_bounded);

@@ -7,6 +7,7 @@
 
 #define KEEP_FIRST 64u    /* where records begin in the store; a file's head is before them */
 #define KEEP_KEY_BITS 17u /* of the hash */
+#define KEEP_LOOKS 64u    /* so many records of one hash, the latest, are looked at */
 
 /* A kept translation; behind it exits, relocations, sites, code, then the guest's bytes: of the
  * block and of each look ahead. */

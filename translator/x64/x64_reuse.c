@@ -309,7 +309,8 @@ bool x64_reuse(struct x64_vcpu *v, struct x64_block *b)
         return false;
     unsigned offset = (unsigned)(la & ~PAGE_MASK);
     u32 at = e->keep.heads[bucket_of(page.host + offset, offset, cpu->hflags)];
-    for (struct kept *k; at; at = k->next) {
+    struct kept *k;
+    for (unsigned looks = 0; at && looks < KEEP_LOOKS; at = k->next, looks++) {
         k = (struct kept *)(e->keep.base + 8ull * at);
         for (unsigned line = 0; line < 8; line++)
             __builtin_prefetch((const u8 *)k + 64 * line);
