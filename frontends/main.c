@@ -415,6 +415,8 @@ static const char *cache_folder(const struct options *o)
 {
     static char path[4096];
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (o->cache && !technique_on(techniques_off(o), T_reuse))
+        fatal("-accel: opt=-reuse leaves cache=%s nothing to keep", o->cache);
     if (!o->cache || strcmp(o->cache, "on") != 0)
         return o->cache;
     /* A path there that is not absolute is to be ignored (XDG Base Directory Specification). */

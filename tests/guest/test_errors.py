@@ -122,6 +122,7 @@ def cases(tmp):
     yield ["-cpu", "486,+sse22"], BAD, "did you mean sse2"
     yield ["-cpu", "max,sse=maybe"], BAD, "sse=maybe"
     yield ["-accel", "magic"], BAD, "magic"
+    yield ["-accel", f"dbt,cache={tmp},opt=-reuse"], BAD, "opt=-reuse leaves cache="
     yield ["-machine", "toaster"], BAD, "toaster"
     yield ["-device", "toaster"], BAD, "toaster"
     yield ["-device", "isa-debug-exit,iobase=x"], BAD, "iobase"

@@ -2,12 +2,10 @@
  * faults whatever became of the instructions that set them, chaining, a code buffer that keeps
  * overflowing under two vCPUs, write-xor-execute, and what it shows for reading. */
 #include <check.h>
-#include <dirent.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -15,7 +13,7 @@
 #include "silicon.h"
 #include "tests/suite.h"
 #include "translator/inspect.h"
-#include "translator/x64/x64_keep.h"
+#include "translator/x64/x64_engine.h"
 
 /* ---- counters ---- */
 
@@ -58,18 +56,6 @@ CODE64(swap64, "mov $0x20000, %edi\n test %eax, %eax\n jz 1f\n xor %ecx, %ecx\n 
 CODE64(far64, "mov $9, %ecx\n jmp 1f\n .org far64 + 0x1800\n 1: dec %ecx\n jnz 2f\n hlt\n"
               ".org far64 + 0x3000\n 2: inc %ebx\n jmp 1b\n")
 CODE64(vector64, "movups 0x20000, %xmm0\n addps 0x20010, %xmm0\n sqrtsd 0x20004, %xmm1\n hlt\n")
-/* The same bytes on two pages: addresses from RIP as operands, in flags and in calls, jumps off the
- * page and on it, a float from memory, a fault that shows the flags. */
-#define MOVED                                                                                      \
-    "lea 8f(%rip), %rdx\n lea 0x3000(%rip), %rbp\n lea (%rdx,%rbp), %rsi\n sub %rdx, %rsi\n"      \
-    "sub %rbp, %rsi\n add %rsi, %rbx\n addsd 8f(%rip), %xmm0\n addl $3, 8f+8(%rip)\n"             \
-    "cmp %rdx, %rbp\n jbe 9f\n call 7f\n jmp 6f\n"                                                \
-    "7: mov (%rsp), %rax\n sub %rdx, %rax\n add %rax, %rbx\n"                                     \
-    "cmpq %rdx, (%rsp)\n setc %al\n add %al, %bl\n push %rdx\n lock xorq %rdx, (%rsp)\n pop %rax\n" \
-    "or %rax, %rbx\n add %rdx, %r10\n sub %rdx, %r10\n adc %r10, %r10\n ret\n"                   \
-    "6: cmp %rdx, %rdi\n ud2\n 9: ret\n .balign 16\n 8: .quad 0x3ff0000000000000, 0\n"
-CODE64(moved64, "call 1f\n call 2f\n call 1f\n hlt\n"
-                ".org moved64 + 0x240\n 1: " MOVED ".org moved64 + 0x1240\n 2: " MOVED)
 CODE64(again64, "call 1f\n call 2f\n hlt\n .org again64 + 0x240\n 1: lea 1b(%rip), %rax\n ret\n"
                 ".org again64 + 0x1240\n 2: lea 2b(%rip), %rax\n ret\n")
 CODE64(rewrite64, "lea 1f(%rip), %rdi\n movb $0x55, 1(%rdi)\n 1: mov $0x11, %eax\n hlt\n")
@@ -173,197 +159,6 @@ START_TEST(test_off)
         ck_assert_msg(n == 0, "%s is %lld with %s off", t->counter, (long long)n, t->name);
     }
     ck_assert_msg(known, "no program makes %s fire", t->name);
-}
-END_TEST
-
-/* What #UD's handler sees is added up, and the instruction skipped. */
-CODE64(skip64, "add 16(%rsp), %r12\n addq $2, (%rsp)\n iretq\n")
-
-struct moved {
-    u64 gpr[16], xmm0;
-    u8 data[2][16];
-    u64 reused, blocks, loaded, fresh;
-};
-
-/* Runs moved64 in m at each of these addresses of the same memory. */
-static struct moved run_moved(const u64 *at, unsigned count)
-{
-    struct moved r = {0};
-    for (unsigned i = 0; i < count; i++) {
-        LOAD(0x10000, moved64);
-        LOAD(0x18000, skip64);
-        tiny_long(&m, at[i]);
-        tiny_gate(&m, EXC_UD, 0x18000);
-        u64 *pml4 = (u64 *)(m.ram + TINY_TABLES), *high = pml4 + 512;
-        pml4[0xaa] = pml4[0xff] = pml4[511] = pml4[0];
-        high[510] = high[511] = high[4] = high[0];
-        for (unsigned g = 0; g < 16; g++)
-            m.cpu->gpr[g] = g == RSP ? 0x80000 : g * 0x1234567;
-        tiny_run(&m);
-        for (unsigned g = 0; g < 16; g++) /* RAX, RDX, RBP, RSI hold addresses */
-            r.gpr[g] = r.gpr[g] * 31 + (g == RDX || g == RBP || g == RAX || g == RSI
-                                            ? m.cpu->gpr[g] - at[i]
-                                            : m.cpu->gpr[g]);
-        r.xmm0 += m.cpu->xmm[0].q[0];
-    }
-    memcpy(r.data[0], m.ram + 0x10240, 16);
-    memcpy(r.data[1], m.ram + 0x11240, 16);
-    r.reused = tiny_counter(&m, "reused");
-    r.blocks = tiny_counter(&m, "blocks");
-    r.loaded = ((const struct x64_engine *)m.engine)->keep.loaded;
-    r.fresh = ((const struct x64_engine *)m.engine)->keep.fresh;
-    return r;
-}
-
-/* Whether both have done the same, with whatever code. */
-static bool same_moved(struct moved a, struct moved b)
-{
-    return !memcmp(&a, &b, offsetof(struct moved, reused));
-}
-
-/* Code that is met again does the same wherever it lies: with addresses of 32 and of 64 bits, of the
- * lower and of the upper half.  (That copies are what translating makes is looked at as they are
- * made, here and whenever the verifier is on.) */
-START_TEST(test_moved)
-{
-    static const u64 at[] = {0x10000,            0x10000,            0x550000010000,
-                             0x7f8000010000,     0xffffff8000010000, 0xffffffff80010000,
-                             0xffffffffc0010000, 0x100010000,        0x10000};
-    struct moved with = run_moved(at, ARRAY_SIZE(at));
-    engine_teardown();
-    tiny_create_off(&m, engine_under_test, 0, BIT64(T_reuse));
-    struct moved without = run_moved(at, ARRAY_SIZE(at));
-    ck_assert_uint_gt(with.reused, 4 * ARRAY_SIZE(at));
-    ck_assert_uint_eq(without.reused, 0);
-    ck_assert(same_moved(with, without));
-}
-END_TEST
-
-/* ECX times, at the start of page R8 from R9 on: writes "mov rax, imm64; ret", of which page and hash
- * see the same, and calls it; R8 += R11. */
-CODE64(pages64, "mov $0x112233445566, %r10\n"
-                "1: mov %r8, %rdi\n shl $12, %rdi\n add %r9, %rdi\n movw $0xb848, (%rdi)\n"
-                "mov %r8, %rax\n shl $48, %rax\n or %r10, %rax\n mov %rax, 2(%rdi)\n"
-                "movb $0xc3, 10(%rdi)\n call *%rdi\n add %r11, %r8\n dec %ecx\n jnz 1b\n hlt\n")
-
-/* Among however many blocks that look alike at first, a look-up costs no more than so much. */
-START_TEST(test_alike)
-{
-    u64 reused[2];
-    LOAD(0x10000, pages64);
-    for (unsigned pass = 0; pass < 2; pass++) {
-        tiny_long(&m, 0x10000);
-        m.cpu->gpr[RCX] = 3 * KEEP_LOOKS;
-        m.cpu->gpr[R8] = pass ? 3 * KEEP_LOOKS - 1 : 0;
-        m.cpu->gpr[R9] = pass ? 0x500000 : 0x400000;
-        m.cpu->gpr[R11] = pass ? ~0ull : 1;
-        tiny_run(&m);
-        reused[pass] = tiny_counter(&m, "reused");
-    }
-    ck_assert_uint_eq(reused[0], 0);
-    ck_assert_uint_eq(reused[1], KEEP_LOOKS);
-}
-END_TEST
-
-/* ---- translations kept across runs ---- */
-
-static char folder[] = "/tmp/dragoman-cache-XXXXXX";
-
-static struct moved run_cached(const char *model, u64 at)
-{
-    engine_teardown();
-    tiny_create_cached(&m, engine_under_test, folder, model, 0);
-    struct moved r = run_moved(&at, 1);
-    engine_teardown(); /* writes */
-    engine_setup();
-    return r;
-}
-
-/* The one file in the folder. */
-static char *cache_file(void)
-{
-    static char path[512];
-    struct dirent *d;
-    unsigned files = 0;
-    DIR *dir = opendir(folder);
-    while ((d = readdir(dir)))
-        if (d->d_name[0] != '.' && ++files)
-            snprintf(path, sizeof path, "%s/%s", folder, d->d_name);
-    closedir(dir);
-    ck_assert_uint_eq(files, 1);
-    return path;
-}
-
-static void remove_folder(void)
-{
-    struct dirent *d;
-    DIR *dir = opendir(folder);
-    while ((d = readdir(dir)))
-        if (d->d_name[0] != '.')
-            unlinkat(dirfd(dir), d->d_name, 0);
-    closedir(dir);
-    ck_assert_int_eq(rmdir(folder), 0);
-}
-
-static void write_file(const char *path, const u8 *bytes, size_t size)
-{
-    FILE *f = fopen(path, "w");
-    ck_assert_uint_eq(fwrite(bytes, 1, size, f), size);
-    fclose(f);
-}
-
-/* A second run translates nothing, at another address too; with another model it does not look at
- * what is there. */
-START_TEST(test_cache)
-{
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    struct moved first = run_cached("max", 0x10000);
-    ck_assert_uint_eq(first.loaded, 0);
-    ck_assert_uint_gt(first.fresh, 10);
-    struct moved second = run_cached("max", 0x10000);
-    ck_assert_uint_eq(second.loaded, first.fresh);
-    ck_assert_uint_ge(second.reused, first.fresh);
-    ck_assert_uint_eq(second.fresh, 0);
-    ck_assert(same_moved(first, second));
-    /* Not those whose addresses had 32 bits. */
-    ck_assert_uint_gt(run_cached("max", 0x550000010000).reused, 4);
-    unlink(cache_file());
-    ck_assert_uint_gt(run_cached("max", 0x10000).fresh, 10);
-    struct moved other = run_cached("qemu64", 0x10000);
-    ck_assert_uint_eq(other.loaded, 0);
-    ck_assert(same_moved(first, other));
-    remove_folder();
-}
-END_TEST
-
-/* Whatever happens to the file, the guest does what it did: every byte of it changed once, every
- * length (with strides), rights that others have. */
-START_TEST(test_cache_damaged)
-{
-    static u8 good[1 << 20], bad[1 << 20];
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    struct moved first = run_cached("max", 0x10000);
-    char *path = cache_file();
-    FILE *f = fopen(path, "r");
-    size_t size = fread(good, 1, sizeof good, f);
-    fclose(f);
-    ck_assert_uint_gt(size, 2000);
-    for (unsigned i = 0; i < 120; i++) {
-        size_t at = i < 40 ? i * 2 : (size_t)i * 7919 % size;
-        size_t length = i % 3 ? size : at;
-        memcpy(bad, good, size);
-        bad[at] ^= (u8)(1 + i);
-        write_file(path, bad, length);
-        ck_assert(same_moved(first, run_cached("max", 0x10000)));
-    }
-    write_file(path, good, size);
-    chmod(path, 0644);
-    struct moved shared = run_cached("max", 0x10000);
-    ck_assert_uint_eq(shared.loaded, 0);
-    ck_assert(same_moved(first, shared));
-    chmod(path, 0600);
-    ck_assert_uint_eq(run_cached("max", 0x10000).loaded, first.fresh);
-    remove_folder();
 }
 END_TEST
 
@@ -858,35 +653,6 @@ START_TEST(test_two_vcpus)
 }
 END_TEST
 
-/* However much is kept, the file is one that the next run, with as small a store, reads. */
-START_TEST(test_cache_is_bounded)
-{
-    struct stat st;
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    for (unsigned run = 0; run < 2; run++) {
-        engine_teardown();
-        tiny_create_cached(&m, engine_under_test, folder, "max", 1);
-        const struct x64_keep *keep = &((const struct x64_engine *)m.engine)->keep;
-        ck_assert_int_eq(keep->loaded > 0, run == 1);
-        LOAD(0x10000, stream64);
-        LOAD(0x11000, shared64);
-        tiny_long(&m, 0x10000);
-        for (unsigned i = 0; keep->used < keep->size / 4 * 3; i++) {
-            ck_assert_uint_lt(i, 8);
-            m.cpu->gpr[R9] = 0x400000 + i * 0x10000;
-            stream(m.cpu, 1000 + 8 * run + i); /* at no offset the bytes of before */
-        }
-        ck_assert_uint_eq(tiny_counter(&m, "flushes"), 0);
-        u64 most = keep->size / 2;
-        engine_teardown(); /* writes */
-        engine_setup();
-        ck_assert_int_eq(stat(cache_file(), &st), 0);
-        ck_assert_uint_le(st.st_size, most);
-    }
-    remove_folder();
-}
-END_TEST
-
 /* A request from another thread ends a loop that is chained to itself. */
 CODE64(endless64, "movb $1, 0x20000\n 1: jmp 1b\n")
 
@@ -993,11 +759,6 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, test_counter, 0, ARRAY_SIZE(fires));
     tcase_add_loop_test(c, test_off, 0, T_COUNT);
-    tcase_add_test(c, test_moved);
-    tcase_add_test(c, test_alike);
-    tcase_add_test(c, test_cache);
-    tcase_add_test(c, test_cache_damaged);
-    tcase_add_test(c, test_cache_is_bounded);
     tcase_add_test(c, test_technique_lists);
     tcase_add_test(c, test_pages);
     tcase_add_test(c, test_info);

@@ -8,10 +8,12 @@
  * whatever is wrong is translated instead, without a word.  A new file replaces the old one as a
  * whole, so that machines may share a folder; the last to end wins.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -20,7 +22,7 @@
 
 #include <link.h> /* last: its names of segment flags are macros */
 
-/* Bytes that a file may have: so that a run that reads it has room for what it makes. */
+/* Bytes of a file that are written, or read: so that a run has room for what it makes itself. */
 static u64 most_bytes(const struct x64_keep *keep)
 {
     u64 most = 128ull << 20;
@@ -196,14 +198,15 @@ void x64_cache_open(struct x64_engine *e, const struct cpu *cpu)
         log_print("dbt: cache: %s is not this user's alone; not used\n", keep->path);
         free(keep->path);
         keep->path = NULL;
-    } else if (bytes >= KEEP_FIRST && bytes <= most_bytes(keep) &&
-               read_all(fd, keep->base, KEEP_FIRST)) {
+    } else if (bytes >= KEEP_FIRST && read_all(fd, keep->base, KEEP_FIRST)) {
         memcpy(&head, keep->base, sizeof head);
         if (!memcmp(head.magic, magic, sizeof magic) && head.key == keep->key &&
             head.bytes == bytes &&
-            head.check == hash_of(&head, offsetof(struct cache_head, check)) &&
-            read_all(fd, keep->base + KEEP_FIRST, bytes - KEEP_FIRST))
-            add_records(keep, bytes);
+            head.check == hash_of(&head, offsetof(struct cache_head, check))) {
+            u64 end = bytes < most_bytes(keep) ? bytes : most_bytes(keep);
+            if (read_all(fd, keep->base + KEEP_FIRST, end - KEEP_FIRST))
+                add_records(keep, end);
+        }
     }
     close(fd);
 }
@@ -214,7 +217,7 @@ static bool write_all(int fd, const u8 *p, u64 bytes)
 {
     while (bytes) {
         ssize_t n = write(fd, p, bytes);
-        if (n < 0)
+        if (n <= 0)
             return false;
         p += n;
         bytes -= (u64)n;
@@ -249,6 +252,28 @@ static u64 gather(struct x64_keep *keep)
     return to;
 }
 
+/* What a new file is called until it is whole, and how long it takes by far. */
+#define TEMPORARY ".XXXXXX"
+#define TEMPORARY_SECONDS 3600
+
+/* Removes what runs that were killed while they wrote have left. */
+static void sweep(const struct x64_keep *keep)
+{
+    const char *name = strrchr(keep->path, '/') + 1;
+    size_t len = strlen(name);
+    DIR *dir = opendir(keep->dir);
+    for (struct dirent *d; dir && (d = readdir(dir));) {
+        struct stat st;
+        if (!strncmp(d->d_name, name, len) && d->d_name[len] == '.' &&
+            strlen(d->d_name + len) == strlen(TEMPORARY) &&
+            fstatat(dirfd(dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            time(NULL) - st.st_mtime > TEMPORARY_SECONDS)
+            unlinkat(dirfd(dir), d->d_name, 0);
+    }
+    if (dir)
+        closedir(dir);
+}
+
 void x64_cache_save(struct x64_engine *e)
 {
     struct x64_keep *keep = &e->keep;
@@ -264,7 +289,10 @@ void x64_cache_save(struct x64_engine *e)
     head.check = hash_of(&head, offsetof(struct cache_head, check));
     memset(keep->base, 0, KEEP_FIRST);
     memcpy(keep->base, &head, sizeof head);
-    int fd = asprintf(&temp, "%s.XXXXXX", keep->path) < 0 ? -1 : mkostemp(temp, O_CLOEXEC);
+    sweep(keep);
+    if (asprintf(&temp, "%s" TEMPORARY, keep->path) < 0)
+        temp = NULL;
+    int fd = temp ? mkostemp(temp, O_CLOEXEC) : -1;
     bool good = fd >= 0 && write_all(fd, keep->base, head.bytes);
     if (fd >= 0)
         good &= close(fd) == 0;

@@ -99,15 +99,21 @@ static void unplace(const struct x64_engine *e, const struct x64_sel *s, struct 
     }
 }
 
-/* Whether the guest's page still has what was lifted and looked at. */
-static bool unchanged(const struct block *b, const u8 *page)
+/* Copies what was lifted and looked at from the guest's page into the record.  False if the page
+ * has other bytes by now; the sums are of the copy, because other processors may be writing. */
+static bool keep_bytes(struct kept *k, const u8 *page)
 {
+    struct kept_parts p = kept_parts(k);
     u64 looks = 0;
-    for (unsigned i = 0; i < BLOCK_LOOKS; i++)
-        if (b->look_len[i])
-            looks += block_sum(page + (b->look[i] & ~PAGE_MASK), b->look_len[i], NULL, 0);
-    return looks == b->look_sum &&
-           block_sum(page + (b->phys & ~PAGE_MASK), b->guest_bytes, NULL, 0) == b->sum;
+    memcpy(p.guest, page + (k->rip & ~PAGE_MASK), k->guest_bytes);
+    u8 *to = p.guest + k->guest_bytes;
+    for (unsigned i = 0; i < BLOCK_LOOKS; to += k->look_len[i++]) {
+        memcpy(to, page + k->look[i], k->look_len[i]);
+        looks += k->look_len[i] ? block_sum(to, k->look_len[i], NULL, 0) : 0;
+    }
+    k->bytes = (u32)align_up((u64)(p.end - (u8 *)k), 8);
+    memset(to, 0, k->bytes - (size_t)(to - (u8 *)k));
+    return looks == k->look_sum && block_sum(p.guest, k->guest_bytes, NULL, 0) == k->sum;
 }
 
 void x64_keep(struct x64_vcpu *v, struct x64_block *b)
@@ -117,8 +123,7 @@ void x64_keep(struct x64_vcpu *v, struct x64_block *b)
     const struct ir *ir = &v->ir;
     const u8 *page = bus_page(e->bus, b->b.phys).read;
     if (!e->keep.base || !(ir->hflags & HF_CSFLAT) || ir->hflags & (HF_ONE | HF_TF) ||
-        b->b.live || ir->heated || b->b.phys2 != ~0ull || s->relocs.failed || !page ||
-        !unchanged(&b->b, page))
+        b->b.live || ir->heated || b->b.phys2 != ~0ull || s->relocs.failed || !page)
         return;
     struct kept *k = (struct kept *)(e->keep.base + e->keep.used);
     unsigned offset = b->b.phys & ~PAGE_MASK;
@@ -139,18 +144,14 @@ void x64_keep(struct x64_vcpu *v, struct x64_block *b)
     if (e->keep.size - e->keep.used < most)
         return;
     *k = head;
+    if (!keep_bytes(k, page))
+        return;
     struct kept_parts p = kept_parts(k);
     keep_exits(e, s->first_exit, b, p.exits);
     memcpy(p.relocs, s->relocs.list, k->relocs * sizeof *p.relocs);
     memcpy(p.sites, s->sites, k->sites * sizeof *p.sites);
     memcpy(p.code, b->rw, k->code_size);
     unplace(e, s, b, p.code);
-    memcpy(p.guest, page + offset, k->guest_bytes);
-    u8 *to = p.guest + k->guest_bytes;
-    for (unsigned i = 0; i < BLOCK_LOOKS; to += k->look_len[i++])
-        memcpy(to, page + k->look[i], k->look_len[i]);
-    k->bytes = (u32)align_up((u64)(p.end - (u8 *)k), 8);
-    memset(to, 0, k->bytes - (size_t)(to - (u8 *)k));
     kept_add(&e->keep, e->keep.used);
     e->keep.used += k->bytes;
     e->keep.fresh++;
