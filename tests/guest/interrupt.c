@@ -345,6 +345,7 @@ static void timer(void)
     }
     apic_write(APIC_INITIAL, 0);
     apic_write(APIC_LVT_TIMER, 1 << 16);
+    settle(); /* a period may have ended before that */
     __asm__ volatile("cli");
 
     if (!(r[2] >> 24 & 1)) {
