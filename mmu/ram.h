@@ -15,7 +15,7 @@
 struct ram_arena {
     u8 *base; /* RAM_ARENA_SIZE bytes of reserved host addresses */
     u64 used;
-    int fd;   /* the memfd behind it; file offset = address - base */
+    void *mapped; /* the reservation with what base was aligned by */
 };
 
 /* Reserves the range; false with errno when the host refuses. */

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "mmu/bus.h"
@@ -368,6 +369,32 @@ START_TEST(sixteen_gib_cost_nothing_until_touched)
 }
 END_TEST
 
+/* Page faults that touching 4 MiB at p takes. */
+static long faults_of(u8 *p)
+{
+    struct rusage before, after;
+    getrusage(RUSAGE_SELF, &before);
+    for (u64 i = 0; i < 4 * MIB; i += PAGE_SIZE)
+        *(volatile u8 *)(p + i) = 1;
+    getrusage(RUSAGE_SELF, &after);
+    return after.ru_minflt - before.ru_minflt;
+}
+
+START_TEST(large_pages_hold_ram_where_the_host_makes_them)
+{
+    u64 large = 2 * MIB;
+    u8 *own = mmap(NULL, 6 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(own, MAP_FAILED);
+    bus_alloc_ram(b, MIB, "small");
+    u8 *ram = bus_alloc_ram(b, 4 * MIB, "large");
+    ck_assert_uint_eq((u64)ram % large, 0);
+    madvise(own, 6 * MIB, MADV_HUGEPAGE);
+    bool makes = faults_of((u8 *)align_up((u64)own, large)) < 20;
+    ck_assert(!makes || faults_of(ram) < 20);
+    munmap(own, 6 * MIB);
+}
+END_TEST
+
 START_TEST(absurd_memory_is_refused)
 {
     errno = 0;
@@ -473,6 +500,7 @@ int main(void)
     tcase_add_test(t, aliases_share_marks);
     tcase_add_test(t, dma_tells_the_hook_first);
     tcase_add_test(t, sixteen_gib_cost_nothing_until_touched);
+    tcase_add_test(t, large_pages_hold_ram_where_the_host_makes_them);
     tcase_add_test(t, absurd_memory_is_refused);
     tcase_add_test(t, two_buses_are_separate);
     tcase_add_test(t, readers_see_whole_views_while_regions_move);
