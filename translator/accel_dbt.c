@@ -138,8 +138,8 @@ static bool select_block(struct x64_vcpu *v, struct x64_block *b)
     s->counted = v->cpu->count;
     s->chain = (v->ir.hflags & HF_CSFLAT) && !(v->ir.hflags & (HF_ONE | HF_TF));
     s->links = s->chain && e->vcpu_count <= 1 && technique_on(e->off, T_links);
-    s->buf = (struct x64_buf){.p = rw, .end = rw + e->block_code,
-                              .exec_delta = (s64)(e->code.rx - e->code.rw)};
+    s->buf = (struct x64_buf){
+        .p = rw, .end = rw + e->block_code, .exec_delta = (s64)(e->code.rx - e->code.rw)};
     s->first_exit = e->exit_count;
     b->rw = rw;
     b->code = (u64)(uintptr_t)(rw + s->buf.exec_delta);
@@ -231,6 +231,42 @@ static void note_time(struct x64_engine *e, u64 start, bool reused, unsigned ins
     }
 }
 
+/* What grows with each block. */
+enum { AREA_CODE, AREA_EXITS, AREA_RECORDS, AREA_SITES, AREA_INDEX, AREA_KEEP };
+
+static void touch_code(void *opaque, u64 from, u64 until)
+{
+    (void)from;
+    codebuf_reach(opaque, until);
+}
+
+static void begin_ahead(struct x64_engine *e)
+{
+    if (!technique_on(e->off, T_ahead))
+        return;
+    ahead_add(&e->ahead, e->code.size, touch_code, &e->code);
+    ahead_add(&e->ahead, MAX_EXITS * sizeof *e->exits, NULL, e->exits);
+    ahead_add(&e->ahead, MAX_BLOCKS * sizeof *e->pool, NULL, e->pool);
+    ahead_add(&e->ahead, ARENA_BYTES, NULL, e->arena);
+    ahead_add(&e->ahead, MAX_BLOCKS * sizeof *e->index, NULL, e->index);
+    if (e->keep.base)
+        ahead_add(&e->ahead, e->keep.size, NULL, e->keep.base);
+}
+
+static void look_ahead(struct x64_engine *e)
+{
+    struct ahead *a = &e->ahead;
+    if (!a->count)
+        return;
+    ahead_use(a, AREA_CODE, e->used);
+    ahead_use(a, AREA_EXITS, e->exit_count * sizeof *e->exits);
+    ahead_use(a, AREA_RECORDS, e->pool_used * sizeof *e->pool);
+    ahead_use(a, AREA_SITES, e->arena_used);
+    ahead_use(a, AREA_INDEX, e->index_count * sizeof *e->index);
+    if (e->keep.base)
+        ahead_use(a, AREA_KEEP, e->keep.used);
+}
+
 struct x64_block *x64_translate(struct x64_vcpu *v)
 {
     struct x64_engine *e = v->engine;
@@ -240,6 +276,7 @@ struct x64_block *x64_translate(struct x64_vcpu *v)
     u64 made = e->counters.blocks + e->counters.reused;
     bool timed = made % TIMED_EVERY == 0;
     u64 start = timed ? now_ns() : 0;
+    look_ahead(e);
     codebuf_reach(&e->code, e->used + MAX_BLOCK_CODE);
     e->counters.large_pages = e->code.large;
     struct x64_block *b = x64_new_block(e);
@@ -503,6 +540,7 @@ static bool host_has_lzcnt(void)
 static void dbt_destroy(void *engine)
 {
     struct x64_engine *e = engine;
+    ahead_free(&e->ahead);
     x64_cache_save(e);
     x64_link_free(e);
     codebuf_free(&e->code);
@@ -527,6 +565,7 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     struct x64_engine *e = calloc(1, sizeof *e);
     if (!e)
         return NULL;
+    ahead_init(&e->ahead, &e->counters.ahead);
     u64 size = options->code_bytes ? options->code_bytes : DEFAULT_CODE_BYTES;
     size = size < 1u << 20 ? 1u << 20 : size;
     e->bus = bus;
@@ -546,10 +585,12 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
         dbt_destroy(e);
         return NULL;
     }
+    begin_ahead(e);
     e->keep.dir = options->cache ? strdup(options->cache) : NULL;
     if (options->perf_map)
         e->perf_map = open_perf_map();
-    struct x64_buf buf = {.p = e->code.rw, .end = e->code.rw + (64 << 10),
+    struct x64_buf buf = {.p = e->code.rw,
+                          .end = e->code.rw + (64 << 10),
                           .exec_delta = (s64)(e->code.rx - e->code.rw)};
     x64_make_thunks(&buf, &e->thunks, e);
     e->used = e->thunk_end = (u64)(buf.p - e->code.rw);
@@ -572,8 +613,7 @@ static bool dbt_attach(void *engine, struct cpu *cpu)
     cpu->engine = &hooks;
     cpu->engine_data = v;
     cpu->mmu.jumps_by_address = true; /* jump_tag */
-    cpu->short_transfers =
-        technique_on(e->off, T_transfers) ? &e->counters.short_transfers : NULL;
+    cpu->short_transfers = technique_on(e->off, T_transfers) ? &e->counters.short_transfers : NULL;
     if (!e->vcpu_count)
         x64_cache_open(e, cpu);
     e->vcpus[cpu->index] = v;
@@ -634,6 +674,7 @@ static void dbt_detach(struct cpu *cpu)
     X(slow_loads, "loads that left emitted code")                                                  \
     X(slow_stores, "stores that left emitted code")                                                \
     X(large_pages, "large pages of the host's with emitted code")                                  \
+    X(ahead, "times 2 MiB of memory were touched before they were needed")                         \
     X(flushes, "whole flushes")                                                                    \
     X(retries, "instructions done again alone")                                                    \
     X(unfit, "blocks made shorter because the selector could not do them")

@@ -39,7 +39,7 @@ static u64 file_size(const struct codebuf *c)
 
 bool codebuf_init(struct codebuf *c, u64 size, bool large)
 {
-    *c = (struct codebuf){.size = size, .small = !large};
+    *c = (struct codebuf){.size = size, .small = !large, .lock = PTHREAD_MUTEX_INITIALIZER};
     int fd = memfd_create("dragoman-code", MFD_CLOEXEC);
     if (fd < 0)
         return false;
@@ -71,16 +71,24 @@ static bool reach_large(struct codebuf *c)
     return true;
 }
 
-void codebuf_reach(struct codebuf *c, u64 until)
+static void reach(struct codebuf *c, u64 until)
 {
-    until = until < c->size ? until : c->size;
-    while (unlikely(c->present < until)) {
+    pthread_mutex_lock(&c->lock);
+    while (c->present < until) {
         if (reach_large(c))
             continue;
         madvise(c->rw + c->present, REACH, MADV_POPULATE_WRITE);
         madvise(c->rx + c->present, REACH, MADV_POPULATE_READ);
         c->present += REACH;
     }
+    pthread_mutex_unlock(&c->lock);
+}
+
+void codebuf_reach(struct codebuf *c, u64 until)
+{
+    until = until < c->size ? until : c->size;
+    if (unlikely(c->present < until))
+        reach(c, until);
 }
 
 void codebuf_free(struct codebuf *c)

@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 #include "cpu/cpu.h"
+#include "translator/ahead.h"
 #include "translator/codebuf.h"
 #include "translator/x64/x64_sel.h"
 
@@ -66,6 +67,7 @@ struct x64_engine {
     FILE *perf_map;
     u64 off;                 /* techniques that are switched off */
     struct x64_keep keep;
+    struct ahead ahead;
     u64 clock_ns;            /* that timing a block costs itself */
     u32 block_code;          /* bytes of host code that a block may have */
     bool verify, avx, lzcnt, bmi2, x87;

@@ -1,0 +1,92 @@
+/* Memory touched ahead of its use: the thread.  Touches only the host's memory interfaces. */
+#include "translator/ahead.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+
+void ahead_init(struct ahead *a, u64 *steps)
+{
+    *a = (struct ahead){.steps = steps};
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_cond_init(&a->work, NULL);
+}
+
+void ahead_free(struct ahead *a)
+{
+    pthread_mutex_lock(&a->lock);
+    a->quit = true;
+    pthread_cond_signal(&a->work);
+    pthread_mutex_unlock(&a->lock);
+    if (a->started)
+        pthread_join(a->thread, NULL);
+    pthread_cond_destroy(&a->work);
+    pthread_mutex_destroy(&a->lock);
+}
+
+static void touch_private(void *opaque, u64 from, u64 until)
+{
+    madvise((u8 *)opaque + from, until - from, MADV_POPULATE_WRITE);
+}
+
+unsigned ahead_add(struct ahead *a, u64 size, void (*touch)(void *, u64, u64), void *opaque)
+{
+    a->areas[a->count] = (struct ahead_area){.size = size,
+                                             .wanted = AHEAD_STEP,
+                                             .touch = touch ? touch : touch_private,
+                                             .opaque = opaque};
+    return a->count++;
+}
+
+static struct ahead_area *next_area(struct ahead *a)
+{
+    for (unsigned i = 0; i < a->count; i++)
+        if (a->areas[i].done < a->areas[i].wanted)
+            return &a->areas[i];
+    return NULL;
+}
+
+static void *toucher(void *opaque)
+{
+    struct ahead *a = opaque;
+    pthread_setname_np(pthread_self(), "ahead");
+    pthread_mutex_lock(&a->lock);
+    while (!a->quit) {
+        struct ahead_area *area = next_area(a);
+        if (!area) {
+            pthread_cond_wait(&a->work, &a->lock);
+            continue;
+        }
+        u64 from = area->done, until = from + AHEAD_STEP;
+        area->done = until;
+        __atomic_fetch_add(a->steps, 1, __ATOMIC_RELAXED);
+        pthread_mutex_unlock(&a->lock);
+        area->touch(area->opaque, from, until < area->size ? until : area->size);
+        pthread_mutex_lock(&a->lock);
+    }
+    pthread_mutex_unlock(&a->lock);
+    return NULL;
+}
+
+static bool start(struct ahead *a)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the main loop's */
+    a->started = pthread_create(&a->thread, NULL, toucher, a) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return a->started;
+}
+
+void ahead_grow(struct ahead *a, unsigned area, u64 used)
+{
+    struct ahead_area *s = &a->areas[area];
+    pthread_mutex_lock(&a->lock);
+    s->wanted = align_up(used + AHEAD_STEP / 2, AHEAD_STEP) + AHEAD_STEP;
+    s->wanted = s->wanted < s->size ? s->wanted : s->size;
+    if (s->done < used / AHEAD_STEP * AHEAD_STEP)
+        s->done = used / AHEAD_STEP * AHEAD_STEP; /* it is late */
+    if (!a->started && !a->failed)
+        a->failed = !start(a);
+    pthread_cond_signal(&a->work);
+    pthread_mutex_unlock(&a->lock);
+}
