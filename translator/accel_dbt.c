@@ -138,8 +138,8 @@ static bool select_block(struct x64_vcpu *v, struct x64_block *b)
     s->counted = v->cpu->count;
     s->chain = (v->ir.hflags & HF_CSFLAT) && !(v->ir.hflags & (HF_ONE | HF_TF));
     s->links = s->chain && e->vcpu_count <= 1 && technique_on(e->off, T_links);
-    s->buf = (struct x64_buf){
-        .p = rw, .end = rw + e->block_code, .exec_delta = (s64)(e->code.rx - e->code.rw)};
+    s->buf = (struct x64_buf){.p = rw, .end = rw + e->block_code,
+                              .exec_delta = (s64)(e->code.rx - e->code.rw)};
     s->first_exit = e->exit_count;
     b->rw = rw;
     b->code = (u64)(uintptr_t)(rw + s->buf.exec_delta);
@@ -589,8 +589,7 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     e->keep.dir = options->cache ? strdup(options->cache) : NULL;
     if (options->perf_map)
         e->perf_map = open_perf_map();
-    struct x64_buf buf = {.p = e->code.rw,
-                          .end = e->code.rw + (64 << 10),
+    struct x64_buf buf = {.p = e->code.rw, .end = e->code.rw + (64 << 10),
                           .exec_delta = (s64)(e->code.rx - e->code.rw)};
     x64_make_thunks(&buf, &e->thunks, e);
     e->used = e->thunk_end = (u64)(buf.p - e->code.rw);

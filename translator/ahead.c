@@ -1,8 +1,9 @@
 /* Memory touched ahead of its use: the thread.  Touches only the host's memory interfaces. */
 #include "translator/ahead.h"
 
-#include <signal.h>
 #include <sys/mman.h>
+
+#include "base/thread.h"
 
 void ahead_init(struct ahead *a, u64 *steps)
 {
@@ -48,7 +49,6 @@ static struct ahead_area *next_area(struct ahead *a)
 static void *toucher(void *opaque)
 {
     struct ahead *a = opaque;
-    pthread_setname_np(pthread_self(), "ahead");
     pthread_mutex_lock(&a->lock);
     while (!a->quit) {
         struct ahead_area *area = next_area(a);
@@ -67,16 +67,6 @@ static void *toucher(void *opaque)
     return NULL;
 }
 
-static bool start(struct ahead *a)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the main loop's */
-    a->started = pthread_create(&a->thread, NULL, toucher, a) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return a->started;
-}
-
 void ahead_grow(struct ahead *a, unsigned area, u64 used)
 {
     struct ahead_area *s = &a->areas[area];
@@ -85,8 +75,10 @@ void ahead_grow(struct ahead *a, unsigned area, u64 used)
     s->wanted = s->wanted < s->size ? s->wanted : s->size;
     if (s->done < used / AHEAD_STEP * AHEAD_STEP)
         s->done = used / AHEAD_STEP * AHEAD_STEP; /* it is late */
-    if (!a->started && !a->failed)
-        a->failed = !start(a);
+    if (!a->started && !a->failed) {
+        a->started = thread_start(&a->thread, "ahead", toucher, a);
+        a->failed = !a->started;
+    }
     pthread_cond_signal(&a->work);
     pthread_mutex_unlock(&a->lock);
 }

@@ -1,9 +1,9 @@
 /* The threads that serve disk requests. */
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "devices/host/block_int.h"
 
 #define THREADS_MAX 16u
@@ -81,12 +81,8 @@ static void *worker(void *opaque)
 
 static bool start_threads(struct block_pool *p, unsigned threads)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the main loop's */
-    while (p->threads < threads && pthread_create(&p->thread[p->threads], NULL, worker, p) == 0)
+    while (p->threads < threads && thread_start(&p->thread[p->threads], "disk", worker, p))
         p->threads++;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return p->threads || !threads;
 }
 

@@ -38,13 +38,11 @@ CODE64(frame64,
        "mov $3, %ebx\n push %rbx\n push %rcx\n push %rsp\n pop %rax\n pop %rcx\n pop %rbx\n"
        "hlt\n")
 CODE64(spill64, "mov $0x20000, %edi\n pushfq\n pop %rbx\n pushfq\n pop (%rdi)\n hlt\n")
-CODE64(return64,
-       "mov $4, %ecx\n lea 2f(%rip), %rdx\n 1: mov %rsp, %rax\n pushq $0x10\n"
-       "push %rax\n pushq $2\n pushq $8\n push %rdx\n iretq\n 2: dec %ecx\n jnz 1b\n hlt\n")
+CODE64(return64, "mov $4, %ecx\n lea 2f(%rip), %rdx\n 1: mov %rsp, %rax\n pushq $0x10\n"
+                 "push %rax\n pushq $2\n pushq $8\n push %rdx\n iretq\n 2: dec %ecx\n jnz 1b\n hlt\n")
 CODE64(cli64, "sti\n nop\n cli\n push $0x246\n popfq\n push $0x46\n popfq\n hlt\n")
-CODE64(patch64,
-       "mov $12, %ecx\n lea 2f(%rip), %rdi\n 1: mov %ecx, 1(%rdi)\n call 2f\n add %rax, %rbx\n"
-       "dec %ecx\n jnz 1b\n hlt\n .balign 64\n 2: mov $0, %eax\n add $0x1000, %eax\n ret\n")
+CODE64(patch64, "mov $12, %ecx\n lea 2f(%rip), %rdi\n 1: mov %ecx, 1(%rdi)\n call 2f\n add %rax, %rbx\n"
+                "dec %ecx\n jnz 1b\n hlt\n .balign 64\n 2: mov $0, %eax\n add $0x1000, %eax\n ret\n")
 CODE64(spaces64, "mov $5, %ecx\n 1: mov %cr3, %rax\n mov %rax, %cr3\n dec %ecx\n jnz 1b\n hlt\n")
 CODE64(x87_64, "fninit\n fldpi\n fld1\n faddp\n hlt\n")
 CODE64(avx64, "mov $7, %eax\n xor %edx, %edx\n xor %ecx, %ecx\n mov %cr4, %rbx\n"
@@ -67,10 +65,7 @@ static const struct {
     const u8 *program, *end;
     bool optimisation; /* stays 0 in nothing64 */
 } fires[] = {
-#define FIRES(counter, program, optimisation)                                                      \
-    {                                                                                              \
-        counter, program, program##_end, optimisation                                              \
-    }
+#define FIRES(counter, program, optimisation) {counter, program, program##_end, optimisation}
     FIRES("blocks", arith64, false),      FIRES("guest_insns", arith64, false),
     FIRES("host_bytes", arith64, false),  FIRES("compile_ns", arith64, false),
     FIRES("ops", arith64, false),         FIRES("exits", arith64, false),
@@ -79,22 +74,25 @@ static const struct {
     FIRES("recipes", arith64, true),      FIRES("flag_saves", arith64, true),
     FIRES("flag_loads", arith64, true),   FIRES("addr_folds", arith64, true),
     FIRES("shiftx", shiftx64, true),      FIRES("rmw_fused", arith64, true),
-    FIRES("pages_shared", frame64, true), FIRES("ymm_ops", avx64, true),
-    FIRES("spills", spill64, true),       FIRES("way_hits", sets64, true),
-    FIRES("irq_flags", cli64, true),      FIRES("live_blocks", patch64, true),
+    FIRES("pages_shared", frame64, true),
+    FIRES("ymm_ops", avx64, true),        FIRES("spills", spill64, true),
+    FIRES("way_hits", sets64, true),
+    FIRES("irq_flags", cli64, true),
+    FIRES("live_blocks", patch64, true),
     FIRES("reused", again64, true),       FIRES("reused_insns", again64, true),
     FIRES("resolved", spaces64, true),    FIRES("short_transfers", return64, true),
     FIRES("chains", arith64, true),       FIRES("unchains", unchain64, true),
-    FIRES("large_pages", arith64, false), FIRES("links", far64, true),
-    FIRES("swapped", swap64, true),       FIRES("retired", unchain64, true),
-    FIRES("drops", unchain64, true),      FIRES("code_writes", unchain64, true),
-    FIRES("slow_loads", slow64, true),    FIRES("slow_stores", slow64, true),
-    FIRES("retries", rewrite64, true),    FIRES("x87_inline", x87_64, true),
-    FIRES("x87_loads", x87_64, true),     FIRES("vec_homed", vector64, true),
-    FIRES("vec_folds", vector64, true),   FIRES("folded", arith64, true),
-    FIRES("forwarded", arith64, true),    FIRES("puts_killed", deads64, true),
-    FIRES("flags_killed", deads64, true), FIRES("dead", deads64, true),
-    FIRES("fates_dead", deads64, true),   FIRES("fates_fault", deads64, true),
+    FIRES("large_pages", arith64, false),
+    FIRES("links", far64, true),           FIRES("swapped", swap64, true),
+    FIRES("retired", unchain64, true),     FIRES("drops", unchain64, true),
+    FIRES("code_writes", unchain64, true), FIRES("slow_loads", slow64, true),
+    FIRES("slow_stores", slow64, true),    FIRES("retries", rewrite64, true),
+    FIRES("x87_inline", x87_64, true),     FIRES("x87_loads", x87_64, true),
+    FIRES("vec_homed", vector64, true),    FIRES("vec_folds", vector64, true),
+    FIRES("folded", arith64, true),        FIRES("forwarded", arith64, true),
+    FIRES("puts_killed", deads64, true),   FIRES("flags_killed", deads64, true),
+    FIRES("dead", deads64, true),          FIRES("fates_dead", deads64, true),
+    FIRES("fates_fault", deads64, true),
 #undef FIRES
 };
 
@@ -265,8 +263,8 @@ START_TEST(test_unfit)
         ck_assert_uint_lt(tiny_counter(&m, "blocks"), 40);
         for (u32 id = X64_EXIT_RETIRED + 1; id < e->exit_count; id++) { /* all are somebody's */
             const struct x64_exit *x = &e->exits[id];
-            ck_assert(!x->field ||
-                      (x->field > x->from->rw && x->field < x->from->rw + x->from->size));
+            ck_assert(!x->field || (x->field > x->from->rw &&
+                                    x->field < x->from->rw + x->from->size));
         }
         engine_teardown();
         engine_setup();
@@ -276,11 +274,10 @@ START_TEST(test_unfit)
 END_TEST
 
 /* What a block of code that changes often does with its immediates and with its other bytes. */
-CODE64(change64,
-       "mov $40, %ecx\n lea 2f(%rip), %rdi\n xor %ebx, %ebx\n 1: mov %ecx, 1(%rdi)\n"
-       "mov %ecx, %eax\n and $7, %eax\n jnz 3f\n xorb $0x28, 5(%rdi)\n 3: mov $100, %edx\n"
-       "call 2f\n add %rax, %rbx\n dec %ecx\n jnz 1b\n hlt\n"
-       ".balign 64\n 2: mov $0, %eax\n .byte 0x01, 0xd0\n add $0x1000, %eax\n cltq\n ret\n")
+CODE64(change64, "mov $40, %ecx\n lea 2f(%rip), %rdi\n xor %ebx, %ebx\n 1: mov %ecx, 1(%rdi)\n"
+                 "mov %ecx, %eax\n and $7, %eax\n jnz 3f\n xorb $0x28, 5(%rdi)\n 3: mov $100, %edx\n"
+                 "call 2f\n add %rax, %rbx\n dec %ecx\n jnz 1b\n hlt\n"
+                 ".balign 64\n 2: mov $0, %eax\n .byte 0x01, 0xd0\n add $0x1000, %eax\n cltq\n ret\n")
 
 START_TEST(test_live)
 {
@@ -506,10 +503,8 @@ static void check_flags(unsigned i, int w, unsigned place)
     ck_assert_msg(m.cpu->rip == 0x18001 && load_le(frame + 8, 8) == 0x10000 + fault_at,
                   "%s: no fault", name);
     u64 got = load_le(frame + 24, 8) & FL_ARITH, want = st.flags & FL_ARITH;
-    ck_assert_msg(!((got ^ want) & setters[i].defined),
-                  "%s (width %d, place %u): flags %llx not "
-                  "%llx of %x",
-                  name, w, place, (unsigned long long)got, (unsigned long long)want,
+    ck_assert_msg(!((got ^ want) & setters[i].defined), "%s (width %d, place %u): flags %llx not "
+                  "%llx of %x", name, w, place, (unsigned long long)got, (unsigned long long)want,
                   setters[i].defined);
     if (!places[place].before_len)
         for (unsigned g = 0; g < 3; g++)
@@ -530,10 +525,8 @@ END_TEST
 /* ---- code ---- */
 
 /* The entry of a dropped block becomes a jump of two bytes: no instruction may end before. */
-CODE64(
-    entries64,
-    "jmp 1f\n 1: stc\n adc $0, %eax\n jmp 2f\n 2: clc\n sbb %eax, %eax\n jmp 3f\n 3: adc $0, %eax\n"
-    "jmp 4f\n 4: cmc\n lahf\n jmp 5f\n 5: nop\n jmp 6f\n 6: cld\n sahf\n hlt\n")
+CODE64(entries64, "jmp 1f\n 1: stc\n adc $0, %eax\n jmp 2f\n 2: clc\n sbb %eax, %eax\n jmp 3f\n 3: adc $0, %eax\n"
+                  "jmp 4f\n 4: cmc\n lahf\n jmp 5f\n 5: nop\n jmp 6f\n 6: cld\n sahf\n hlt\n")
 
 START_TEST(test_entries)
 {
@@ -631,8 +624,8 @@ static void *second_thread(void *opaque)
 }
 
 /* Both fill the code buffer again and again, flushing it under each other. */
-/* Enough blocks for their records to need a second large page; with the technique off nobody
- * touches it ahead. */
+/* Enough blocks for their records to need a second large page; with the technique off nobody touches
+ * it ahead. */
 START_TEST(test_ahead)
 {
     tiny_destroy(&m);
