@@ -38,6 +38,16 @@ static inline s64 sign_extend(u64 v, unsigned bits)
     return (s64)(v << (64 - bits)) >> (64 - bits);
 }
 
+static inline u64 min_u64(u64 a, u64 b)
+{
+    return a < b ? a : b;
+}
+
+static inline u64 max_u64(u64 a, u64 b)
+{
+    return a > b ? a : b;
+}
+
 static inline u64 align_up(u64 v, u64 a)
 {
     return (v + a - 1) & ~(a - 1);

@@ -101,11 +101,6 @@ static u64 linear(const struct string *s, unsigned seg, u64 off, bool store)
     return la;
 }
 
-static u64 min_u64(u64 a, u64 b)
-{
-    return a < b ? a : b;
-}
-
 /* Elements from off onwards that stay inside the segment, the address size, one page and the
  * budget, 0 if the first does not; *la is the linear address of the first. */
 static u64 run_length(const struct string *s, unsigned seg, u64 off, bool store, u64 *la)

@@ -88,15 +88,19 @@ static void info_jit(struct monitor_context *c, const char *args)
     m->config.accel->info(m->engine, c->print, c->opaque);
     for (unsigned i = 0; i < m->cpu_count; i++) {
         const struct mmu_counters *n = mmu_counters(&m->cpu[i]->mmu);
-        c->print(c->opaque,
-                 "mmu %u: walks %llu, short %llu, fills %llu, ahead %llu, flushes %llu, "
-                 "page flushes %llu, asid hits %llu, "
-                 "stores to code pages %llu, i/o accesses %llu, resizes %llu\n",
-                 i, (unsigned long long)n->walks, (unsigned long long)n->short_walks,
-                 (unsigned long long)n->fills, (unsigned long long)n->ahead,
-                 (unsigned long long)n->flushes, (unsigned long long)n->page_flushes,
-                 (unsigned long long)n->asid_hits, (unsigned long long)n->code_stores,
-                 (unsigned long long)n->io_accesses, (unsigned long long)n->resizes);
+        c->print(
+            c->opaque,
+            "mmu %u: walks %llu, short %llu, of 2 MiB %llu, fills %llu, ahead %llu, flushes %llu, "
+            "page flushes %llu, asid hits %llu, "
+            "stores to code pages %llu, i/o accesses %llu, resizes %llu, most entries %llu, "
+            "write tags moved %llu\n",
+            i, (unsigned long long)n->walks, (unsigned long long)n->short_walks,
+            (unsigned long long)n->large, (unsigned long long)n->fills,
+            (unsigned long long)n->ahead, (unsigned long long)n->flushes,
+            (unsigned long long)n->page_flushes, (unsigned long long)n->asid_hits,
+            (unsigned long long)n->code_stores, (unsigned long long)n->io_accesses,
+            (unsigned long long)n->resizes, (unsigned long long)n->most_entries,
+            (unsigned long long)n->tags_moved);
     }
 }
 

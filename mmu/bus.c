@@ -37,12 +37,11 @@ struct bus *bus_create(void)
         free(b);
         return NULL;
     }
-    b->marks = ram_reserve(RAM_ARENA_PAGES * sizeof *b->marks);
-    b->tagged = ram_reserve(RAM_ARENA_PAGES * sizeof *b->tagged);
+    b->pages = ram_reserve(RAM_ARENA_PAGES * sizeof *b->pages);
     b->written = ram_reserve(RAM_ARENA_PAGES * sizeof *b->written);
     b->cooling = ram_reserve(RAM_ARENA_PAGES * sizeof *b->cooling);
     bool memory = space_init(&b->memory, BUS_VIEWS), ports = space_init(&b->ports, 1);
-    if (b->marks && b->tagged && b->written && b->cooling && memory && ports)
+    if (b->pages && b->written && b->cooling && memory && ports)
         return b;
     bus_destroy(b);
     return NULL;
@@ -54,8 +53,7 @@ void bus_destroy(struct bus *b)
         return;
     space_free(&b->memory);
     space_free(&b->ports);
-    ram_release((void *)b->marks, RAM_ARENA_PAGES * sizeof *b->marks);
-    ram_release((void *)b->tagged, RAM_ARENA_PAGES * sizeof *b->tagged);
+    ram_release(b->pages, RAM_ARENA_PAGES * sizeof *b->pages);
     ram_release((void *)b->written, RAM_ARENA_PAGES * sizeof *b->written);
     ram_release((void *)b->cooling, RAM_ARENA_PAGES * sizeof *b->cooling);
     ram_arena_free(&b->ram);

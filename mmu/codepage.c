@@ -51,12 +51,9 @@ void code_mark(struct bus *b, u64 gpa, unsigned len)
         unsigned n = within_page(gpa, len);
         u8 *host = host_at(b, gpa);
         if (host) {
-            u64 page = ram_arena_page(&b->ram, host);
             u64 bits = granules((unsigned)(gpa & ~PAGE_MASK), n);
-            u64 old = atomic_fetch_or(&b->marks[page], bits);
-            u8 tagged = old ? TAGGED_NOWHERE : atomic_exchange(&b->tagged[page], TAGGED_NOWHERE);
-            if (tagged != TAGGED_NOWHERE)
-                tlb_drop_write_tags(b, host - (gpa & ~PAGE_MASK), tagged);
+            if (!atomic_fetch_or(&bus_ram_page(b, host)->marks, bits))
+                tagged_drop(b, host);
         }
         gpa += n;
         len -= n;
@@ -86,10 +83,9 @@ void code_clear_page(struct bus *b, u64 gpa)
     u8 *host = host_at(b, gpa);
     if (!host)
         return;
-    u64 page = ram_arena_page(&b->ram, host);
     if (bus_shared(b))
-        atomic_store(&b->cooling[page], COOLING_STORES);
-    atomic_store(&b->marks[page], 0);
+        atomic_store(&b->cooling[ram_arena_page(&b->ram, host)], COOLING_STORES);
+    atomic_store(&bus_ram_page(b, host)->marks, 0);
 }
 
 /* Two vCPUs that cool a page at once may lose a step: it takes longer. */

@@ -7,14 +7,15 @@
 /* Marks of the RAM page that host is in, bit i for bytes 64i to 64i+63.  host must be RAM of b. */
 static inline u64 code_marks(struct bus *b, const u8 *host)
 {
-    return atomic_load(&b->marks[ram_arena_page(&b->ram, host)]);
+    return atomic_load(&bus_ram_page(b, host)->marks);
 }
 
 /* Whether the page had code lately, and several vCPUs might still be changing and running it: then
  * its stores stay on the slow path, which looks for marks again behind each. */
 static inline bool code_cooling(struct bus *b, const u8 *host)
 {
-    return atomic_load_explicit(&b->cooling[ram_arena_page(&b->ram, host)], memory_order_relaxed);
+    return bus_shared(b) &&
+           atomic_load_explicit(&b->cooling[ram_arena_page(&b->ram, host)], memory_order_relaxed);
 }
 
 /* One such store less to come. */

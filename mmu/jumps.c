@@ -35,9 +35,8 @@ static void end_local_links(struct tlb_context *c)
 static void set_global_links(struct mmu_private *v, u32 id)
 {
     v->map_global = id;
-    for (unsigned i = 0; i < TLB_CONTEXTS; i++)
-        if (v->states[i].ready)
-            __atomic_store_n(&v->contexts[i].map_id[true], id, __ATOMIC_RELAXED);
+    for (u32 left = v->ready; left;)
+        __atomic_store_n(&v->contexts[tlb_next_context(&left)].map_id[true], id, __ATOMIC_RELAXED);
 }
 
 void jumps_init(struct mmu_private *v, unsigned index)

@@ -19,7 +19,7 @@
 
 #define TLB_INVALID (~0ull) /* never equals a page-aligned address */
 #define TLB_MIN_ENTRIES 256u
-#define TLB_MAX_ENTRIES 16384u
+#define TLB_MAX_ENTRIES (1u << 21) /* pages of 8 GiB */
 #define JUMP_BITS 14
 #define JUMP_ENTRIES (1u << JUMP_BITS)
 #define JUMP_WAYS 4u
@@ -282,9 +282,12 @@ bool mmu_debug_translate(struct mmu *m, u64 la, u64 *gpa);
 
 /* Counters, for `info jit` and tests. */
 struct mmu_counters {
-    u64 walks, short_walks; /* of which read the last level only */
+    u64 walks, short_walks; /* of which began at a table that an earlier one had found */
     u64 ahead;              /* fills that no access has asked for yet */
+    u64 large;              /* short walks that read the entry of a 2 MiB page only */
     u64 fills, flushes, page_flushes, asid_hits, code_stores, io_accesses, resizes;
+    u64 most_entries; /* that a TLB has had */
+    u64 tags_moved;   /* write tags that one at another linear address took away */
 };
 const struct mmu_counters *mmu_counters(const struct mmu *m);
 

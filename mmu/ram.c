@@ -62,3 +62,21 @@ void ram_release(void *p, u64 size)
     if (p)
         munmap(p, size);
 }
+
+/* Gives madvise the pages of [p, p + size) that lie wholly in there. */
+static void advise(void *p, u64 size, int advice)
+{
+    u64 start = align_up((u64)(uintptr_t)p, 4096), end = ((u64)(uintptr_t)p + size) & ~4095ull;
+    if (size >= HUGE_ALIGN)
+        madvise((void *)(uintptr_t)start, end - start, advice);
+}
+
+void ram_prefer_large(void *p, u64 size)
+{
+    advise(p, size, MADV_HUGEPAGE);
+}
+
+void ram_give_back(void *p, u64 size)
+{
+    advise(p, size, MADV_DONTNEED);
+}

@@ -27,6 +27,10 @@ u8 *ram_arena_alloc(struct ram_arena *a, u64 size);
 /* Reserves `size` bytes of private zeroed memory that cost nothing until touched, or NULL. */
 void *ram_reserve(u64 size);
 void ram_release(void *p, u64 size);
+/* A part that is about to be used densely may lie in large pages of the host's. */
+void ram_prefer_large(void *p, u64 size);
+/* What these bytes hold is lost, and most of the host's memory behind them is free again. */
+void ram_give_back(void *p, u64 size);
 
 static inline bool ram_arena_has(const struct ram_arena *a, const u8 *host)
 {

@@ -13,8 +13,6 @@
  */
 #include "mmu/tlb.h"
 
-#include <stdlib.h>
-
 #include "base/log.h"
 #include "mmu/bus_private.h"
 #include "mmu/codepage.h"
@@ -22,19 +20,14 @@
 #include "mmu/walk.h"
 
 #define NO_PCID 0u
+/* Entries of pages behind the one asked for that are filled with it at most: a power of two, less
+ * one. */
+#define AHEAD 7u
 
-static const u8 tlb_page_shifts[4] = {12, 21, 22, 30};
+static const u8 tlb_page_shifts[TLB_SIZES] = {12, 21, 22, 30};
 
-static void lock_tlb(struct mmu_private *v)
-{
-    while (atomic_flag_test_and_set_explicit(&v->lock, memory_order_acquire))
-        ;
-}
-
-static void unlock_tlb(struct mmu_private *v)
-{
-    atomic_flag_clear_explicit(&v->lock, memory_order_release);
-}
+/* A TLB may always grow to this, and above to an entry for each page of RAM. */
+#define TLB_SMALL_ENTRIES 16384u
 
 static void drop_entry(struct tlb_entry *e)
 {
@@ -60,13 +53,12 @@ static void set_size(struct mmu_private *v, unsigned index, u32 entries)
 
 static void make_ready(struct mmu_private *v, unsigned index)
 {
-    struct tlb_state *s = &v->states[index];
-    lock_tlb(v);
+    tlb_lock(v);
     clear_entries(&v->contexts[index], 0, TLB_MIN_ENTRIES);
     jumps_init(v, index);
     set_size(v, index, TLB_MIN_ENTRIES);
-    s->ready = true;
-    unlock_tlb(v);
+    v->ready |= BIT(index);
+    tlb_unlock(v);
 }
 
 /* Takes over which contexts the address space has. */
@@ -74,7 +66,7 @@ static void select_contexts(struct mmu *m)
 {
     for (unsigned k = 0; k < MMU_KINDS; k++) {
         unsigned index = tlb_index(m, (enum mmu_kind)k);
-        m->contexts[k] = m->priv->states[index].ready ? &m->priv->contexts[index] : NULL;
+        m->contexts[k] = m->priv->ready & BIT(index) ? &m->priv->contexts[index] : NULL;
     }
     mmu_set_kind(m, m->kind);
 }
@@ -82,7 +74,7 @@ static void select_contexts(struct mmu *m)
 void mmu_make_context(struct mmu *m, enum mmu_kind kind)
 {
     unsigned index = tlb_index(m, kind);
-    if (!m->priv->states[index].ready)
+    if (!(m->priv->ready & BIT(index)))
         make_ready(m->priv, index);
     m->contexts[kind] = &m->priv->contexts[index];
 }
@@ -113,10 +105,17 @@ static bool in_use(const struct tlb_state *s, u32 i)
     return bits_has(&s->local, i) || bits_has(&s->global, i);
 }
 
-/* The gibibyte of an address as one of 64 bits. */
+/* The gibibyte of an address as one of LARGE_BITS numbers. */
+static unsigned large_hash(u64 la)
+{
+    return (unsigned)((la >> 30) * 0x9e3779b97f4a7c15ull >> 54);
+}
+static_assert(LARGE_BITS == 1u << (64 - 54), "the hash has other bits");
+
+/* And as one of 64 bits. */
 static u64 large_bit(u64 la)
 {
-    return BIT64((la >> 30) * 0x9e3779b97f4a7c15ull >> 58);
+    return BIT64(large_hash(la) % 64);
 }
 
 /* Doubles a context; each entry stays or moves up by the old size. */
@@ -125,7 +124,9 @@ static void grow(struct mmu *m, unsigned index)
     struct tlb_state *s = &m->priv->states[index];
     struct tlb_context *c = &m->priv->contexts[index];
     u32 old = s->entries;
+    ram_prefer_large(&c->entries[old], old * sizeof c->entries[0]);
     clear_entries(c, old, 2 * old);
+    tlb_lock(m->priv);
     for (u32 i = 0; i < old; i++) {
         if (!in_use(s, i))
             continue;
@@ -138,13 +139,20 @@ static void grow(struct mmu *m, unsigned index)
         move_bit(&s->global, i, to);
     }
     resize(m, index, 2 * old);
+    tlb_unlock(m->priv);
+    m->priv->counters.most_entries = max_u64(m->priv->counters.most_entries, 2 * old);
 }
 
 /* ---- flushing ---- */
 
+static unsigned page_size(const struct tlb_entry *e)
+{
+    return e->phys >> TLB_SIZE_SHIFT & (TLB_SIZES - 1);
+}
+
 static bool is_large(const struct tlb_entry *e)
 {
-    return e->phys >> TLB_SIZE_SHIFT & 3;
+    return page_size(e) != 0;
 }
 
 /* The table is about to lose e, whose jumps stay. */
@@ -172,24 +180,87 @@ static void flush_map(struct tlb_context *c, struct tlb_bits *map, unsigned w,
     }
 }
 
-/* Halves a context that four flushes in a row found hardly used. */
-static void consider_shrinking(struct mmu *m, unsigned index)
+/* Lock held. */
+static void halve(struct mmu *m, unsigned index)
 {
     struct tlb_state *s = &m->priv->states[index];
     struct tlb_context *c = &m->priv->contexts[index];
-    s->low_use = s->fills < s->entries / 8 ? s->low_use + 1 : 0;
-    s->fills = s->conflicts = 0;
-    if (s->low_use < 4 || s->entries == TLB_MIN_ENTRIES)
-        return;
-    u32 used = 0;
-    for (u32 w = 0; w < s->entries / 64; w++)
-        used += (u32)__builtin_popcountll(s->global.words[w]);
-    s->low_use = 0;
-    if (used >= s->entries / 8)
-        return;
     u32 half = s->entries / 2;
+    flush_map(c, &s->local, half / 64, s);
     flush_map(c, &s->global, half / 64, s);
     resize(m, index, half);
+    ram_give_back(&c->entries[half], half * sizeof c->entries[0]);
+}
+
+/* Whether at least `n` entries are global. */
+static bool many_global(const struct tlb_state *s, u32 n)
+{
+    u32 used = 0;
+    for (unsigned w = bits_word(&s->global, 0); w < BITS_WORDS && used < n;
+         w = bits_word(&s->global, w + 1))
+        used += (u32)__builtin_popcountll(s->global.words[w]);
+    return used >= n;
+}
+
+/* Halves a context that several flushes in a row found hardly used: more of a large one, which
+ * takes longer to look at. */
+static void consider_shrinking(struct mmu *m, unsigned index)
+{
+    struct tlb_state *s = &m->priv->states[index];
+    s->low_use = s->fills < s->entries / 8 ? s->low_use + 1 : 0;
+    s->fills = s->conflicts = 0;
+    if (s->low_use < 4 + s->entries / TLB_SMALL_ENTRIES || s->entries == TLB_MIN_ENTRIES)
+        return;
+    s->low_use = 0;
+    if (!many_global(s, s->entries / 8))
+        halve(m, index);
+}
+
+/* ---- growing ---- */
+
+/* To have more entries than RAM has pages does not pay. */
+static u32 most_entries(const struct bus *b)
+{
+    u32 n = TLB_SMALL_ENTRIES;
+    while (n < TLB_MAX_ENTRIES && n < b->ram.used >> PAGE_SHIFT)
+        n *= 2;
+    return n;
+}
+
+/* Makes sure that the contexts of this vCPU together stay within a thirty-second of RAM, or what
+ * small ones take, when one grows by `more` entries: those of other address spaces give way. */
+static bool make_room(struct mmu *m, u32 more)
+{
+    struct mmu_private *v = m->priv;
+    u64 most = max_u64(TLB_CONTEXTS * TLB_SMALL_ENTRIES, 4ull * most_entries(m->bus)), sum = more;
+    for (unsigned i = 0; i < TLB_CONTEXTS; i++)
+        sum += v->states[i].entries;
+    while (sum > most) {
+        unsigned largest = TLB_CONTEXTS;
+        for (unsigned i = 0; i < TLB_CONTEXTS; i++)
+            if (i / MMU_KINDS != m->asid && v->states[i].entries > TLB_MIN_ENTRIES &&
+                (largest == TLB_CONTEXTS || v->states[i].entries > v->states[largest].entries))
+                largest = i;
+        if (largest == TLB_CONTEXTS)
+            return false;
+        tlb_lock(v);
+        halve(m, largest);
+        tlb_unlock(v);
+        sum -= v->states[largest].entries;
+    }
+    return true;
+}
+
+/* Before a fill, without the lock: doubles a context in which many entries have pushed out others
+ * since the last flush. */
+static void consider_growing(struct mmu *m, unsigned index)
+{
+    struct tlb_state *s = &m->priv->states[index];
+    if (likely(s->conflicts <= s->entries / 4))
+        return;
+    s->conflicts = 0;
+    if (s->entries < most_entries(m->bus) && make_room(m, s->entries))
+        grow(m, index);
 }
 
 /* Lock held.  `own`: called by the owner, who may change the size. */
@@ -197,13 +268,13 @@ static void flush_context(struct mmu *m, unsigned index, bool keep_global, bool 
 {
     struct tlb_state *s = &m->priv->states[index];
     struct tlb_context *c = &m->priv->contexts[index];
-    if (!s->ready)
-        return;
     flush_map(c, &s->local, 0, NULL);
     if (!keep_global)
         flush_map(c, &s->global, 0, NULL);
-    if (s->large && bits_word(&s->global, 0) == BITS_WORDS)
-        s->large = 0;
+    if (s->any_large && bits_word(&s->global, 0) == BITS_WORDS) {
+        memset(s->large, 0, sizeof s->large);
+        s->any_large = false;
+    }
     jumps_flush(m->priv, index, keep_global, own);
     if (own)
         consider_shrinking(m, index);
@@ -218,10 +289,10 @@ static void forget_tables(struct mmu *m)
 static void flush_slot(struct mmu *m, unsigned slot, bool keep_global)
 {
     forget_tables(m);
-    lock_tlb(m->priv);
-    for (unsigned k = 0; k < MMU_KINDS; k++)
-        flush_context(m, slot * MMU_KINDS + k, keep_global, true);
-    unlock_tlb(m->priv);
+    tlb_lock(m->priv);
+    for (u32 left = m->priv->ready & (BIT(MMU_KINDS) - 1) << slot * MMU_KINDS; left;)
+        flush_context(m, tlb_next_context(&left), keep_global, true);
+    tlb_unlock(m->priv);
     m->priv->counters.flushes++;
 }
 
@@ -229,10 +300,10 @@ static void flush_everything(struct mmu *m, bool own)
 {
     struct mmu_private *v = m->priv;
     forget_tables(m);
-    lock_tlb(v);
-    for (unsigned i = 0; i < TLB_CONTEXTS; i++)
-        flush_context(m, i, false, own);
-    unlock_tlb(v);
+    tlb_lock(v);
+    for (u32 left = v->ready; left;)
+        flush_context(m, tlb_next_context(&left), false, own);
+    tlb_unlock(v);
 }
 
 void mmu_flush_all(struct mmu *m)
@@ -273,12 +344,10 @@ void mmu_flush_jumps(struct mmu *m)
 {
     struct mmu_private *v = m->priv;
     bool own = may_touch(m);
-    lock_tlb(v);
-    for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
-        if (v->states[i].ready)
-            jumps_flush(v, i, false, own);
-    }
-    unlock_tlb(v);
+    tlb_lock(v);
+    for (u32 left = v->ready; left;)
+        jumps_flush(v, tlb_next_context(&left), false, own);
+    tlb_unlock(v);
     if (!own)
         ask_owner(v);
 }
@@ -297,16 +366,24 @@ static bool drop_in_page(struct tlb_context *c, struct tlb_state *s, u32 i, u64 
     return fetched;
 }
 
-/* Drops all 4 KiB pieces of large pages around la. */
-static bool drop_large(struct tlb_context *c, struct tlb_state *s, u64 la)
+/* The first word from w on that has an entry in use. */
+static unsigned used_word(const struct tlb_state *s, unsigned w)
 {
+    return (unsigned)min_u64(bits_word(&s->local, w), bits_word(&s->global, w));
+}
+
+/* Drops all 4 KiB pieces of the large page of this size around la. */
+static bool drop_large(struct tlb_context *c, struct tlb_state *s, u64 la, unsigned size)
+{
+    unsigned shift = tlb_page_shifts[size];
+    u32 pieces = (u32)min_u64(BIT64(shift - PAGE_SHIFT), s->entries);
+    u32 first = (u32)(la >> PAGE_SHIFT) & (s->entries - 1) & ~(pieces - 1);
     bool fetched = false;
-    for (u32 w = 0; w < s->entries / 64; w++) {
+    for (u32 w = used_word(s, first / 64); w < (first + pieces) / 64; w = used_word(s, w + 1)) {
         for (u64 bits = s->local.words[w] | s->global.words[w]; bits; bits &= bits - 1) {
             u32 i = w * 64 + (u32)__builtin_ctzll(bits);
-            unsigned size = c->entries[i].phys >> TLB_SIZE_SHIFT & 3;
-            if (size)
-                fetched |= drop_in_page(c, s, i, la, tlb_page_shifts[size]);
+            if (page_size(&c->entries[i]) == size)
+                fetched |= drop_in_page(c, s, i, la, shift);
         }
     }
     return fetched;
@@ -318,25 +395,25 @@ void mmu_flush_page(struct mmu *m, u64 la)
     la = tlb_wrap(m, la);
     v->counters.page_flushes++;
     forget_tables(m);
-    lock_tlb(v);
-    for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
+    tlb_lock(v);
+    for (u32 left = v->ready; left;) {
+        unsigned i = tlb_next_context(&left);
         struct tlb_state *s = &v->states[i];
         struct tlb_context *c = &v->contexts[i];
-        if (!s->ready)
-            continue;
         u32 n = (u32)(la >> PAGE_SHIFT) & (s->entries - 1);
         bool fetched = s->fetch_lost;
         if (tlb_entry_is(&c->entries[n], la & PAGE_MASK))
             fetched |= drop_in_page(c, s, n, la, PAGE_SHIFT);
         bool large = s->large_lost & large_bit(la);
-        if (s->large & large_bit(la))
-            large |= drop_large(c, s, la);
+        for (unsigned size = 1; s->any_large && size < TLB_SIZES; size++)
+            if (s->large[size][large_hash(la) / 64] >> large_hash(la) % 64 & 1)
+                large |= drop_large(c, s, la, size);
         if (large || (fetched && !m->jumps_by_address))
             jumps_flush(v, i, false, true);
         else if (fetched)
             jumps_drop_page(v, i, la);
     }
-    unlock_tlb(v);
+    tlb_unlock(v);
 }
 
 void bus_flush_tlbs(struct bus *b)
@@ -370,63 +447,7 @@ void mmu_run_pending(struct mmu *m)
         mmu_flush_all(m);
 }
 
-static void drop_write_tag(struct tlb_entry *e, const u8 *host, u64 size)
-{
-    if (e->write != TLB_INVALID && e->write + e->addend - (u64)(uintptr_t)host < size)
-        tlb_set_field(&e->write, TLB_INVALID);
-}
-
-/* Looks at the entries of each `step`th group of 64, from `first` on, that are in mask. */
-static void drop_in(struct bus *b, const u8 *host, u64 size, u32 first, u32 step, u64 mask)
-{
-    unsigned count = atomic_load(&b->mmu_count);
-    for (unsigned n = 0; n < count; n++) {
-        struct mmu *m = atomic_load(&b->mmus[n]);
-        if (!m)
-            continue;
-        struct mmu_private *v = m->priv;
-        lock_tlb(v);
-        for (unsigned x = 0; x < TLB_CONTEXTS; x++) {
-            struct tlb_state *s = &v->states[x];
-            for (u32 w = first; s->ready && w < s->entries / 64; w += step)
-                for (u64 bits = (s->local.words[w] | s->global.words[w]) & mask; bits;
-                     bits &= bits - 1)
-                    drop_write_tag(&v->contexts[x].entries[w * 64 + (u32)__builtin_ctzll(bits)],
-                                   host, size);
-        }
-        unlock_tlb(v);
-    }
-}
-
-void tlb_drop_write_tags(struct bus *b, const u8 *host, u8 tagged)
-{
-    bool one = tagged & TAGGED_AT;
-    drop_in(b, host, PAGE_SIZE, one ? (tagged & TAGGED_INDEX) / 64 : 0,
-            one ? (TAGGED_INDEX + 1) / 64 : 1, one ? BIT64(tagged & 63) : ~0ull);
-}
-
-void tlb_drop_write_range(struct bus *b, const u8 *host, u64 size)
-{
-    drop_in(b, host, size, 0, 1, ~0ull);
-}
-
 /* ---- filling ---- */
-
-/* Whether emitted code may store to this RAM page at linear address la.  Lock held: a mark that is
- * set later finds `tagged`, and takes the lock to drop the tag again. */
-static bool write_tag_allowed(struct bus *b, const u8 *host, u64 la)
-{
-    _Atomic u8 *tagged = &b->tagged[ram_arena_page(&b->ram, host)];
-    u8 here = TAGGED_AT | (la >> PAGE_SHIFT & TAGGED_INDEX), old = atomic_load(tagged);
-    while (
-        old != here && old != TAGGED_SEVERAL &&
-        !atomic_compare_exchange_weak(tagged, &old, old == TAGGED_NOWHERE ? here : TAGGED_SEVERAL))
-        ;
-    if (code_marks(b, host) || code_cooling(b, host))
-        return false;
-    written_note(b, host);
-    return true;
-}
 
 static unsigned size_code(unsigned shift)
 {
@@ -458,47 +479,39 @@ static struct tlb_entry make_entry(u64 page, const struct walk_result *r, struct
     return e;
 }
 
-/* Entry i is in use: takes note of what its page leaves behind.  Returns the entry to use, another
- * one if the context had to grow. */
-static __attribute__((noinline)) u32 displace(struct mmu *m, unsigned index, u64 page,
-                                              struct tlb_entry *e, u32 i)
+/* Entry i is in use: takes note of what its page leaves behind. */
+static inline void displace(struct tlb_context *c, struct tlb_state *s, u64 page,
+                            struct tlb_entry *e, u32 i)
 {
-    struct tlb_state *s = &m->priv->states[index];
-    struct tlb_context *c = &m->priv->contexts[index];
-    bool same = tlb_entry_is(&c->entries[i], page);
-    if (!same && ++s->conflicts > s->entries / 4 && s->entries < TLB_MAX_ENTRIES) {
-        grow(m, index);
-        i = (u32)(page >> PAGE_SHIFT) & (s->entries - 1);
-    }
     const struct tlb_entry *old = &c->entries[i];
-    if (tlb_entry_is(old, page) && (e->phys & TLB_CAN_EXEC))
+    bool same = tlb_entry_is(old, page);
+    s->conflicts += !same;
+    if (same && (e->phys & TLB_CAN_EXEC))
         e->phys |= old->phys & TLB_FETCHED;
-    else if (in_use(s, i))
+    else
         note_lost(s, old);
     bits_remove(e->phys & TLB_GLOBAL ? &s->local : &s->global, i);
-    return i;
 }
 
 /* Lock held. */
-static inline void fill(struct mmu *m, enum mmu_kind kind, u64 page, struct tlb_entry *e)
+static inline __attribute__((always_inline)) void fill(struct tlb_context *c, struct tlb_state *s,
+                                                       u64 page, struct tlb_entry *e)
 {
-    struct mmu_private *v = m->priv;
-    unsigned index = tlb_index(m, kind);
-    struct tlb_state *s = &v->states[index];
     u32 i = (u32)(page >> PAGE_SHIFT) & (s->entries - 1);
     if (in_use(s, i))
-        i = displace(m, index, page, e, i);
+        displace(c, s, page, e, i);
     bits_add(e->phys & TLB_GLOBAL ? &s->global : &s->local, i);
-    if (is_large(e))
-        s->large |= large_bit(page);
+    if (is_large(e)) {
+        s->large[page_size(e)][large_hash(page) / 64] |= BIT64(large_hash(page) % 64);
+        s->any_large = true;
+    }
     /* Field by field, for a host waits when wide loads read what has just been stored in parts. */
-    struct tlb_entry *to = &v->contexts[index].entries[i];
+    struct tlb_entry *to = &c->entries[i];
     tlb_set_field(&to->read, e->read);
     tlb_set_field(&to->write, e->write);
     tlb_set_field(&to->addend, e->addend);
     tlb_set_field(&to->phys, e->phys);
     s->fills++;
-    v->counters.fills++;
 }
 
 /* ---- watched ranges ---- */
@@ -547,14 +560,43 @@ static struct bus_page find_page(struct mmu *m, enum mmu_access access, struct w
     return code;
 }
 
-/* The entry for the page of la that its last-level paging entry alone gives, which needs no bit set
- * and leads to plain RAM; no write tag yet.  False: walk_page decides. */
-static inline bool leaf_entry(struct mmu *m, const struct walk_table *t, enum mmu_kind kind, u64 la,
-                              u8 needs, struct tlb_entry *out)
+/* A table of this generation that a walk has found at level 1, or at 2, where it ends for pages of
+ * 2 MiB. */
+struct leaf_table {
+    const struct walk_table *t;
+    unsigned level;
+    u64 generation;
+};
+
+/* The RAM page at phys, if there is plain RAM, in one of the longest ranges; else NULL.  The
+ * generation has been read before: a map that changes makes another one. */
+static inline u8 *plain_ram(struct mmu *m, u64 generation, u64 phys)
 {
     struct mmu_private *v = m->priv;
-    u64 e = ram_load(t->host + (la >> PAGE_SHIFT & 511) * 8, 8);
-    if ((e & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || e & v->reserved)
+    struct view_range *near = &v->near;
+    if (unlikely(v->near_stamp != generation || !view_range_has_page(near, phys))) {
+        v->near_stamp = 0;
+        if (phys & BUS_SMM || !space_find_big(&m->bus->memory, 0, phys, near) ||
+            near->access != (RANGE_READ | RANGE_WRITE))
+            return NULL;
+        v->near_stamp = generation;
+    }
+    return near->host + (phys - near->start);
+}
+
+/* The entry for the page of la that its paging entry alone gives, in a table of level 1, or 2 for a
+ * large page; which needs no bit set and leads to plain RAM; no write tag yet.  False: walk_page
+ * decides. */
+static inline bool leaf_entry(struct mmu *m, const struct leaf_table *leaf, enum mmu_kind kind,
+                              u64 la, u8 needs, struct tlb_entry *out)
+{
+    struct mmu_private *v = m->priv;
+    const struct walk_table *t = leaf->t;
+    bool large = leaf->level == 2;
+    unsigned shift = large ? 21 : PAGE_SHIFT;
+    u64 e = ram_load(t->host + (la >> shift & 511) * 8, 8), within = BIT64(shift) - 1;
+    if ((e & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || e & v->reserved[large] ||
+        (large && !(e & PTE_PS)))
         return false;
     bool user = t->user && (e & PTE_U);
     unsigned key = m->paging.long_mode ? e >> 59 & 15 : 0;
@@ -562,43 +604,74 @@ static inline bool leaf_entry(struct mmu *m, const struct walk_table *t, enum mm
     if (unlikely(m->paging.pke))
         rights = walk_key_rights(&m->paging, kind, user, key, rights);
     rights &= e & PTE_D ? 0xff : ~BIT(MMU_WRITE);
-    u64 phys = e & PTE_ADDR & bus_a20(m->bus), page = la & PAGE_MASK;
-    struct bus_page host;
-    if ((rights & needs) != needs || !bus_big_page(m->bus, phys, &host) || !host.read ||
-        !host.write)
+    u64 page = la & PAGE_MASK;
+    u64 phys = ((e & PTE_ADDR & ~within) | (page & within)) & bus_a20(m->bus);
+    u8 *host;
+    if ((rights & needs) != needs || !(host = plain_ram(m, leaf->generation, phys)))
         return false;
     v->keys |= (u16)(1u << key);
     out->read = page;
     out->write = TLB_INVALID;
-    out->addend = (u64)(uintptr_t)host.read - page;
-    out->phys = phys | entry_rights(rights) | (m->paging.pge && e & PTE_G ? TLB_GLOBAL : 0);
+    out->addend = (u64)(uintptr_t)host - page;
+    out->phys = phys | entry_rights(rights) | (m->paging.pge && e & PTE_G ? TLB_GLOBAL : 0) |
+                (large ? 1u << TLB_SIZE_SHIFT : 0);
     return true;
 }
 
-static inline void allow_write(struct mmu *m, struct tlb_entry *e)
+/* The RAM page of an entry that may have a write tag; else NULL. */
+static inline u8 *writable_page(const struct tlb_entry *e)
 {
-    if (e->phys & TLB_CAN_WRITE &&
-        write_tag_allowed(m->bus, (u8 *)(uintptr_t)(e->read + e->addend), e->read))
-        e->write = e->read;
+    return (e->phys & (TLB_CAN_WRITE | TLB_IO | TLB_ROM)) == TLB_CAN_WRITE && e->read != TLB_INVALID
+               ? (u8 *)(uintptr_t)(e->read + e->addend)
+               : NULL;
 }
 
-/* The guest goes through memory page by page: its next pages, whose paging entries lie in the same
- * line of the host's cache.  They have been accessed before, so a processor may have them too (SDM
- * vol. 3A 4.10.2.3).  Lock held. */
-static void fill_ahead(struct mmu *m, const struct walk_table *t, enum mmu_kind kind, u64 page)
+/* What has to be done before the lock is taken to give the entry a write tag. */
+static inline void claim_write(struct mmu *m, const struct tlb_entry *e)
+{
+    u8 *host = writable_page(e);
+    if (host && unlikely(!tagged_at(m->priv, bus_ram_page(m->bus, host), e->read)))
+        tagged_claim(m, host, e->read);
+}
+
+/* And then under the lock: gives it the tag if emitted code may store there.  A mark that is set
+ * later finds the place that was claimed, and takes the lock to drop the tag again.  `drops` was
+ * read before the claim: as long as it stays nobody has taken that away. */
+static inline void allow_write(struct mmu *m, struct tlb_entry *e, u32 drops)
+{
+    struct bus *b = m->bus;
+    u8 *host = writable_page(e);
+    if (!host || code_marks(b, host) || code_cooling(b, host) ||
+        (unlikely(m->priv->drops != drops) &&
+         !tagged_at(m->priv, bus_ram_page(b, host), e->read)))
+        return;
+    written_note(b, host);
+    tlb_set_field(&e->write, e->read);
+}
+
+static inline u32 drops_before(const struct mmu_private *v)
+{
+    return __atomic_load_n(&v->drops, __ATOMIC_ACQUIRE);
+}
+
+/* The guest goes through memory page by page: the entries of its next pages, whose paging entries
+ * lie in the same line of the host's cache.  They have been accessed before, so a processor may
+ * have them too (SDM vol. 3A 4.10.2.3).  Returns how many they are. */
+static unsigned look_ahead(struct mmu *m, const struct leaf_table *leaf, enum mmu_kind kind,
+                           u64 page, struct tlb_entry ahead[AHEAD])
 {
     struct mmu_private *v = m->priv;
     const struct tlb_state *s = &v->states[tlb_index(m, kind)];
-    struct tlb_entry e;
-    for (; page >> PAGE_SHIFT & 7; page += PAGE_SIZE) {
+    unsigned n = 0;
+    for (; page >> PAGE_SHIFT & AHEAD; page += PAGE_SIZE, n++) {
         if (in_use(s, (u32)(page >> PAGE_SHIFT) & (s->entries - 1)) ||
-            !leaf_entry(m, t, kind, page, BIT(MMU_READ), &e))
+            !leaf_entry(m, leaf, kind, page, BIT(MMU_READ), &ahead[n]))
             break;
-        allow_write(m, &e);
-        fill(m, kind, page, &e);
-        v->counters.ahead++;
+        claim_write(m, &ahead[n]);
     }
     v->next_page = page;
+    v->counters.ahead += n;
+    return n;
 }
 
 /* What most misses need: the last level alone, of which nothing has to be changed. */
@@ -606,23 +679,34 @@ static inline bool refill(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_ac
                           struct tlb_entry *out)
 {
     struct mmu_private *v = m->priv;
-    const struct walk_table *t = &v->tables[walk_table_index(la)];
-    u64 generation = atomic_load(&m->generation), page = la & PAGE_MASK;
-    if (t->stamp != generation || t->region != la >> 21 || !t->host || m->watching ||
-        m->paging.smm || !leaf_entry(m, t, kind, la, (u8)(BIT(access) | BIT(MMU_READ)), out))
+    unsigned index = tlb_index(m, kind), n = 1;
+    u64 page = la & PAGE_MASK;
+    struct leaf_table leaf = {.level = 1, .generation = atomic_load(&m->generation)};
+    struct tlb_entry ahead[AHEAD], *e = out;
+    if (!(leaf.t = walk_table_find(&v->tables, la, 1, leaf.generation)))
+        leaf.t = walk_table_find(&v->tables, la, leaf.level = 2, leaf.generation);
+    if (!leaf.t || m->watching || m->paging.smm ||
+        !leaf_entry(m, &leaf, kind, la, (u8)(BIT(access) | BIT(MMU_READ)), e))
         return false;
+    __builtin_prefetch((u8 *)(uintptr_t)(la + e->addend));
     v->counters.walks++;
     v->counters.short_walks++;
-    lock_tlb(v);
-    allow_write(m, out);
-    if (atomic_load(&m->generation) == generation) {
-        fill(m, kind, page, out);
-        if (page == v->next_page)
-            fill_ahead(m, t, kind, page + PAGE_SIZE);
-        else if (access != MMU_EXEC)
-            v->next_page = page + PAGE_SIZE;
+    v->counters.large += leaf.level == 2;
+    u32 drops = drops_before(v);
+    claim_write(m, e);
+    if (page == v->next_page)
+        n += look_ahead(m, &leaf, kind, page + PAGE_SIZE, ahead);
+    else if (access != MMU_EXEC)
+        v->next_page = page + PAGE_SIZE;
+    tlb_lock(v);
+    bool current = atomic_load(&m->generation) == leaf.generation;
+    for (unsigned i = 0; i < n; e = &ahead[i++]) {
+        allow_write(m, e, drops);
+        if (likely(current))
+            fill(&v->contexts[index], &v->states[index], e->read, e);
     }
-    unlock_tlb(v);
+    tlb_unlock(v);
+    v->counters.fills += n;
     return true;
 }
 
@@ -631,6 +715,7 @@ static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_
 {
     struct mmu_private *v = m->priv;
     mmu_run_pending(m);
+    consider_growing(m, tlb_index(m, kind));
     if (likely(refill(m, kind, la, access, out)))
         return MMU_OK;
     if (!walk_canonical(&m->paging, la)) {
@@ -642,7 +727,7 @@ static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_
                              .kind = kind,
                              .access = access,
                              .update = true,
-                             .tables = v->tables,
+                             .tables = &v->tables,
                              .stamp = generation};
     struct walk_result r;
     v->counters.walks++;
@@ -667,14 +752,18 @@ static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_
         out->phys |= TLB_WATCHED;
         return MMU_OK;
     }
-    lock_tlb(v);
-    if (!(out->phys & (TLB_IO | TLB_ROM)))
-        allow_write(m, out);
+    u32 drops = drops_before(v);
+    claim_write(m, out);
+    tlb_lock(v);
+    allow_write(m, out, drops);
     /* Without a read tag only the fetch was allowed (SMAP): it has no place in the table. */
     if (one_view && ((out->phys & TLB_IO) ? r.rights & BIT(MMU_READ) : out->read == page) &&
-        atomic_load(&m->generation) == generation)
-        fill(m, kind, page, out);
-    unlock_tlb(v);
+        atomic_load(&m->generation) == generation) {
+        unsigned index = tlb_index(m, kind);
+        fill(&v->contexts[index], &v->states[index], page, out);
+        v->counters.fills++;
+    }
+    tlb_unlock(v);
     if (access != MMU_EXEC)
         v->next_page = page + PAGE_SIZE;
     return MMU_OK;
@@ -698,13 +787,16 @@ enum mmu_status tlb_translate(struct mmu *m, enum mmu_kind kind, u64 la, enum mm
 
 void tlb_allow_write(struct mmu *m, enum mmu_kind kind, u64 la)
 {
-    struct tlb_entry *e = mmu_tlb_slot(m, kind, la);
-    lock_tlb(m->priv);
-    if (e->read == (la & PAGE_MASK) && (e->phys & TLB_CAN_WRITE) &&
-        !(e->phys & (TLB_IO | TLB_ROM)) &&
-        write_tag_allowed(m->bus, (u8 *)(uintptr_t)(e->read + e->addend), e->read))
-        tlb_set_field(&e->write, e->read);
-    unlock_tlb(m->priv);
+    struct tlb_entry *e = mmu_tlb_slot(m, kind, la),
+                     now = {tlb_field(&e->read), .phys = e->phys, .addend = tlb_field(&e->addend)};
+    if (now.read != (la & PAGE_MASK))
+        return;
+    u32 drops = drops_before(m->priv);
+    claim_write(m, &now);
+    tlb_lock(m->priv);
+    if (e->read == now.read)
+        allow_write(m, e, drops);
+    tlb_unlock(m->priv);
 }
 
 void tlb_note_fetch(struct mmu *m, enum mmu_kind kind, u64 la)
@@ -713,14 +805,14 @@ void tlb_note_fetch(struct mmu *m, enum mmu_kind kind, u64 la)
     if (likely(tlb_entry_is(e, la & PAGE_MASK) && e->phys & TLB_FETCHED))
         return;
     struct tlb_state *s = &m->priv->states[tlb_index(m, kind)];
-    lock_tlb(m->priv);
+    tlb_lock(m->priv);
     if (tlb_entry_is(e, la & PAGE_MASK)) {
         e->phys |= TLB_FETCHED;
     } else {
         s->fetch_lost = true;
         s->large_lost |= large_bit(la); /* it may be */
     }
-    unlock_tlb(m->priv);
+    tlb_unlock(m->priv);
 }
 
 /* ---- address spaces ---- */
@@ -772,7 +864,8 @@ void mmu_set_paging(struct mmu *m, const struct paging *p)
     mmu_flush_all(m);
     memset(v->slots, 0, sizeof v->slots);
     use_slot(m, 0, p->pcide ? (u32)p->cr3 & 0xfff : NO_PCID);
-    v->reserved = walk_reserved(&m->paging);
+    for (unsigned level = 1; level <= 2; level++)
+        v->reserved[level - 1] = walk_reserved(&m->paging, level);
     for (unsigned k = 0; k < MMU_KINDS; k++)
         for (unsigned i = 0; i < ARRAY_SIZE(v->rights[k]); i++)
             v->rights[k][i] = walk_rights(&m->paging, (enum mmu_kind)k, i & 1, i & 2, i & 4);
@@ -824,7 +917,7 @@ void mmu_set_pkru(struct mmu *m, u32 pkru)
 bool mmu_init(struct mmu *m, struct bus *bus, int cpu_index)
 {
     memset(m, 0, sizeof *m);
-    struct mmu_private *v = calloc(1, sizeof *v);
+    struct mmu_private *v = ram_reserve(sizeof *v);
     if (!v)
         return false;
     v->contexts = ram_reserve(TLB_CONTEXTS * sizeof *v->contexts);
@@ -836,11 +929,12 @@ bool mmu_init(struct mmu *m, struct bus *bus, int cpu_index)
     if (!v->contexts || slot == BUS_MAX_MMUS) {
         bus_unlock(bus);
         ram_release(v->contexts, TLB_CONTEXTS * sizeof *v->contexts);
-        free(v);
+        ram_release(v, sizeof *v);
         return false;
     }
     atomic_flag_clear(&v->lock);
     atomic_store(&m->generation, 1); /* no table has that of 0 */
+    v->slot = slot;
     m->priv = v;
     m->bus = bus;
     m->cpu_index = cpu_index;
@@ -863,7 +957,7 @@ void mmu_free(struct mmu *m)
             atomic_store(&b->mmus[i], NULL);
     bus_unlock(b);
     ram_release(m->priv->contexts, TLB_CONTEXTS * sizeof *m->priv->contexts);
-    free(m->priv);
+    ram_release(m->priv, sizeof *m->priv);
     memset(m, 0, sizeof *m);
 }
 
@@ -882,9 +976,8 @@ void mmu_print_tlb(struct mmu *m, void (*print)(void *opaque, const char *fmt, .
         if (!in_use(s, i))
             continue;
         print(opaque, "%016llx: %016llx %s %c%c%c%s\n", (unsigned long long)entry_page(e),
-              (unsigned long long)(e->phys & PAGE_MASK & BUS_ADDRESS),
-              sizes[e->phys >> TLB_SIZE_SHIFT & 3], e->phys & TLB_GLOBAL ? 'g' : '-',
-              e->phys & TLB_CAN_WRITE ? 'w' : '-', e->phys & TLB_CAN_EXEC ? 'x' : '-',
-              e->phys & TLB_IO ? " io" : "");
+              (unsigned long long)(e->phys & PAGE_MASK & BUS_ADDRESS), sizes[page_size(e)],
+              e->phys & TLB_GLOBAL ? 'g' : '-', e->phys & TLB_CAN_WRITE ? 'w' : '-',
+              e->phys & TLB_CAN_EXEC ? 'x' : '-', e->phys & TLB_IO ? " io" : "");
     }
 }

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "mmu/bus_private.h"
 #include "mmu/mmu.h"
 #include "mmu/walk.h"
 
@@ -18,13 +19,18 @@
 
 #define TLB_WATCHED 256u /* only in the copy that tlb_translate gives: see mmu_set_watches */
 
+#define TLB_SIZES 4u /* of guest pages */
+#define LARGE_BITS 1024u
+
 #define TLB_CONTEXTS (MMU_ASIDS * MMU_KINDS)
 
 /* A set of numbers below 64 * BITS_WORDS; to walk it costs what is in it.  One thread at a time
  * changes it; others may read. */
-#define BITS_WORDS 256u
+#define BITS_WORDS (TLB_MAX_ENTRIES / 64)
 struct tlb_bits {
-    u64 top[BITS_WORDS / 64]; /* which words are not 0 */
+    u64 any;                        /* which words of `high` are not 0 */
+    u64 high[BITS_WORDS / 64 / 64]; /* which words of `top` are not */
+    u64 top[BITS_WORDS / 64];       /* which of `words` are not */
     u64 words[BITS_WORDS];
 };
 
@@ -43,11 +49,22 @@ static inline bool bits_has(const struct tlb_bits *b, u32 i)
     return tlb_field(&b->words[i / 64]) >> (i % 64) & 1;
 }
 
+/* Makes bit i of an array say whether something is used; gives the word with it. */
+static inline u64 bits_note(u64 *map, unsigned i, bool used)
+{
+    u64 old = map[i / 64], bit = BIT64(i % 64), now = used ? old | bit : old & ~bit;
+    tlb_set_field(&map[i / 64], now);
+    return now;
+}
+
 static inline void bits_put_word(struct tlb_bits *b, unsigned w, u64 value)
 {
-    u64 *top = &b->top[w / 64], bit = BIT64(w % 64);
+    bool was = b->words[w];
     tlb_set_field(&b->words[w], value);
-    tlb_set_field(top, value ? *top | bit : *top & ~bit);
+    if (likely(was == (value != 0)))
+        return;
+    u64 top = bits_note(b->top, w, value), high = bits_note(b->high, w / 64, top);
+    bits_note(&b->any, w / 4096, high);
 }
 
 static inline void bits_add(struct tlb_bits *b, u32 i)
@@ -61,14 +78,28 @@ static inline void bits_remove(struct tlb_bits *b, u32 i)
         bits_put_word(b, i / 64, b->words[i / 64] & ~BIT64(i % 64));
 }
 
+/* The first bit from i on in an array of `words`; 64 * words if there is none. */
+static inline unsigned bits_next(const u64 *map, unsigned words, unsigned i)
+{
+    u64 mask = ~0ull << (i % 64);
+    for (unsigned w = i / 64; w < words; w++, mask = ~0ull) {
+        u64 bits = tlb_field(&map[w]) & mask;
+        if (bits)
+            return w * 64 + (unsigned)__builtin_ctzll(bits);
+    }
+    return 64 * words;
+}
+
 /* The first word from w on that is not 0; BITS_WORDS if there is none. */
 static inline unsigned bits_word(const struct tlb_bits *b, unsigned w)
 {
-    u64 mask = ~0ull << (w % 64);
-    for (unsigned t = w / 64; t < ARRAY_SIZE(b->top); t++, mask = ~0ull) {
-        u64 bits = tlb_field(&b->top[t]) & mask;
-        if (bits)
-            return t * 64 + (unsigned)__builtin_ctzll(bits);
+    u64 any = tlb_field(&b->any);
+    unsigned high = any ? 64 - (unsigned)__builtin_clzll(any) : 0; /* the words that matter */
+    while (w < high * 4096) {
+        unsigned end = (w | 63) + 1, found = bits_next(b->top, end / 64, w);
+        if (found < end)
+            return found;
+        w = 64 * bits_next(b->high, high, end / 64);
     }
     return BITS_WORDS;
 }
@@ -81,18 +112,20 @@ static inline void bits_empty(struct tlb_bits *b)
 
 /* What the slow path keeps about a context. */
 struct tlb_state {
-    bool ready;      /* its memory has been initialised */
     bool fetch_lost; /* an entry that was fetched from was evicted: its jumps are unaccounted */
     u64 large_lost;  /* large_bit of those that were pieces of large pages */
     u32 entries;     /* in use, a power of two */
     u32 fills, conflicts; /* since the last flush or resize */
-    u32 low_use;     /* flushes in a row that found it nearly empty */
-    u64 large;       /* large_bit of the pages above 4 KiB that were put in */
-    struct tlb_bits local;         /* which entries are valid and not global */
-    struct tlb_bits global;        /* and global */
-    struct tlb_bits jump_pages[2]; /* hashed: pages that may have jumps; [1]: global ones */
+    u32 low_use;          /* flushes in a row that found it nearly empty */
+    bool any_large;
+    u64 large[TLB_SIZES][LARGE_BITS / 64]; /* large_hash of the pages put in, by size */
+    struct tlb_bits local;                 /* which entries are valid and not global */
+    struct tlb_bits global;                /* and global */
+    struct tlb_bits jump_pages[2];         /* hashed: pages that may have jumps; [1]: global ones */
     struct tlb_bits jumps[2]; /* sets of the jump cache in use; [1]: by code on global pages only */
 };
+
+static_assert(TLB_CONTEXTS <= 32, "mmu_private.ready has fewer bits");
 
 struct asid_slot {
     bool used;
@@ -102,22 +135,29 @@ struct asid_slot {
 
 struct mmu_private {
     struct tlb_context *contexts; /* TLB_CONTEXTS, reserved at once, touched when selected */
+    u32 ready;                    /* which of them have been initialised */
     struct tlb_state states[TLB_CONTEXTS];
     struct asid_slot slots[MMU_ASIDS];
     u64 stamp;
     u32 map_serial;         /* last number that mmu_map_id has given */
     u32 map_global;         /* map_id[true] of all contexts */
+    unsigned slot;          /* in bus.mmus */
+    unsigned tag_turn;      /* which of a RAM page's places has to go next */
     unsigned jump_victim;   /* which entry of a jump cache's set has to go next */
     u16 keys;               /* protection keys of pages put in since the last flush of all */
     u64 next_page;          /* the one after the last miss: see fill_ahead */
     u8 rights[MMU_KINDS][8]; /* walk_rights of the present paging mode, by rights_index */
-    u64 reserved;            /* walk_reserved */
-    u8 kind_map[MMU_KINDS]; /* kinds that have the same rights share a context */
+    u64 reserved[2];         /* walk_reserved of an entry for 4 KiB, and of one for 2 MiB */
+    u8 kind_map[MMU_KINDS];  /* kinds that have the same rights share a context */
 
-    atomic_flag lock;                      /* held while entries change; see tlb.c */
-    struct walk_table tables[WALK_TABLES]; /* those of this generation are good */
-    _Atomic bool pending;    /* another thread flushed: do it again here */
-    _Atomic bool owned;      /* the three below are valid */
+    struct view_range near; /* of RAM, where the last refill led to, in this generation */
+    u64 near_stamp;
+
+    atomic_flag lock;          /* held while entries change; see tlb.c */
+    u32 drops;                 /* write tags were taken away, counted under the lock */
+    struct walk_tables tables; /* those of this generation are good */
+    _Atomic bool pending;      /* another thread flushed: do it again here */
+    _Atomic bool owned;        /* the three below are valid */
     pthread_t owner;
     void (*kick)(void *opaque);
     void *kick_opaque;
@@ -156,20 +196,69 @@ void jumps_flush(struct mmu_private *v, unsigned index, bool keep_global, bool o
 /* Drops the entries whose code may lie on one page by their tags; see mmu.jumps_by_address. */
 void jumps_drop_page(struct mmu_private *v, unsigned index, u64 la);
 
-static_assert(TLB_MAX_ENTRIES <= 64 * BITS_WORDS && JUMP_ENTRIES / JUMP_WAYS <= 64 * BITS_WORDS,
+static_assert(BITS_WORDS % 4096 == 0 && BITS_WORDS / 4096 <= 64 &&
+                  JUMP_ENTRIES / JUMP_WAYS <= 64 * BITS_WORDS,
               "the sets of entries in use are too small");
 
-/* What bus.tagged says of a page: nobody may store to it unseen, or who does has it at one linear
- * address, of which it keeps the low bits of the page number (a slot's index has at least as many),
- * or at several. */
-enum { TAGGED_NOWHERE = 0, TAGGED_SEVERAL = 1, TAGGED_AT = 0x80, TAGGED_INDEX = 0x7f };
-static_assert(TLB_MIN_ENTRIES > TAGGED_INDEX, "a slot's index has fewer bits");
+/* ---- tagged.c ---- */
 
-/* Takes the write tags for the RAM page at `host` from every TLB on the bus; tagged: what
- * bus.tagged said of the page. */
-void tlb_drop_write_tags(struct bus *b, const u8 *host, u8 tagged);
-/* The same for all pages of [host, host + size). */
-void tlb_drop_write_range(struct bus *b, const u8 *host, u64 size);
+/* A place where a RAM page may have write tags: 0, or these bits and the low ones of a linear page
+ * number. */
+enum {
+    TAGGED_INDEX = BIT(20) - 1,
+    TAGGED_OWNER = 20, /* 8 bits: of which vCPU (mmu_private.slot) the TLBs are */
+    TAGGED_ALL = BIT(28),  /* they are those of all */
+    TAGGED_USED = BIT(29),
+    TAGGED_BUSY = BIT(30), /* no longer: it is being emptied for another address */
+};
+static_assert(BUS_MAX_MMUS <= 256 && TLB_MIN_ENTRIES <= TAGGED_INDEX + 1, "too few bits");
+
+static inline u32 tagged_place(const struct mmu_private *v, u64 la)
+{
+    return ((u32)(la >> PAGE_SHIFT) & TAGGED_INDEX) | v->slot << TAGGED_OWNER | TAGGED_USED;
+}
+
+static inline unsigned tagged_owner(u32 place)
+{
+    return place >> TAGGED_OWNER & 0xff;
+}
+
+/* Whether the page may have write tags at la in this vCPU's TLBs. */
+static inline bool tagged_at(const struct mmu_private *v, const struct ram_page *page, u64 la)
+{
+    u32 own = tagged_place(v, la), all = (own & TAGGED_INDEX) | TAGGED_USED | TAGGED_ALL;
+    for (unsigned i = 0; i < TAGGED_PLACES; i++) {
+        u32 place = atomic_load(&page->places[i]);
+        if (place == own || place == all)
+            return true;
+    }
+    return false;
+}
+
+/* Makes it so for the RAM page at `host`; another place may have to go for it.  No TLB's lock is
+ * held. */
+void tagged_claim(struct mmu *m, const u8 *host, u64 la);
+/* Takes all write tags for the page from every TLB on the bus. */
+void tagged_drop(struct bus *b, const u8 *host);
+
+static inline void tlb_lock(struct mmu_private *v)
+{
+    while (atomic_flag_test_and_set_explicit(&v->lock, memory_order_acquire))
+        ;
+}
+
+static inline void tlb_unlock(struct mmu_private *v)
+{
+    atomic_flag_clear_explicit(&v->lock, memory_order_release);
+}
+
+/* Goes through a set of contexts: the next one, which leaves it. */
+static inline unsigned tlb_next_context(u32 *set)
+{
+    unsigned i = (unsigned)__builtin_ctz(*set);
+    *set &= *set - 1;
+    return i;
+}
 
 /* Entries may be dropped by another thread at any time, so their fields are read once each. */
 static inline bool tlb_entry_is(const struct tlb_entry *e, u64 page)

@@ -43,6 +43,11 @@ struct view_range {
 #define RANGE_READ 1u
 #define RANGE_WRITE 2u
 
+static inline bool view_range_has_page(const struct view_range *r, u64 addr)
+{
+    return addr >= r->start && addr + (PAGE_SIZE - 1) <= r->last;
+}
+
 /* A view that is no longer current is used again for a later one; `seq` is odd while it is being
  * written, and readers who saw it change start over.  So memory stays bounded however often a
  * guest moves a region, and readers write nothing. */
@@ -80,22 +85,20 @@ bool space_grow(struct space *s, unsigned regions);
 /* Builds and publishes the views of the enabled regions.  Machine lock held. */
 void space_update(struct space *s);
 /* Fast path of space_find: true if one of the two longest RAM ranges has the page at addr; then its
- * host address and access. */
-static inline bool space_find_big(const struct space *s, unsigned set, u64 addr, u8 **host,
-                                  u64 *access)
+ * start, last, host and access. */
+static inline bool space_find_big(const struct space *s, unsigned set, u64 addr,
+                                  struct view_range *out)
 {
     const struct view *v = atomic_load_explicit(&s->sets[set].current, memory_order_acquire);
     u32 seq = atomic_load_explicit(&v->seq, memory_order_acquire);
     bool found = false;
     for (unsigned i = 0; i < 2 && !found; i++) {
         const struct view_range *r = &v->ranges[__atomic_load_n(&v->big[i], __ATOMIC_RELAXED)];
-        u64 start = __atomic_load_n(&r->start, __ATOMIC_RELAXED);
-        found = addr >= start &&
-                addr + (PAGE_SIZE - 1) <= __atomic_load_n(&r->last, __ATOMIC_RELAXED);
-        u8 *base = __atomic_load_n(&r->host, __ATOMIC_RELAXED);
-        *host = base + (addr - start);
-        *access = __atomic_load_n(&r->access, __ATOMIC_RELAXED);
-        found &= base != NULL;
+        out->start = __atomic_load_n(&r->start, __ATOMIC_RELAXED);
+        out->last = __atomic_load_n(&r->last, __ATOMIC_RELAXED);
+        out->host = __atomic_load_n(&r->host, __ATOMIC_RELAXED);
+        out->access = __atomic_load_n(&r->access, __ATOMIC_RELAXED);
+        found = out->host && view_range_has_page(out, addr);
     }
     atomic_thread_fence(memory_order_acquire);
     return found && !(seq & 1) && atomic_load_explicit(&v->seq, memory_order_relaxed) == seq;

@@ -2,7 +2,7 @@
  * 5-level paging.
  *
  * Pure but for the accessed and dirty bits and the caller's cache of page tables: it knows no TLB.
- * Left out: shadow stacks, and caches of the levels above.
+ * Left out: shadow stacks, and caches of the levels above the second.
  */
 #include "mmu/walk.h"
 
@@ -22,9 +22,9 @@ struct walk_state {
     const struct walk_request *q;
     struct pte path[MAX_LEVELS];
     unsigned depth;
-    bool wide;              /* 8-byte entries */
-    bool user, rw, xd;      /* combined through the levels, SDM vol. 3A 4.6 */
-    struct walk_table last; /* the level-1 table; host: if it may be cached */
+    bool wide;                   /* 8-byte entries */
+    bool user, rw, xd;           /* combined through the levels, SDM vol. 3A 4.6 */
+    struct walk_table *found[2]; /* the tables of levels 1 and 2 if they may be cached */
 };
 
 static u64 view(const struct paging *p)
@@ -154,9 +154,9 @@ u8 walk_key_rights(const struct paging *p, enum mmu_kind kind, bool user, unsign
     return rights & (u8)~key_forbids(p, kind, key);
 }
 
-u64 walk_reserved(const struct paging *p)
+u64 walk_reserved(const struct paging *p, unsigned level)
 {
-    return reserved_bits(p, 1, true);
+    return reserved_bits(p, level, true);
 }
 
 static void fill_result(const struct walk_state *s, unsigned shift, u8 rights,
@@ -170,7 +170,6 @@ static void fill_result(const struct walk_state *s, unsigned shift, u8 rights,
     r->phys = ((frame | (s->q->la & within)) & PAGE_MASK & bus_a20(s->b)) | view(s->p);
     r->page_shift = (u8)shift;
     r->rights = rights & (leaf & PTE_D ? ~0u : ~BIT(MMU_WRITE));
-    r->cached = s->depth == 1 && shift == 12;
     r->global = s->p->pge && (leaf & PTE_G);
     r->key = s->p->long_mode ? (u8)leaf_key(s) : 0;
     r->fault = 0;
@@ -202,17 +201,29 @@ static enum outcome finish(struct walk_state *s, unsigned shift, struct walk_res
     return WALK_DONE;
 }
 
-/* The walk goes on in a page table, which may be cached if it is RAM. */
-static void note_table(struct walk_state *s, u64 table)
+/* The walk goes on in a table of level 1 or 2, which may be cached if it is RAM. */
+static void note_table(struct walk_state *s, u64 table, unsigned level)
 {
     struct bus_page page = bus_page_of(s->b, table | view(s->p));
-    s->last = (struct walk_table){.region = s->q->la >> 21,
-                                  .stamp = s->q->stamp,
-                                  .gpa = table,
-                                  .host = page.write ? page.read : NULL,
-                                  .user = s->user,
-                                  .rw = s->rw,
-                                  .xd = s->xd};
+    if (!page.read || !page.write)
+        return;
+    struct walk_table *t = walk_table_slot(s->q->tables, s->q->la, level);
+    t->region = s->q->la >> (12 + 9 * level);
+    t->stamp = 0; /* until the walk has given a page */
+    t->gpa = table;
+    t->host = page.read;
+    t->user = s->user;
+    t->rw = s->rw;
+    t->xd = s->xd;
+    s->found[level - 1] = t;
+}
+
+/* The tables that a walk has been through are good, for it has given a page. */
+static void keep_tables(struct walk_state *s)
+{
+    for (unsigned i = 0; i < 2; i++)
+        if (s->found[i])
+            s->found[i]->stamp = s->q->stamp;
 }
 
 static enum outcome walk_once(struct walk_state *s, u64 table, unsigned level,
@@ -224,8 +235,8 @@ static enum outcome walk_once(struct walk_state *s, u64 table, unsigned level,
         u64 index = s->q->la >> shift & (BIT64(index_bits) - 1);
         struct pte *e = &s->path[s->depth++];
         e->gpa = (table + index * (s->wide ? 8 : 4)) | view(s->p);
-        if (level == 1 && s->last.host)
-            e->value = ram_load(s->last.host + index * 8, 8);
+        if (level <= 2 && s->found[level - 1])
+            e->value = ram_load(s->found[level - 1]->host + index * 8, 8);
         else
             e->value = read_entry(s->b, e->gpa, s->wide ? 8 : 4);
         if (!(e->value & PTE_P)) {
@@ -243,25 +254,29 @@ static enum outcome walk_once(struct walk_state *s, u64 table, unsigned level,
         if (leaf)
             return finish(s, shift, r);
         table = e->value & (s->wide ? PTE_ADDR : 0xfffff000u);
-        if (level == 2 && s->wide && s->q->tables)
-            note_table(s, table);
+        if (level <= 3 && s->wide && s->q->tables)
+            note_table(s, table, level - 1);
     }
 }
 
-/* Walks the last level only; false if that does not give a page.  A fault takes what is cached with
- * it (SDM vol. 3A 4.10.4.1), so that the whole walk decides. */
+/* Walks from the last level that is cached; false if that does not give a page.  A fault takes what
+ * is cached with it (SDM vol. 3A 4.10.4.1), so that the whole walk decides. */
 static bool walk_cached(struct walk_state *s, struct walk_result *r)
 {
-    struct walk_table *t = &s->q->tables[walk_table_index(s->q->la)];
-    if (t->stamp != s->q->stamp || t->region != s->q->la >> 21)
-        return false;
-    s->last.host = t->host;
-    s->user = t->user;
-    s->rw = t->rw;
-    s->xd = t->xd;
-    if (walk_once(s, t->gpa, 1, r) == WALK_DONE)
-        return true;
-    t->stamp = 0;
+    for (unsigned level = 1; level <= 2; level++) {
+        struct walk_table *t = walk_table_find(s->q->tables, s->q->la, level, s->q->stamp);
+        if (!t)
+            continue;
+        s->depth = 0;
+        s->found[0] = NULL;
+        s->found[level - 1] = t;
+        s->user = t->user;
+        s->rw = t->rw;
+        s->xd = t->xd;
+        if (walk_once(s, t->gpa, level, r) == WALK_DONE)
+            return true;
+        t->stamp = 0;
+    }
     return false;
 }
 
@@ -297,19 +312,22 @@ bool walk_page(const struct paging *p, const u64 pdpte[4], struct bus *b,
     s.b = b;
     s.q = q;
     s.wide = p->pae || p->long_mode;
-    s.depth = 0;
-    if (q->tables && s.wide && walk_cached(&s, r))
+    s.found[0] = s.found[1] = NULL;
+    r->cached = q->tables && s.wide && walk_cached(&s, r);
+    if (r->cached) {
+        keep_tables(&s);
         return true;
+    }
     enum outcome o;
     do {
         s.depth = 0;
         s.user = s.rw = true;
         s.xd = false;
-        s.last.host = NULL;
+        s.found[0] = s.found[1] = NULL;
         o = walk_once(&s, table, level, r);
     } while (o == WALK_AGAIN);
-    if (o == WALK_DONE && s.last.host)
-        q->tables[walk_table_index(q->la)] = s.last;
+    if (o == WALK_DONE)
+        keep_tables(&s);
     return o == WALK_DONE;
 }
 

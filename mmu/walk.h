@@ -17,10 +17,10 @@ enum {
 #define PTE_XD BIT64(63)
 #define PTE_ADDR 0x000ffffffffff000ull
 
-/* A page table of 512 entries that walks have gone through, with what the levels above allow (the
+/* A table of 512 entries that walks have gone through, with what the levels above allow (the
  * paging-structure caches of SDM vol. 3A 4.10.3). */
 struct walk_table {
-    u64 region; /* la >> 21 */
+    u64 region; /* la without the bits that the table and what it leads to translate */
     u64 stamp;  /* walk_request.stamp of that walk; never 0 */
     u64 gpa;
     const u8 *host;
@@ -28,19 +28,32 @@ struct walk_table {
 };
 #define WALK_TABLES 32u
 
-/* Where the cache has the table for la, if it has: in an array of WALK_TABLES. */
-static inline unsigned walk_table_index(u64 la)
+/* Page tables, and page directories of 4-level and 5-level paging. */
+struct walk_tables {
+    struct walk_table t[2][WALK_TABLES];
+};
+
+/* Where the table of la would be, at level 1 or 2. */
+static inline struct walk_table *walk_table_slot(struct walk_tables *c, u64 la, unsigned level)
 {
-    return la >> 21 & (WALK_TABLES - 1);
+    return &c->t[level - 1][la >> (12 + 9 * level) & (WALK_TABLES - 1)];
+}
+
+/* The one that is there, if it is that of la and still good; else NULL. */
+static inline struct walk_table *walk_table_find(struct walk_tables *c, u64 la, unsigned level,
+                                                 u64 stamp)
+{
+    struct walk_table *t = walk_table_slot(c, la, level);
+    return t->stamp == stamp && t->region == la >> (12 + 9 * level) ? t : NULL;
 }
 
 struct walk_request {
     u64 la; /* canonical in long mode, below 4 GiB otherwise */
     enum mmu_kind kind;
     enum mmu_access access;
-    bool update; /* set accessed and dirty bits */
-    struct walk_table *tables; /* WALK_TABLES of them, or NULL: read all levels */
-    u64 stamp;   /* of the tables that are still good; changes with each invalidation */
+    bool update;                /* set accessed and dirty bits */
+    struct walk_tables *tables; /* or NULL: read all levels */
+    u64 stamp; /* of the tables that are still good; changes with each invalidation */
 };
 
 struct walk_result {
@@ -48,9 +61,9 @@ struct walk_result {
     u8 page_shift;  /* of the page that maps it: 12, 21, 22 or 30 (32 without paging) */
     u8 rights;      /* BIT(MMU_READ)...: what this kind may do; stores if D is set already too */
     bool global;
-    bool cached;     /* only the last level was read */
-    u8 key; /* protection key, 0 outside long mode */
-    u32 fault;       /* the page-fault error code when walk_page returns false */
+    bool cached; /* it began at a cached table */
+    u8 key;      /* protection key, 0 outside long mode */
+    u32 fault;   /* the page-fault error code when walk_page returns false */
 };
 
 /* Translates one address.  True: *r but fault is valid.  False: r->fault is.  Sets accessed bits
@@ -64,8 +77,8 @@ bool walk_page(const struct paging *p, const u64 pdpte[4], struct bus *b,
 u8 walk_rights(const struct paging *p, enum mmu_kind kind, bool user, bool rw, bool xd);
 /* What of these rights the protection key leaves (4.6.2). */
 u8 walk_key_rights(const struct paging *p, enum mmu_kind kind, bool user, unsigned key, u8 rights);
-/* The bits that must be 0 in a page-table entry of 8 bytes. */
-u64 walk_reserved(const struct paging *p);
+/* The bits that must be 0 in an entry of 8 bytes that maps a page, at level 1 or 2. */
+u64 walk_reserved(const struct paging *p, unsigned level);
 
 /* Reads the four PAE page-directory-pointer-table entries at cr3; false if a present one has a
  * reserved bit set (SDM vol. 3A 4.4.1). */

@@ -22,9 +22,8 @@ unsigned bus_take_written(struct bus *b, const u8 *host, unsigned pages, u8 *out
         if (atomic_load(&written[i]) && atomic_exchange(&written[i], 0)) {
             out[i] = 1;
             count++;
+            tagged_drop(b, host + (u64)i * PAGE_SIZE);
         }
     }
-    if (count)
-        tlb_drop_write_range(b, host, (u64)pages * PAGE_SIZE);
     return count;
 }
