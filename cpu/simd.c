@@ -1,4 +1,4 @@
-/* SSE helpers: MXCSR, availability, masked stores; string comparisons are in simd_string.c.
+/* SSE helpers: MXCSR, availability, masked stores.
  *
  * Touches MXCSR and XMM registers of struct cpu, and guest memory.
  */

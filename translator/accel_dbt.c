@@ -654,6 +654,7 @@ static void dbt_detach(struct cpu *cpu)
     X(x87_loads, "moves of the x87's state to the host")                                           \
     X(vec_homed, "vector results computed straight into their home")                               \
     X(vec_folds, "memory operands folded into vector instructions")                                \
+    X(strings, "string comparisons in one host instruction (SSE4.2)")                              \
     X(ymm_ops, "vectors of 256 bits in one host instruction")                                      \
     X(pages_shared, "accesses that share the check of a neighbour")                                \
     X(spills, "values spilled")                                                                    \

@@ -29,6 +29,8 @@ enum vec_shape {
     V_RR_XMM0,    /* dst = a; op reg=dst, rm=b, with c in XMM0 */
     V_TO_XRM_I,   /* op rm=dst, reg=a, imm8 */
     V_FMA,        /* dst = a; op reg=dst, vvvv=b, rm=c, the opcode byte in imm */
+    V_STRING,     /* op reg=a, rm=b, imm8, with c and d in RAX and RDX: index in ECX or mask in
+                   * XMM0, and flags */
 };
 
 enum vec_key { VK_ONE, VK_W, VK_AUX };
@@ -37,7 +39,7 @@ enum {
     VI_COMM = 1 << 0, /* a and b may change places */
     VI_TINY = 1 << 1, /* the result can be denormal by rounding: underflow is possible */
     VI_LEGACY = 1 << 2, /* has no VEX form */
-    VI_VEX_W = 1 << 3,  /* the VEX form needs W */
+    VI_VEX_W = 1 << 3,  /* the VEX form needs W, that of V_STRING REX.W */
     VI_VEX_W64 = 1 << 4, /* the VEX form has W when w is W64 */
 };
 

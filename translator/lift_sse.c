@@ -3,9 +3,9 @@
  * an instruction: these have a destination of their own, one of two lengths (l->vl), and clear what
  * is above their result.
  *
- * Touches the IR being built.  MMX forms of the same mnemonics are in lift_mmx.c.  Left out: the
- * string comparisons and MASKMOVDQU call helpers (cpu/simd.c); while a SIMD exception is unmasked
- * (HF_SSE_EXC) every op that could raise it goes through helper vec_op, which looks.
+ * Touches the IR being built.  MMX forms of the same mnemonics are in lift_mmx.c.  Left out:
+ * MASKMOVDQU calls a helper (cpu/simd.c); while a SIMD exception is unmasked (HF_SSE_EXC) every op
+ * that could raise it goes through helper vec_op, which looks.
  */
 #include "translator/lift_fp.h"
 
@@ -436,6 +436,33 @@ static bool lift_insertq(struct lift *l, const struct insn *in)
     return true;
 }
 
+/* ---- strings ---- */
+
+/* Elements in the string of PCMPESTRI and PCMPESTRM: EAX or EDX, or the whole of it. */
+static ir_ref length(struct lift *l, const struct insn *in, unsigned reg)
+{
+    unsigned w = in->rex & 8 ? W64 : W32;
+    return ir_sext(l->ir, W64, w, lift_get(l, reg, w));
+}
+
+static bool lift_pcmpstr(struct lift *l, const struct insn *in)
+{
+    bool implicit = in->op == OP_pcmpistri || in->op == OP_pcmpistrm;
+    bool mask = in->op == OP_pcmpistrm || in->op == OP_pcmpestrm;
+    unsigned op = implicit ? IR_vistri : IR_vestri;
+    u64 imm = in->imm & 0xff;
+    ir_ref b = lift_vec(l, in, 1), a = lift_vec(l, in, 0);
+    ir_ref na = implicit ? 0 : length(l, in, RAX), nb = implicit ? 0 : length(l, in, RDX);
+    ir_ref v = ir_emit(l->ir, op + mask, W128, 0, imm, a, b, na, nb);
+    ir_ref f = ir_emit(l->ir, op + 2, W128, 0, imm, a, b, na, nb);
+    if (mask)
+        lift_putv(l, 0, v);
+    else
+        ir_put(l->ir, RCX, v);
+    lift_putf(l, f);
+    return true;
+}
+
 /* ---- through helpers ---- */
 
 static bool lift_maskmovdqu(struct lift *l, const struct insn *in)
@@ -453,21 +480,6 @@ static bool lift_maskmovdqu(struct lift *l, const struct insn *in)
             b = in->opnd[i].reg;
     }
     ir_call(l->ir, HELPER_maskmov, lift_const(l, W64, a | b << 8), addr, lift_const(l, W64, 16), 0);
-    return true;
-}
-
-static bool lift_pcmpstr(struct lift *l, const struct insn *in)
-{
-    unsigned kind = in->op == OP_pcmpestrm || in->op == OP_pcmpistrm ? 1 : 0;
-    if (in->op == OP_pcmpistri || in->op == OP_pcmpistrm)
-        kind |= 2;
-    if (in->rex & 8)
-        kind |= 4;
-    if (in->vex)
-        kind |= 8;
-    unsigned src = lift_checked_operand(l, in, 1);
-    ir_call(l->ir, HELPER_pcmpstr, lift_const(l, W64, kind | in->opnd[0].reg << 8 | src << 16),
-            lift_const(l, W64, in->imm & 0xff), 0, 0);
     return true;
 }
 
@@ -603,10 +615,11 @@ const struct sse_row sse_rows[OP_COUNT] = {
     FN(movq, lift_movd), FN(movlps, lift_movlp), FN(movlpd, lift_movlp), FN(movhps, lift_movhp),
     FN(movhpd, lift_movhp), FN(movddup, lift_movdup), FN(movsldup, lift_movdup),
     FN(movshdup, lift_movdup),
+    /* strings */
+    FN(pcmpestri, lift_pcmpstr), FN(pcmpestrm, lift_pcmpstr), FN(pcmpistri, lift_pcmpstr),
+    FN(pcmpistrm, lift_pcmpstr),
     /* helpers */
-    FN(maskmovdqu, lift_maskmovdqu), FN(pcmpestri, lift_pcmpstr), FN(pcmpestrm, lift_pcmpstr),
-    FN(pcmpistri, lift_pcmpstr), FN(pcmpistrm, lift_pcmpstr), FN(ldmxcsr, lift_ldmxcsr),
-    FN(stmxcsr, lift_stmxcsr),
+    FN(maskmovdqu, lift_maskmovdqu), FN(ldmxcsr, lift_ldmxcsr), FN(stmxcsr, lift_stmxcsr),
     /* AVX, AVX2, FMA, F16C (lift_avx.c) */
     FN(zeroupper, lift_vzero), FN(zeroall, lift_vzero), BIN(perm2f128, vperm2, W128, 0),
     BIN(perm2i128, vperm2, W128, 0), FN(permilps, lift_vpermil), FN(permilpd, lift_vpermil),

@@ -56,6 +56,9 @@ CODE64(swap64, "mov $0x20000, %edi\n test %eax, %eax\n jz 1f\n xor %ecx, %ecx\n 
 CODE64(far64, "mov $9, %ecx\n jmp 1f\n .org far64 + 0x1800\n 1: dec %ecx\n jnz 2f\n hlt\n"
               ".org far64 + 0x3000\n 2: inc %ebx\n jmp 1b\n")
 CODE64(vector64, "movups 0x20000, %xmm0\n addps 0x20010, %xmm0\n sqrtsd 0x20004, %xmm1\n hlt\n")
+/* Index and flags of one, with its operand in memory; the mask of another. */
+CODE64(string64, "movups 0x20000, %xmm1\n pcmpistri $0x1a, 0x20010, %xmm1\n jnc 1f\n"
+                 "mov %ecx, %ebx\n 1: pcmpestrm $0x40, %xmm1, %xmm2\n hlt\n")
 CODE64(again64, "call 1f\n call 2f\n hlt\n .org again64 + 0x240\n 1: lea 1b(%rip), %rax\n ret\n"
                 ".org again64 + 0x1240\n 2: lea 2b(%rip), %rax\n ret\n")
 CODE64(rewrite64, "lea 1f(%rip), %rdi\n movb $0x55, 1(%rdi)\n 1: mov $0x11, %eax\n hlt\n")
@@ -89,6 +92,7 @@ static const struct {
     FIRES("slow_stores", slow64, true),    FIRES("retries", rewrite64, true),
     FIRES("x87_inline", x87_64, true),     FIRES("x87_loads", x87_64, true),
     FIRES("vec_homed", vector64, true),    FIRES("vec_folds", vector64, true),
+    FIRES("strings", string64, true),
     FIRES("folded", arith64, true),        FIRES("forwarded", arith64, true),
     FIRES("puts_killed", deads64, true),   FIRES("flags_killed", deads64, true),
     FIRES("dead", deads64, true),          FIRES("fates_dead", deads64, true),
@@ -134,6 +138,16 @@ START_TEST(test_counter)
     RUN64(nothing64);
     n = tiny_counter(&m, fires[_i].counter);
     ck_assert_msg(n == 0, "%s is %lld without reason", fires[_i].counter, (long long)n);
+}
+END_TEST
+
+START_TEST(test_string_results)
+{
+    RUN64(string64);
+    ck_assert_uint_eq(tiny_counter(&m, "strings"), 2);
+    ck_assert_uint_ge(tiny_counter(&m, "twins"), 1);
+    if (__builtin_cpu_supports("avx"))
+        ck_assert_uint_eq(tiny_counter(&m, "vec_folds"), 1);
 }
 END_TEST
 
@@ -776,6 +790,7 @@ int main(void)
     tcase_add_checked_fixture(c, engine_setup, engine_teardown);
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, test_counter, 0, ARRAY_SIZE(fires));
+    tcase_add_test(c, test_string_results);
     tcase_add_loop_test(c, test_off, 0, T_COUNT);
     tcase_add_test(c, test_technique_lists);
     tcase_add_test(c, test_pages);

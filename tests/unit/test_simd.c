@@ -18,6 +18,7 @@ struct io {
     union ir_value a, b, c; /* xmm2 (result too), xmm1, xmm0 */
     u64 i;                  /* rax, in and out */
     u32 mxcsr, host_mxcsr;
+    u64 i2;                 /* rdx */
 };
 
 static u8 *code;
@@ -37,7 +38,8 @@ static u8 *put(u8 *p, const char *bytes, unsigned n)
     return p + n;
 }
 
-/* Assembles one op by its shape: a in xmm2, b in xmm1, c in xmm0, integers in rax. */
+/* Assembles one op by its shape: a in xmm2, b in xmm1, c in xmm0, integers in rax and rdx; results
+ * in xmm2, rax or flags. */
 static u8 *assemble(u8 *p, const struct ir_insn *in)
 {
     const struct vec_info *vi = &ir_vec_info[in->op];
@@ -45,11 +47,12 @@ static u8 *assemble(u8 *p, const struct ir_insn *in)
     static const u8 modrm[] = {
         [V_ZERO] = 0xd2, [V_RR] = 0xd1, [V_RR_I] = 0xd1, [V_R] = 0xd2, [V_R_I] = 0xd2,
         [V_SHIFT_I] = 0xc2, [V_TO_GPR] = 0xc2, [V_TO_RM_I] = 0xd0, [V_FROM_GPR] = 0xd0,
-        [V_FROM_GPR_I] = 0xd0, [V_FLAGS] = 0xd1, [V_RR_XMM0] = 0xd1,
+        [V_FROM_GPR_I] = 0xd0, [V_FLAGS] = 0xd1, [V_RR_XMM0] = 0xd1, [V_STRING] = 0xd1,
     };
     bool rexw = in->w == W64 && ((vi->shape == V_TO_GPR && vi->key == VK_AUX) ||
                                  vi->shape == V_TO_RM_I || vi->shape == V_FROM_GPR ||
                                  vi->shape == V_FROM_GPR_I);
+    rexw |= vi->shape == V_STRING && vi->flags & VI_VEX_W;
     if (o->pfx)
         *p++ = o->pfx;
     if (rexw)
@@ -60,8 +63,11 @@ static u8 *assemble(u8 *p, const struct ir_insn *in)
     *p++ = o->opc;
     *p++ = (u8)(modrm[vi->shape] | (vi->shape == V_SHIFT_I ? vi->ext << 3 : 0));
     if (vi->shape == V_RR_I || vi->shape == V_R_I || vi->shape == V_SHIFT_I ||
-        vi->shape == V_TO_RM_I || vi->shape == V_FROM_GPR_I)
+        vi->shape == V_TO_RM_I || vi->shape == V_FROM_GPR_I ||
+        vi->shape == V_STRING)
         *p++ = (u8)in->imm;
+    if (vi->shape == V_STRING) /* movaps xmm2, xmm0; or mov eax, ecx, which keeps the flags */
+        p = ir_briefs[in->op].type == 'v' ? put(p, "\x0f\x28\xd0", 3) : put(p, "\x89\xc8", 2);
     return p;
 }
 
@@ -69,11 +75,11 @@ static void native(struct io *io, const struct ir_insn *in)
 {
     u8 *p = code;
     p = put(p, "\x0f\xae\x57\x38\x0f\x10\x57\x00\x0f\x10\x4f\x10", 12);
-    p = put(p, "\x0f\x10\x47\x20\x48\x8b\x47\x30", 8);
+    p = put(p, "\x0f\x10\x47\x20\x48\x8b\x47\x30\x48\x8b\x57\x40", 12);
     p = assemble(p, in);
     p = put(p, "\x0f\x11\x17", 3);
-    if (ir_vec_info[in->op].shape == V_FLAGS)
-        p = put(p, "\x9f\x0f\xb6\xc4", 4);
+    if (ir_briefs[in->op].type == 'f') /* seto, lahf: OF to bit 11, the others to 0 to 7 */
+        p = put(p, "\x0f\x90\xc2\x9f\x0f\xb6\xc4\x0f\xb6\xd2\xc1\xe2\x0b\x09\xd0", 15);
     put(p, "\x48\x89\x47\x30\x0f\xae\x5f\x38\x0f\xae\x57\x3c\xc3", 13);
     __asm__("stmxcsr %0" : "=m"(io->host_mxcsr));
     ((void (*)(struct io *))(uintptr_t)code)(io);
@@ -156,11 +162,13 @@ static void check_row(struct cpu *cpu, const struct ir_insn *in, const struct io
                       const struct io *after, eval_fn eval, const char *who)
 {
     const struct ir_op_info *row = &ir_ops[in->op];
-    union ir_value integer = {{before->i, 0}}, got = {{0, 0}};
+    union ir_value integer = {{before->i, 0}}, second = {{before->i2, 0}}, got = {{0, 0}};
     const union ir_value *args[4] = {&before->a, &before->b, &before->c};
     for (unsigned k = 0; row->in[k]; k++) {
         if (row->in[k] == 'i')
             args[k] = &integer;
+        else if (row->in[k] == 'l')
+            args[k] = k == 3 ? &second : &integer;
     }
     cpu->mxcsr = before->mxcsr;
     eval(cpu, in, args, &got);
@@ -194,6 +202,10 @@ static void run_row(struct cpu *cpu, unsigned op, unsigned w, unsigned aux, unsi
         random_vector(&integer);
         /* An integer input of width w is zero-extended in the IR. */
         before.i = integer.q[0] & size_mask(W_BYTES(w > W64 ? W64 : w));
+        if (ir_vec_info[op].shape == V_STRING) { /* lengths of either sign, most of them short */
+            before.i = rnd() & 3 ? rnd() % 40 - 20 : rnd();
+            before.i2 = rnd() & 3 ? rnd() % 40 - 20 : rnd();
+        }
         before.mxcsr = 0x1f80 | (u32)(rnd() & 0xe040);
         if (rnd() & 1)
             before.mxcsr &= ~0x8040u;

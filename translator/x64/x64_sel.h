@@ -128,7 +128,7 @@ struct x64_counters {
     u64 chains, unchains, links, swapped, way_hits, resolved, exits, retired, slow_loads;
     u64 slow_stores, flushes, retries, unfit, large_pages, ahead, reused, reused_insns,
         reuse_ns;
-    u64 vec_calls, shiftx, ymm_ops, vec_homed, vec_folds;
+    u64 vec_calls, shiftx, ymm_ops, vec_homed, vec_folds, strings;
     u64 short_transfers, irq_flags, live_blocks;
 };
 

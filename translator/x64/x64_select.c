@@ -126,9 +126,10 @@ static const u16 result_of[IR_OP_COUNT] = {
     [IR_fshl] = IR_shl,   [IR_fshr] = IR_shr,   [IR_fsar] = IR_sar, [IR_frol] = IR_rol,
     [IR_fror] = IR_ror,   [IR_frcl] = IR_rcl,   [IR_frcr] = IR_rcr, [IR_fshld] = IR_shld,
     [IR_fshrd] = IR_shrd, [IR_flogic] = IR_and, [IR_finc] = IR_add, [IR_fdec] = IR_sub,
+    [IR_vistrf] = IR_vistri, [IR_vestrf] = IR_vestri, /* or the mask, the row behind it */
 };
 
-/* Whether v is the integer op whose flags f makes. */
+/* Whether v is the op whose flags f makes. */
 static bool is_twin(const struct x64_sel *s, const struct ir_insn *v, const struct ir_insn *f)
 {
     u64 c;
@@ -137,6 +138,9 @@ static bool is_twin(const struct x64_sel *s, const struct ir_insn *v, const stru
         return false;
     const ir_ref *x = v->arg, *y = f->arg;
 #define SAME(a, b) (s->val[a].root == s->val[b].root)
+    if (ir_is_vec(f->op))
+        return (v->op == result_of[f->op] || v->op == result_of[f->op] + 1) && v->imm == f->imm &&
+               SAME(x[0], y[0]) && SAME(x[1], y[1]) && SAME(x[2], y[2]) && SAME(x[3], y[3]);
     if (f->op == IR_flogic)
         return (v->op == IR_and || v->op == IR_or || v->op == IR_xor) &&
                SAME(y[0], (ir_ref)(v - s->ir->insns));
@@ -178,7 +182,7 @@ static void pair_flags(struct x64_sel *s, unsigned f)
             const struct ir_insn *v = &s->ir->insns[i];
             if (i < 1 || i >= s->ir->count || v->op == IR_insn) /* twins share an instruction */
                 break;
-            if (out_type(v) != 'i' || s->val[i].root != i || s->val[i].twin)
+            if (s->val[i].root != i || s->val[i].twin)
                 continue;
             if (is_twin(s, v, in) && old_flags_ready(s, f, i)) {
                 s->val[f].twin = (ir_ref)i;
@@ -321,7 +325,7 @@ static void find_lifetimes(struct x64_sel *s)
             }
             if (kind && !v->need)
                 continue; /* never computed: its operands live by the recipe alone */
-            if (t && t > i)
+            if (t && (t > i || ir_is_vec(in->op))) /* vector ops: both where the first is */
                 until = t;
         }
         unsigned args = ir_args(in);

@@ -90,19 +90,22 @@ static unsigned memory_operand(const struct x64_sel *s, const struct ir_insn *in
     case V_R:
     case V_R_I: return 0;
     case V_FMA: return 2;
+    case V_STRING: return ir_args(in) == 2 ? 1 : 4; /* lengths leave the check no register */
     default: return 4;
     }
 }
 
 void x64_vec_fold(struct x64_sel *s, unsigned i)
 {
-    const struct ir_insn *in = &s->ir->insns[i];
+    ir_ref twin = s->val[i].twin; /* both are emitted where the first is */
+    const struct ir_insn *in = &s->ir->insns[twin && twin < i ? twin : i];
     unsigned k = memory_operand(s, in);
     if (k == 4 || !x64_on(s, T_vfold))
         return;
     ir_ref ld = in->arg[k];
     const struct ir_insn *l = &s->ir->insns[ld];
-    if (l->op != IR_vld || s->val[ld].uses != 1 || W_BYTES(l->w) != operand_bytes(in, k))
+    if (l->op != IR_vld || s->val[ld].uses != (twin ? 2 : 1) ||
+        W_BYTES(l->w) != operand_bytes(in, k))
         return;
     /* Nothing in between may be done before it that ought to wait until it cannot fault. */
     for (const struct ir_insn *m = l + 1; m < in; m++)
@@ -251,6 +254,41 @@ static void emit_xmm0(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     x64_xdef(s, r, dst);
 }
 
+/* PCMPxSTRx: index or mask, flags, or both if they are twins. */
+static void emit_string(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
+{
+    bool is_flags = ir_briefs[in->op].type == 'f';
+    ir_ref twin = s->val[r].twin, f = is_flags ? r : twin, v = is_flags ? twin : r;
+    const struct ir_insn *op = &s->ir->insns[v ? v : f];
+    bool mask = ir_briefs[op->op].type == 'v';
+    x64_clobber(s);
+    if (mask)
+        x64_xtake(s, 0);
+    unsigned a = x64_xuse(s, op->arg[0]);
+    struct x64_rm b = source_rm(s, op, 1);
+    if (!mask && x64_live_after(s, s->reg_val[X_RCX])) /* b's address may be there until then */
+        x64_take(s, X_RCX);
+    if (ir_args(op) == 4) {
+        x64_take(s, X_RAX);
+        x64_take(s, X_RDX);
+        x64_fetch(s, X_RAX, op->arg[2]);
+        x64_fetch(s, X_RDX, op->arg[3]);
+    }
+    emit_op(s, opcode(op), vex_w(op), a, 0, b);
+    x64_byte(&s->buf, (u8)op->imm);
+    if (v && mask)
+        x64_xdef(s, v, 0);
+    else if (v)
+        x64_def(s, v, X_RCX);
+    if (twin)
+        s->val[twin].flags |= VAL_DONE;
+    if (f && x64_flags_wanted(s, f)) {
+        x64_flags_made(s, f);
+        s->counters->twins += twin != 0;
+    }
+    s->counters->strings++;
+}
+
 static void emit_move(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
 {
     if (in->op == IR_vfromi) { /* MOVD, MOVQ zero the rest */
@@ -325,6 +363,7 @@ void x64_emit_vec(struct x64_sel *s, const struct ir_insn *in)
         break;
     case V_TO_XRM_I: emit_to_xrm(s, r, in); break;
     case V_FMA: emit_fma(s, r, in); break;
+    case V_STRING: emit_string(s, r, in); break;
     default: s->failed = "vector op without a selector";
     }
 }

@@ -1,12 +1,12 @@
-/* PCMPESTRI, PCMPESTRM, PCMPISTRI, PCMPISTRM (SDM vol. 1, 10.3.1; vol. 2B 4.1).
+/* Portable meaning of the string comparisons of ir_vec.def: what PCMPESTRI, PCMPESTRM, PCMPISTRI
+ * and PCMPISTRM make of their operands (SDM vol. 1, 10.3.1; vol. 2B 4.1).
  *
- * Touches XMM registers, RCX, RAX and RDX (read) and the flags of struct cpu.
+ * Touches nothing but its arguments.
  */
-#include "cpu/helpers.h"
-#include "cpu/state.h"
+#include "translator/ir_eval_rows.h"
 
 struct strings {
-    const union vec *v[2];
+    const union ir_value *v[2];
     unsigned len[2], lanes; /* valid elements of each, elements in a vector */
     u8 imm;
 };
@@ -15,15 +15,14 @@ static s32 element(const struct strings *s, unsigned which, unsigned i)
 {
     bool words = s->imm & 1, is_signed = s->imm & 2;
     if (words)
-        return is_signed ? (s16)s->v[which]->w[i] : s->v[which]->w[i];
-    return is_signed ? (s8)s->v[which]->b[i] : s->v[which]->b[i];
+        return is_signed ? s->v[which]->sw[i] : s->v[which]->w[i];
+    return is_signed ? s->v[which]->sb[i] : s->v[which]->b[i];
 }
 
-/* |RAX| or |RDX|, at most the number of lanes. */
-static unsigned explicit_length(u64 reg, bool wide, unsigned lanes)
+/* |n|, at most the number of lanes. */
+static unsigned explicit_length(u64 n, unsigned lanes)
 {
-    s64 n = wide ? (s64)reg : (s32)reg;
-    u64 magnitude = n < 0 ? -(u64)n : (u64)n;
+    u64 magnitude = n >> 63 ? -n : n;
     return magnitude > lanes ? lanes : (unsigned)magnitude;
 }
 
@@ -95,46 +94,41 @@ static u32 polarity(const struct strings *s, u32 r)
     }
 }
 
-static void store_mask(struct cpu *cpu, const struct strings *s, u32 r)
+static u64 index_of(const struct strings *s, u32 r)
 {
-    union vec *out = &cpu->xmm[0];
-    if (!(s->imm & 0x40)) {
-        out->q[0] = r;
-        out->q[1] = 0;
-        return;
-    }
-    for (unsigned i = 0; i < s->lanes; i++) {
-        if (s->imm & 1)
-            out->w[i] = r >> i & 1 ? 0xffff : 0;
-        else
-            out->b[i] = r >> i & 1 ? 0xff : 0;
-    }
+    if (r == 0)
+        return s->lanes;
+    return (u64)(s->imm & 0x40 ? 31 - __builtin_clz(r) : __builtin_ctz(r));
 }
 
-u64 helper_pcmpstr(struct cpu *cpu, u64 a, u64 b, u64 c, u64 d)
+static union ir_value mask_of(const struct strings *s, u32 r)
 {
-    unsigned kind = a & 0xff, src = a >> 16 & 0xff;
-    union vec v[2] = {cpu->xmm[a >> 8 & 15], src == 0xff ? cpu->vtmp[0] : cpu->xmm[src & 15]};
-    struct strings s = {.v = {&v[0], &v[1]}, .lanes = b & 1 ? 8 : 16, .imm = (u8)b};
-    bool wide = kind & 4;
-    if (kind & 2) {
-        s.len[0] = implicit_length(&s, 0);
-        s.len[1] = implicit_length(&s, 1);
-    } else {
-        s.len[0] = explicit_length(cpu->gpr[RAX], wide, s.lanes);
-        s.len[1] = explicit_length(cpu->gpr[RDX], wide, s.lanes);
+    union ir_value out = {{s->imm & 0x40 ? 0 : r, 0}};
+    for (unsigned i = 0; i < s->lanes && s->imm & 0x40; i++) {
+        if (s->imm & 1)
+            out.w[i] = r >> i & 1 ? 0xffff : 0;
+        else
+            out.b[i] = r >> i & 1 ? 0xff : 0;
     }
+    return out;
+}
+
+static u64 flags_of(const struct strings *s, u32 r)
+{
+    return (r ? FL_CF : 0) | (s->len[1] < s->lanes ? FL_ZF : 0) |
+           (s->len[0] < s->lanes ? FL_SF : 0) | (r & 1 ? FL_OF : 0);
+}
+
+VEC_ROW(string)
+{
+    struct strings s = {.v = {args[0], args[1]}, .lanes = in->imm & 1 ? 8 : 16, .imm = (u8)in->imm};
+    for (unsigned k = 0; k < 2; k++)
+        s.len[k] = ir_args(in) == 4 ? explicit_length(args[2 + k]->q[0], s.lanes)
+                                    : implicit_length(&s, k);
     u32 r = polarity(&s, aggregate(&s));
-    if (kind & 1 && kind & 8)
-        memset(cpu->xmm[0].b + 16, 0, 16);
-    if (kind & 1)
-        store_mask(cpu, &s, r);
-    else if (r == 0)
-        cpu->gpr[RCX] = s.lanes;
-    else
-        cpu->gpr[RCX] = b & 0x40 ? 31 - (unsigned)__builtin_clz(r) : (unsigned)__builtin_ctz(r);
-    u64 f = (r ? FL_CF : 0) | (s.len[1] < s.lanes ? FL_ZF : 0) | (s.len[0] < s.lanes ? FL_SF : 0) |
-            (r & 1 ? FL_OF : 0);
-    cpu->eflags = (cpu->eflags & ~(u64)FL_ARITH) | f;
-    return 0;
+    switch (ir_briefs[in->op].type) {
+    case 'v': *out = mask_of(&s, r); break;
+    case 'f': *out = (union ir_value){{flags_of(&s, r), 0}}; break;
+    default: *out = (union ir_value){{index_of(&s, r), 0}}; break;
+    }
 }
