@@ -67,11 +67,12 @@ void jumps_flush(struct mmu_private *v, unsigned index, bool keep_global, bool o
     }
 }
 
-/* Which bit of jump_pages stands for the page of a tag or linear address. */
+/* Which bit of jump_pages stands for the page of a tag or linear address: as many as the jump cache
+ * has entries, so that a flush finds them close together. */
 static unsigned page_bit(u64 la)
 {
     u64 page = la << 16 >> (16 + PAGE_SHIFT);
-    return (unsigned)(page * 0x9e3779b97f4a7c15ull >> 32) % (64 * BITS_WORDS);
+    return (unsigned)(page * 0x9e3779b97f4a7c15ull >> 32) % JUMP_ENTRIES;
 }
 
 static void note_page(struct tlb_state *s, u64 la, bool global)

@@ -148,6 +148,7 @@ struct mmu_private {
     u64 next_page;          /* the one after the last miss: see fill_ahead */
     u8 rights[MMU_KINDS][8]; /* walk_rights of the present paging mode, by rights_index */
     u64 reserved[2];         /* walk_reserved of an entry for 4 KiB, and of one for 2 MiB */
+    u64 reserved_table;      /* and of one for a page table */
     u8 kind_map[MMU_KINDS];  /* kinds that have the same rights share a context */
 
     struct view_range near; /* of RAM, where the last refill led to, in this generation */
@@ -174,6 +175,58 @@ static inline unsigned tlb_index(const struct mmu *m, enum mmu_kind kind)
 {
     return m->asid * MMU_KINDS + m->priv->kind_map[kind];
 }
+
+static inline u64 tlb_entry_page(const struct tlb_entry *e)
+{
+    return e->phys & TLB_IO ? e->addend : e->read;
+}
+
+static inline bool tlb_in_use(const struct tlb_state *s, u32 i)
+{
+    return bits_has(&s->local, i) || bits_has(&s->global, i);
+}
+
+/* The gibibyte of an address as one of LARGE_BITS numbers. */
+static inline unsigned tlb_large_hash(u64 la)
+{
+    return (unsigned)((la >> 30) * 0x9e3779b97f4a7c15ull >> 54);
+}
+static_assert(LARGE_BITS == 1u << (64 - 54), "the hash has other bits");
+
+/* And as one of 64 bits, for tlb_state.large_lost. */
+static inline u64 tlb_large_bit(u64 la)
+{
+    return BIT64(tlb_large_hash(la) % 64);
+}
+
+static inline unsigned tlb_page_size(const struct tlb_entry *e)
+{
+    return e->phys >> TLB_SIZE_SHIFT & (TLB_SIZES - 1);
+}
+
+static inline bool tlb_is_large(const struct tlb_entry *e)
+{
+    return tlb_page_size(e) != 0;
+}
+
+/* The table is about to lose e, whose jumps stay. */
+static inline void tlb_note_lost(struct tlb_state *s, const struct tlb_entry *e)
+{
+    if (!(e->phys & TLB_FETCHED))
+        return;
+    s->fetch_lost = true;
+    if (tlb_is_large(e))
+        s->large_lost |= tlb_large_bit(tlb_entry_page(e));
+}
+
+/* Shifts of the sizes of guest pages, as TLB_SIZE_SHIFT of an entry says. */
+extern const u8 tlb_page_shifts[TLB_SIZES];
+
+/* Without the lock: doubles a context, if there is room, for many fills have pushed out others
+ * since the last flush. */
+void tlb_consider_growing(struct mmu *m, unsigned index);
+
+/* ---- fill.c ---- */
 
 /* Translates the page of la with the given rights, from the TLB or by a walk that fills it.
  * *out is a copy: it stays valid whatever a hook or device does to the TLB. */

@@ -154,9 +154,9 @@ u8 walk_key_rights(const struct paging *p, enum mmu_kind kind, bool user, unsign
     return rights & (u8)~key_forbids(p, kind, key);
 }
 
-u64 walk_reserved(const struct paging *p, unsigned level)
+u64 walk_reserved(const struct paging *p, unsigned level, bool leaf)
 {
-    return reserved_bits(p, level, true);
+    return reserved_bits(p, level, leaf);
 }
 
 static void fill_result(const struct walk_state *s, unsigned shift, u8 rights,

@@ -77,8 +77,9 @@ bool walk_page(const struct paging *p, const u64 pdpte[4], struct bus *b,
 u8 walk_rights(const struct paging *p, enum mmu_kind kind, bool user, bool rw, bool xd);
 /* What of these rights the protection key leaves (4.6.2). */
 u8 walk_key_rights(const struct paging *p, enum mmu_kind kind, bool user, unsigned key, u8 rights);
-/* The bits that must be 0 in an entry of 8 bytes that maps a page, at level 1 or 2. */
-u64 walk_reserved(const struct paging *p, unsigned level);
+/* The bits that must be 0 in an entry of 8 bytes at level 1 or 2 that maps a page (`leaf`) or leads
+ * to a table. */
+u64 walk_reserved(const struct paging *p, unsigned level, bool leaf);
 
 /* Reads the four PAE page-directory-pointer-table entries at cr3; false if a present one has a
  * reserved bit set (SDM vol. 3A 4.4.1). */

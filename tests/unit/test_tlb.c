@@ -237,6 +237,49 @@ START_TEST(walks_begin_at_a_cached_directory)
 }
 END_TEST
 
+static u64 rights(unsigned bits)
+{
+    return P | A | (bits & 1 ? W : 0) | (bits & 2 ? U : 0) | (bits & 4 ? XD : 0);
+}
+
+/* Status and fault code of an access at LARGE; `near`: when a neighbour has brought the directory. */
+static u32 outcome(enum mmu_kind kind, enum mmu_access access, bool near)
+{
+    mmu_flush_all(&m);
+    if (near)
+        ck_assert_int_eq(probe(MMU_SUPERVISOR_AC, LARGE + 4 * MIB, MMU_READ), MMU_OK);
+    u64 walks = mmu_counters(&m)->short_walks;
+    enum mmu_status status = probe(kind, LARGE, access);
+    if (status == MMU_OK && near)
+        ck_assert_uint_eq(mmu_counters(&m)->short_walks, walks + 1);
+    return status == MMU_OK ? 0 : m.fault_code | 0x100;
+}
+
+/* Loop: pages of 4 KiB, of 2 MiB. */
+START_TEST(a_cached_directory_gives_the_same_rights)
+{
+    use_mode(&modes[_i ? L4_2M : L4_4K]);
+    struct path path = map(_i ? 21 : 12, LARGE, DATA, U | W | A, W | A | D);
+    map4k(LARGE + 4 * MIB, DATA, U | W | A);
+    pg.nxe = pg.wp = pg.smep = pg.smap = true;
+    set_paging();
+    u64 frames[4];
+    for (unsigned i = 0; i < path.count; i++)
+        frames[i] = get(&path, i) & 0xfffffffff000;
+    for (unsigned bits = 0; bits < 512; bits++) {
+        put(&path, 1, frames[1] | rights(bits & 7));
+        put(&path, 2, frames[2] | rights(bits >> 3 & 7) | (_i ? PS | D : 0));
+        if (!_i)
+            put(&path, 3, frames[3] | rights(bits >> 6) | D);
+        for (unsigned n = 0; n < 9; n++) {
+            enum mmu_kind kind = (enum mmu_kind)(n / 3);
+            enum mmu_access access = (enum mmu_access)(n % 3);
+            ck_assert_uint_eq(outcome(kind, access, true), outcome(kind, access, false));
+        }
+    }
+}
+END_TEST
+
 /* ---- write tags ---- */
 
 #define ALIASES 6u
@@ -380,6 +423,7 @@ int main(void)
     tcase_add_test(t, invlpg_finds_all_pieces_of_a_huge_page);
     tcase_add_test(t, pieces_of_large_pages_need_no_walk);
     tcase_add_test(t, walks_begin_at_a_cached_directory);
+    tcase_add_loop_test(t, a_cached_directory_gives_the_same_rights, 0, 2);
     tcase_add_test(t, a_page_has_write_tags_at_few_places);
     tcase_add_test(t, marks_reach_the_upper_half_of_the_largest_table);
     tcase_add_test(t, filling_ahead_counts_places_too);
