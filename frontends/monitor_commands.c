@@ -90,7 +90,7 @@ static void info_jit(struct monitor_context *c, const char *args)
         const struct mmu_counters *n = mmu_counters(&m->cpu[i]->mmu);
         c->print(
             c->opaque,
-            "mmu %u: walks %llu, short %llu, of 2 MiB %llu, fills %llu, ahead %llu, flushes %llu, "
+            "mmu %u: walks %llu, short %llu, large %llu, fills %llu, ahead %llu, flushes %llu, "
             "page flushes %llu, asid hits %llu, "
             "stores to code pages %llu, i/o accesses %llu, resizes %llu, most entries %llu, "
             "write tags moved %llu\n",

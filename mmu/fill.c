@@ -124,10 +124,9 @@ static struct bus_page find_page(struct mmu *m, enum mmu_access access, struct w
     return code;
 }
 
-/* A table of this generation that a walk has found at level 1, or at 2, where it ends for pages of
- * 2 MiB. */
+/* A table of this generation where walks end: at level 1, or above for large pages. */
 struct leaf_table {
-    const struct walk_table *t;
+    const struct walk_table *t; /* or NULL */
     unsigned level;
     u64 generation;
 };
@@ -148,19 +147,24 @@ static inline u8 *plain_ram(struct mmu *m, u64 generation, u64 phys)
     return near->host + (phys - near->start);
 }
 
-/* The page table for la, of which the directory d says that it has been accessed and lies in plain
- * RAM, as a walk would cache it; else NULL. */
-static inline const struct walk_table *table_below(struct mmu *m, const struct walk_table *d,
-                                                   u64 generation, u64 la)
+static inline unsigned shift_of(unsigned level)
+{
+    return PAGE_SHIFT + 9 * (level - 1);
+}
+
+/* The next table on the way to la, of which table d of this level says that it has been accessed
+ * and lies in plain RAM, as a walk would cache it; else NULL. */
+static const struct walk_table *table_below(struct mmu *m, const struct walk_table *d,
+                                            unsigned level, u64 generation, u64 la)
 {
     struct mmu_private *v = m->priv;
-    u64 e = ram_load(d->host + (la >> 21 & 511) * 8, 8), gpa = e & PTE_ADDR;
+    u64 e = ram_load(d->host + (la >> shift_of(level) & 511) * 8, 8), gpa = e & PTE_ADDR;
     u8 *host;
-    if ((e & (PTE_P | PTE_A | PTE_PS)) != (PTE_P | PTE_A) || e & v->reserved_table ||
+    if ((e & (PTE_P | PTE_A | PTE_PS)) != (PTE_P | PTE_A) || e & v->reserved[level - 1][0] ||
         !(host = plain_ram(m, generation, gpa & bus_a20(m->bus))))
         return NULL;
-    struct walk_table *t = walk_table_slot(&v->tables, la, 1);
-    t->region = la >> 21;
+    struct walk_table *t = walk_table_slot(&v->tables, la, level - 1);
+    t->region = la >> shift_of(level);
     t->stamp = generation;
     t->gpa = gpa;
     t->host = host;
@@ -176,29 +180,29 @@ static inline struct leaf_table find_table(struct mmu *m, u64 la)
 {
     struct mmu_private *v = m->priv;
     struct leaf_table leaf = {.level = 1, .generation = atomic_load(&m->generation)};
-    leaf.t = walk_table_find(&v->tables, la, 1, leaf.generation);
-    if (likely(leaf.t != NULL))
-        return leaf;
-    const struct walk_table *d = walk_table_find(&v->tables, la, 2, leaf.generation);
-    if (d && !(leaf.t = table_below(m, d, leaf.generation, la))) {
-        leaf.t = d;
-        leaf.level = 2;
+    while (!(leaf.t = walk_table_find(&v->tables, la, leaf.level, leaf.generation)))
+        if (++leaf.level > WALK_CACHED)
+            return leaf;
+    const struct walk_table *below;
+    while (leaf.level > 1 && (below = table_below(m, leaf.t, leaf.level, leaf.generation, la))) {
+        leaf.t = below;
+        leaf.level--;
     }
     return leaf;
 }
 
-/* The entry for the page of la that its paging entry alone gives, in a table of level 1, or 2 for a
- * large page; which needs no bit set and leads to plain RAM; no write tag yet.  False: walk_page
- * decides. */
+/* The entry for the page of la that its paging entry in the last table alone gives, which needs no
+ * bit set and leads to plain RAM; no write tag yet.  False: walk_page decides. */
 static inline bool leaf_entry(struct mmu *m, const struct leaf_table *leaf, enum mmu_kind kind,
                               u64 la, u8 needs, struct tlb_entry *out)
 {
     struct mmu_private *v = m->priv;
     const struct walk_table *t = leaf->t;
-    bool large = leaf->level == 2;
-    unsigned shift = large ? 21 : PAGE_SHIFT;
+    static const u8 size_codes[WALK_CACHED] = {0, 1, 3};
+    bool large = leaf->level > 1;
+    unsigned shift = shift_of(leaf->level);
     u64 e = ram_load(t->host + (la >> shift & 511) * 8, 8), within = BIT64(shift) - 1;
-    if ((e & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || e & v->reserved[large] ||
+    if ((e & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || e & v->reserved[leaf->level - 1][1] ||
         (large && !(e & PTE_PS)))
         return false;
     bool user = t->user && (e & PTE_U);
@@ -217,7 +221,7 @@ static inline bool leaf_entry(struct mmu *m, const struct leaf_table *leaf, enum
     out->write = TLB_INVALID;
     out->addend = (u64)(uintptr_t)host - page;
     out->phys = phys | entry_rights(rights) | (m->paging.pge && e & PTE_G ? TLB_GLOBAL : 0) |
-                (large ? 1u << TLB_SIZE_SHIFT : 0);
+                (u32)size_codes[leaf->level - 1] << TLB_SIZE_SHIFT;
     return true;
 }
 
@@ -294,7 +298,7 @@ static inline bool refill(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_ac
     __builtin_prefetch((u8 *)(uintptr_t)(la + e->addend));
     v->counters.walks++;
     v->counters.short_walks++;
-    v->counters.large += leaf.level == 2;
+    v->counters.large += leaf.level > 1;
     u32 drops = drops_before(v);
     claim_write(m, e);
     if (page == v->next_page)

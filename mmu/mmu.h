@@ -284,7 +284,7 @@ bool mmu_debug_translate(struct mmu *m, u64 la, u64 *gpa);
 struct mmu_counters {
     u64 walks, short_walks; /* of which began at a table that an earlier one had found */
     u64 ahead;              /* fills that no access has asked for yet */
-    u64 large;              /* short walks that read the entry of a 2 MiB page only */
+    u64 large;              /* short walks that ended at a large page */
     u64 fills, flushes, page_flushes, asid_hits, code_stores, io_accesses, resizes;
     u64 most_entries; /* that a TLB has had */
     u64 tags_moved;   /* write tags that one at another linear address took away */

@@ -442,9 +442,8 @@ void mmu_set_paging(struct mmu *m, const struct paging *p)
     mmu_flush_all(m);
     memset(v->slots, 0, sizeof v->slots);
     use_slot(m, 0, p->pcide ? (u32)p->cr3 & 0xfff : NO_PCID);
-    v->reserved[0] = walk_reserved(&m->paging, 1, true);
-    v->reserved[1] = walk_reserved(&m->paging, 2, true);
-    v->reserved_table = walk_reserved(&m->paging, 2, false);
+    for (unsigned i = 0; i < 2 * WALK_CACHED; i++)
+        v->reserved[i / 2][i % 2] = walk_reserved(&m->paging, i / 2 + 1, i % 2);
     for (unsigned k = 0; k < MMU_KINDS; k++)
         for (unsigned i = 0; i < ARRAY_SIZE(v->rights[k]); i++)
             v->rights[k][i] = walk_rights(&m->paging, (enum mmu_kind)k, i & 1, i & 2, i & 4);

@@ -147,8 +147,7 @@ struct mmu_private {
     u16 keys;               /* protection keys of pages put in since the last flush of all */
     u64 next_page;          /* the one after the last miss: see fill_ahead */
     u8 rights[MMU_KINDS][8]; /* walk_rights of the present paging mode, by rights_index */
-    u64 reserved[2];         /* walk_reserved of an entry for 4 KiB, and of one for 2 MiB */
-    u64 reserved_table;      /* and of one for a page table */
+    u64 reserved[WALK_CACHED][2]; /* walk_reserved by level, of entries for tables and for pages */
     u8 kind_map[MMU_KINDS];  /* kinds that have the same rights share a context */
 
     struct view_range near; /* of RAM, where the last refill led to, in this generation */

@@ -2,7 +2,7 @@
  * 5-level paging.
  *
  * Pure but for the accessed and dirty bits and the caller's cache of page tables: it knows no TLB.
- * Left out: shadow stacks, and caches of the levels above the second.
+ * Left out: shadow stacks, and caches of the levels above the third.
  */
 #include "mmu/walk.h"
 
@@ -24,7 +24,7 @@ struct walk_state {
     unsigned depth;
     bool wide;                   /* 8-byte entries */
     bool user, rw, xd;           /* combined through the levels, SDM vol. 3A 4.6 */
-    struct walk_table *found[2]; /* the tables of levels 1 and 2 if they may be cached */
+    struct walk_table *found[WALK_CACHED]; /* the tables of the lowest levels that are cached */
 };
 
 static u64 view(const struct paging *p)
@@ -201,7 +201,7 @@ static enum outcome finish(struct walk_state *s, unsigned shift, struct walk_res
     return WALK_DONE;
 }
 
-/* The walk goes on in a table of level 1 or 2, which may be cached if it is RAM. */
+/* The walk goes on in a table of a level that is cached, which this one may be if it is RAM. */
 static void note_table(struct walk_state *s, u64 table, unsigned level)
 {
     struct bus_page page = bus_page_of(s->b, table | view(s->p));
@@ -221,7 +221,7 @@ static void note_table(struct walk_state *s, u64 table, unsigned level)
 /* The tables that a walk has been through are good, for it has given a page. */
 static void keep_tables(struct walk_state *s)
 {
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < WALK_CACHED; i++)
         if (s->found[i])
             s->found[i]->stamp = s->q->stamp;
 }
@@ -235,7 +235,7 @@ static enum outcome walk_once(struct walk_state *s, u64 table, unsigned level,
         u64 index = s->q->la >> shift & (BIT64(index_bits) - 1);
         struct pte *e = &s->path[s->depth++];
         e->gpa = (table + index * (s->wide ? 8 : 4)) | view(s->p);
-        if (level <= 2 && s->found[level - 1])
+        if (level <= WALK_CACHED && s->found[level - 1])
             e->value = ram_load(s->found[level - 1]->host + index * 8, 8);
         else
             e->value = read_entry(s->b, e->gpa, s->wide ? 8 : 4);
@@ -254,7 +254,7 @@ static enum outcome walk_once(struct walk_state *s, u64 table, unsigned level,
         if (leaf)
             return finish(s, shift, r);
         table = e->value & (s->wide ? PTE_ADDR : 0xfffff000u);
-        if (level <= 3 && s->wide && s->q->tables)
+        if (level <= WALK_CACHED + 1 && s->wide && s->q->tables)
             note_table(s, table, level - 1);
     }
 }
@@ -263,12 +263,12 @@ static enum outcome walk_once(struct walk_state *s, u64 table, unsigned level,
  * is cached with it (SDM vol. 3A 4.10.4.1), so that the whole walk decides. */
 static bool walk_cached(struct walk_state *s, struct walk_result *r)
 {
-    for (unsigned level = 1; level <= 2; level++) {
+    for (unsigned level = 1; level <= WALK_CACHED; level++) {
         struct walk_table *t = walk_table_find(s->q->tables, s->q->la, level, s->q->stamp);
         if (!t)
             continue;
         s->depth = 0;
-        s->found[0] = NULL;
+        memset(s->found, 0, sizeof s->found);
         s->found[level - 1] = t;
         s->user = t->user;
         s->rw = t->rw;
@@ -312,7 +312,7 @@ bool walk_page(const struct paging *p, const u64 pdpte[4], struct bus *b,
     s.b = b;
     s.q = q;
     s.wide = p->pae || p->long_mode;
-    s.found[0] = s.found[1] = NULL;
+    memset(s.found, 0, sizeof s.found);
     r->cached = q->tables && s.wide && walk_cached(&s, r);
     if (r->cached) {
         keep_tables(&s);
@@ -323,7 +323,7 @@ bool walk_page(const struct paging *p, const u64 pdpte[4], struct bus *b,
         s.depth = 0;
         s.user = s.rw = true;
         s.xd = false;
-        s.found[0] = s.found[1] = NULL;
+        memset(s.found, 0, sizeof s.found);
         o = walk_once(&s, table, level, r);
     } while (o == WALK_AGAIN);
     if (o == WALK_DONE)

@@ -28,12 +28,13 @@ struct walk_table {
 };
 #define WALK_TABLES 32u
 
-/* Page tables, and page directories of 4-level and 5-level paging. */
+/* The levels that are cached: page tables, and of 4-level and 5-level paging what may map pages. */
+#define WALK_CACHED 3u
 struct walk_tables {
-    struct walk_table t[2][WALK_TABLES];
+    struct walk_table t[WALK_CACHED][WALK_TABLES];
 };
 
-/* Where the table of la would be, at level 1 or 2. */
+/* Where the table of la would be, at level 1 to WALK_CACHED. */
 static inline struct walk_table *walk_table_slot(struct walk_tables *c, u64 la, unsigned level)
 {
     return &c->t[level - 1][la >> (12 + 9 * level) & (WALK_TABLES - 1)];
@@ -77,7 +78,7 @@ bool walk_page(const struct paging *p, const u64 pdpte[4], struct bus *b,
 u8 walk_rights(const struct paging *p, enum mmu_kind kind, bool user, bool rw, bool xd);
 /* What of these rights the protection key leaves (4.6.2). */
 u8 walk_key_rights(const struct paging *p, enum mmu_kind kind, bool user, unsigned key, u8 rights);
-/* The bits that must be 0 in an entry of 8 bytes at level 1 or 2 that maps a page (`leaf`) or leads
+/* The bits that must be 0 in an entry of 8 bytes at level 1 to 3 that maps a page (`leaf`) or leads
  * to a table. */
 u64 walk_reserved(const struct paging *p, unsigned level, bool leaf);
 

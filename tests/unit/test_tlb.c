@@ -242,12 +242,12 @@ static u64 rights(unsigned bits)
     return P | A | (bits & 1 ? W : 0) | (bits & 2 ? U : 0) | (bits & 4 ? XD : 0);
 }
 
-/* Status and fault code of an access at LARGE; `near`: when a neighbour has brought the directory. */
-static u32 outcome(enum mmu_kind kind, enum mmu_access access, bool near)
+/* Status and fault code of an access at LARGE; `near`: when that neighbour has brought tables. */
+static u32 outcome(enum mmu_kind kind, enum mmu_access access, u64 near)
 {
     mmu_flush_all(&m);
     if (near)
-        ck_assert_int_eq(probe(MMU_SUPERVISOR_AC, LARGE + 4 * MIB, MMU_READ), MMU_OK);
+        ck_assert_int_eq(probe(MMU_SUPERVISOR_AC, near, MMU_READ), MMU_OK);
     u64 walks = mmu_counters(&m)->short_walks;
     enum mmu_status status = probe(kind, LARGE, access);
     if (status == MMU_OK && near)
@@ -255,26 +255,31 @@ static u32 outcome(enum mmu_kind kind, enum mmu_access access, bool near)
     return status == MMU_OK ? 0 : m.fault_code | 0x100;
 }
 
-/* Loop: pages of 4 KiB, of 2 MiB. */
-START_TEST(a_cached_directory_gives_the_same_rights)
+/* Which levels have their rights in common with a neighbour does not matter. */
+START_TEST(cached_tables_give_the_same_rights)
 {
-    use_mode(&modes[_i ? L4_2M : L4_4K]);
-    struct path path = map(_i ? 21 : 12, LARGE, DATA, U | W | A, W | A | D);
-    map4k(LARGE + 4 * MIB, DATA, U | W | A);
+    static const struct {
+        unsigned mode, first; /* the entry that varies, from the top, with those below */
+        u64 near;
+    } cases[] = {{L4_4K, 1, 4 * MIB}, {L4_2M, 1, 4 * MIB}, {L4_1G, 0, 2 * GIB}, {L4_4K, 0, 2 * GIB}};
+    unsigned first = cases[_i].first, shift = modes[cases[_i].mode].page_shift;
+    use_mode(&modes[cases[_i].mode]);
+    struct path path = map(shift, LARGE, shift == 30 ? 0 : DATA, U | W | A, W | A | D);
+    map4k(LARGE + cases[_i].near, DATA, U | W | A);
+    more_ram(GIB);
     pg.nxe = pg.wp = pg.smep = pg.smap = true;
     set_paging();
-    u64 frames[4];
+    u64 was[4];
     for (unsigned i = 0; i < path.count; i++)
-        frames[i] = get(&path, i) & 0xfffffffff000;
-    for (unsigned bits = 0; bits < 512; bits++) {
-        put(&path, 1, frames[1] | rights(bits & 7));
-        put(&path, 2, frames[2] | rights(bits >> 3 & 7) | (_i ? PS | D : 0));
-        if (!_i)
-            put(&path, 3, frames[3] | rights(bits >> 6) | D);
+        was[i] = get(&path, i) & ~(u64)(U | W);
+    for (unsigned bits = 0; bits < 1u << 3 * (path.count - first); bits += first ? 1 : 5) {
+        for (unsigned i = first; i < path.count; i++)
+            put(&path, i, was[i] | rights(bits >> 3 * (i - first)));
         for (unsigned n = 0; n < 9; n++) {
             enum mmu_kind kind = (enum mmu_kind)(n / 3);
             enum mmu_access access = (enum mmu_access)(n % 3);
-            ck_assert_uint_eq(outcome(kind, access, true), outcome(kind, access, false));
+            ck_assert_uint_eq(outcome(kind, access, LARGE + cases[_i].near),
+                              outcome(kind, access, 0));
         }
     }
 }
@@ -423,7 +428,7 @@ int main(void)
     tcase_add_test(t, invlpg_finds_all_pieces_of_a_huge_page);
     tcase_add_test(t, pieces_of_large_pages_need_no_walk);
     tcase_add_test(t, walks_begin_at_a_cached_directory);
-    tcase_add_loop_test(t, a_cached_directory_gives_the_same_rights, 0, 2);
+    tcase_add_loop_test(t, cached_tables_give_the_same_rights, 0, 4);
     tcase_add_test(t, a_page_has_write_tags_at_few_places);
     tcase_add_test(t, marks_reach_the_upper_half_of_the_largest_table);
     tcase_add_test(t, filling_ahead_counts_places_too);
