@@ -148,9 +148,9 @@ static bool limit_open(const struct program *p, const struct state *native,
     struct insn in;
     if (state_mode(native) == 64 || native->rip != engine->rip)
         return false;
-    if (limit_fault(native) && /* on the stack, too */
+    if (limit_fault(native) && /* on the stack, too, where a push begins just above 0 */
         ((engine->vector == EXC_PF && engine->cr2 >= 0xffffff00) ||
-         (engine->vector == EXC_AC && (u32)engine->gpr[RSP] >= 0xffffff00)))
+         (engine->vector == EXC_AC && (u32)(engine->gpr[RSP] + 0x100) < 0x120)))
         return true;
     if (!last_insn(p, native, &in) || !operand_wraps(&in, native))
         return false;
