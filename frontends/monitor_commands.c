@@ -96,7 +96,7 @@ static void info_jit(struct monitor_context *c, const char *args)
             "write tags moved %llu\n",
             i, (unsigned long long)n->walks, (unsigned long long)n->short_walks,
             (unsigned long long)n->large, (unsigned long long)n->fills,
-            (unsigned long long)n->ahead, (unsigned long long)n->flushes,
+            (unsigned long long)n->filled_ahead, (unsigned long long)n->flushes,
             (unsigned long long)n->page_flushes, (unsigned long long)n->asid_hits,
             (unsigned long long)n->code_stores, (unsigned long long)n->io_accesses,
             (unsigned long long)n->resizes, (unsigned long long)n->most_entries,

@@ -277,7 +277,7 @@ static unsigned look_ahead(struct mmu *m, const struct leaf_table *leaf, enum mm
         claim_write(m, &ahead[n]);
     }
     v->next_page = page;
-    v->counters.ahead += n;
+    v->counters.filled_ahead += n;
     return n;
 }
 
@@ -289,7 +289,7 @@ static inline bool refill(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_ac
     unsigned index = tlb_index(m, kind), n = 1;
     u64 page = la & PAGE_MASK;
     struct tlb_entry ahead[AHEAD], *e = out;
-    if (unlikely(m->watching || m->paging.smm))
+    if (unlikely(m->watching || m->paging.smm || m->without & MMU_WITHOUT_WALKS))
         return false;
     struct leaf_table leaf = find_table(m, la);
     if (!leaf.t ||
@@ -301,7 +301,7 @@ static inline bool refill(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_ac
     v->counters.large += leaf.level > 1;
     u32 drops = drops_before(v);
     claim_write(m, e);
-    if (page == v->next_page)
+    if (page == v->next_page && !(m->without & MMU_WITHOUT_AHEAD))
         n += look_ahead(m, &leaf, kind, page + PAGE_SIZE, ahead);
     else if (access != MMU_EXEC)
         v->next_page = page + PAGE_SIZE;
@@ -336,7 +336,7 @@ static enum mmu_status miss(struct mmu *m, enum mmu_kind kind, u64 la, enum mmu_
                              .kind = kind,
                              .access = access,
                              .update = true,
-                             .tables = &v->tables,
+                             .tables = m->without & MMU_WITHOUT_WALKS ? NULL : &v->tables,
                              .stamp = generation};
     struct walk_result r;
     v->counters.walks++;

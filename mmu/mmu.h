@@ -62,6 +62,9 @@ static inline u64 jump_empty(unsigned index)
     return index / JUMP_WAYS == jump_index(~0ull) / JUMP_WAYS ? JUMP_EMPTY : ~0ull;
 }
 
+/* Short walks; filling what the next misses would ask for; several address spaces at a time. */
+enum { MMU_WITHOUT_WALKS = 1, MMU_WITHOUT_AHEAD = 2, MMU_WITHOUT_ASIDS = 4 };
+
 struct tlb_context {
     struct jump_entry jumps[JUMP_ENTRIES];
     u64 unused[6]; /* brings the entries to a line of the host's cache */
@@ -136,6 +139,7 @@ struct mmu {
     u32 fault_code;
 
     struct mmu_watch watch[4];   /* mmu_set_watches */
+    u8 without; /* MMU_WITHOUT_: what is left out, to bisect a suspect; set before anything runs */
     bool watching;
     bool implicit;               /* the access is not an instruction's own: meets no watch */
     void (*watch_hit)(struct mmu *m, unsigned hits);
@@ -283,7 +287,7 @@ bool mmu_debug_translate(struct mmu *m, u64 la, u64 *gpa);
 /* Counters, for `info jit` and tests. */
 struct mmu_counters {
     u64 walks, short_walks; /* of which began at a table that an earlier one had found */
-    u64 ahead;              /* fills that no access has asked for yet */
+    u64 filled_ahead;       /* fills that no access has asked for yet */
     u64 large;              /* short walks that ended at a large page */
     u64 fills, flushes, page_flushes, asid_hits, code_stores, io_accesses, resizes;
     u64 most_entries; /* that a TLB has had */

@@ -469,6 +469,10 @@ void mmu_load_cr3(struct mmu *m, u64 cr3, bool noflush)
     u32 pcid = (u32)cr3 & 0xfff;
     bool hit;
     unsigned slot = find_slot(m->priv, pcid, &hit);
+    if (m->without & MMU_WITHOUT_ASIDS) {
+        hit = false;
+        slot = 0;
+    }
     if (!hit)
         flush_slot(m, slot, false);
     else if (!noflush)

@@ -612,6 +612,7 @@ static bool dbt_attach(void *engine, struct cpu *cpu)
     cpu->engine = &hooks;
     cpu->engine_data = v;
     cpu->mmu.jumps_by_address = true; /* jump_tag */
+    cpu->mmu.without = technique_mmu(e->off);
     cpu->short_transfers = technique_on(e->off, T_transfers) ? &e->counters.short_transfers : NULL;
     if (!e->vcpu_count)
         x64_cache_open(e, cpu);
@@ -724,6 +725,9 @@ static void dbt_info(void *engine, print_fn print, void *opaque)
           (unsigned long long)e->keep.used >> 10, (unsigned long long)e->keep.size >> 10);
 }
 
+/* Those of all vCPUs. */
+#define MMU_COUNTERS(X) X(short_walks) X(filled_ahead) X(asid_hits)
+
 /* Names are those of the fields, without "opt.". */
 static u64 dbt_counter(void *engine, const char *name)
 {
@@ -742,6 +746,15 @@ static u64 dbt_counter(void *engine, const char *name)
     if (!strcmp(name, #field))                                                                     \
         return block_counters(e->cache)->field;
     CACHE_COUNTERS(X)
+#undef X
+#define X(field)                                                                                   \
+    if (!strcmp(name, #field)) {                                                                   \
+        u64 n = 0;                                                                                 \
+        for (unsigned i = 0; i < MAX_CPUS; i++)                                                    \
+            n += e->vcpus[i] ? mmu_counters(&e->vcpus[i]->cpu->mmu)->field : 0;                    \
+        return n;                                                                                  \
+    }
+    MMU_COUNTERS(X)
 #undef X
     return ~0ull;
 }

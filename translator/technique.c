@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "mmu/mmu.h"
+
 const struct technique_row techniques[T_COUNT] = {
 #define TECHNIQUE(name, counter, what) {#name, #counter, what},
 #include "translator/technique.def"
@@ -18,6 +20,13 @@ static u64 bits_of(const char *name, size_t len)
         if (strlen(techniques[t].name) == len && !memcmp(techniques[t].name, name, len))
             return BIT64(t);
     return 0;
+}
+
+u8 technique_mmu(u64 off)
+{
+    return (u8)((technique_on(off, T_walks) ? 0 : MMU_WITHOUT_WALKS) |
+                (technique_on(off, T_fills) ? 0 : MMU_WITHOUT_AHEAD) |
+                (technique_on(off, T_asids) ? 0 : MMU_WITHOUT_ASIDS));
 }
 
 void technique_print(u64 off, const struct accel *accel, void *engine, print_fn print, void *opaque)

@@ -25,6 +25,9 @@ static inline bool technique_on(u64 off, enum technique t)
     return !(off & BIT64(t));
 }
 
+/* What of it is the MMU's, for mmu.without. */
+u8 technique_mmu(u64 off);
+
 /* Applies a list to the mask, from left to right: "-NAME" switches off, "NAME" on, "none" and "all"
  * everything; separated by ':'.  Returns NULL, or the part that names nothing (its length in
  * *len). */

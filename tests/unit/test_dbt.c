@@ -59,6 +59,13 @@ CODE64(vector64, "movups 0x20000, %xmm0\n addps 0x20010, %xmm0\n sqrtsd 0x20004,
 /* Index and flags of one, with its operand in memory; the mask of another. */
 CODE64(string64, "movups 0x20000, %xmm1\n pcmpistri $0x1a, 0x20010, %xmm1\n jnc 1f\n"
                  "mov %ecx, %ebx\n 1: pcmpestrm $0x40, %xmm1, %xmm2\n hlt\n")
+CODE64(walks64, "mov $0x20000, %edi\n mov (%rdi), %eax\n mov 0x1000(%rdi), %eax\n hlt\n")
+CODE64(fills64, "mov $2, %ecx\n 1: mov $0x20000, %edi\n mov $8, %edx\n 2: mov (%rdi), %eax\n"
+                "add $0x1000, %edi\n dec %edx\n jnz 2b\n mov %cr3, %rax\n mov %rax, %cr3\n"
+                "dec %ecx\n jnz 1b\n hlt\n")
+CODE64(asids64, "mov %cr4, %rax\n bts $17, %rax\n mov %rax, %cr4\n mov %cr3, %rbx\n"
+                "lea 1(%rbx), %rax\n mov %rax, %cr3\n mov %rbx, %cr3\n bts $63, %rax\n"
+                "mov %rax, %cr3\n hlt\n")
 CODE64(again64, "call 1f\n call 2f\n hlt\n .org again64 + 0x240\n 1: lea 1b(%rip), %rax\n ret\n"
                 ".org again64 + 0x1240\n 2: lea 2b(%rip), %rax\n ret\n")
 CODE64(rewrite64, "lea 1f(%rip), %rdi\n movb $0x55, 1(%rdi)\n 1: mov $0x11, %eax\n hlt\n")
@@ -80,6 +87,8 @@ static const struct {
     FIRES("pages_shared", frame64, true),
     FIRES("ymm_ops", avx64, true),        FIRES("spills", spill64, true),
     FIRES("way_hits", sets64, true),
+    FIRES("short_walks", walks64, true),   FIRES("filled_ahead", fills64, true),
+    FIRES("asid_hits", asids64, true),
     FIRES("irq_flags", cli64, true),
     FIRES("live_blocks", patch64, true),
     FIRES("reused", again64, true),       FIRES("reused_insns", again64, true),

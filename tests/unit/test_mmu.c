@@ -65,7 +65,7 @@ START_TEST(a_page_walks_once_after_a_flush)
         for (unsigned i = 0; i < 256; i++)
             load8(0x5000 + i % 64 * 0x1000);
         const struct mmu_counters *n = mmu_counters(&m);
-        ck_assert_uint_eq(n->walks + n->ahead, walks + round * 64);
+        ck_assert_uint_eq(n->walks + n->filled_ahead, walks + round * 64);
         mmu_load_cr3(&m, pg.cr3, false);
     }
 }
@@ -356,7 +356,7 @@ START_TEST(misses_in_a_row_fill_ahead)
     load8(0x8000);
     ck_assert_ptr_null(inline_probe(0x9000));
     load8(0x9000);
-    ck_assert_uint_eq(mmu_counters(&m)->ahead, 6);
+    ck_assert_uint_eq(mmu_counters(&m)->filled_ahead, 6);
     for (u64 la = 0xa000; la < 0x10000; la += 0x1000) {
         ck_assert_ptr_nonnull(inline_probe(la));
         ck_assert_uint_eq(inline_probe(la)->write, la);
