@@ -152,12 +152,12 @@ void native_signal(int sig, siginfo_t *info, void *context)
     if (phase == ENTERING) {
         enter_program(uc);
     } else if (phase == RUNNING) {
-        leave_program(uc, sig == SIGALRM ? END_TIMEOUT : (int)uc->uc_mcontext.gregs[REG_TRAPNO]);
+        leave_program(uc, sig == SIGPROF ? END_TIMEOUT : (int)uc->uc_mcontext.gregs[REG_TRAPNO]);
     } else {
         native_leave = own;
         if (native_escape_armed)
-            siglongjmp(native_escape, sig == SIGALRM ? 1 : 2);
-        if (sig != SIGALRM)
+            siglongjmp(native_escape, sig == SIGPROF ? 1 : 2);
+        if (sig != SIGPROF)
             _exit(99);
     }
 }
@@ -208,7 +208,7 @@ bool native_init(bool *has_ldt)
     sigaltstack(&alt, NULL);
     struct sigaction sa = {.sa_sigaction = native_enter,
                            .sa_flags = SA_ONSTACK | SA_NODEFER | SA_SIGINFO};
-    static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGALRM, SIGABRT};
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGPROF, SIGABRT};
     for (unsigned i = 0; i < ARRAY_SIZE(signals); i++)
         sigaction(signals[i], &sa, NULL);
     return true;
@@ -217,7 +217,7 @@ bool native_init(bool *has_ldt)
 void native_alarm(unsigned ms)
 {
     struct itimerval t = {.it_value = {ms / 1000, (ms % 1000) * 1000}};
-    setitimer(ITIMER_REAL, &t, NULL);
+    setitimer(ITIMER_PROF, &t, NULL);
 }
 
 void native_run(const struct program *p, const struct state *in, struct state *out)

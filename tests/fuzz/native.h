@@ -9,7 +9,7 @@
 extern sigjmp_buf native_escape;
 extern volatile int native_escape_armed;
 
-/* Sends SIGALRM after so many milliseconds; 0: not. */
+/* Sends SIGPROF after so many milliseconds of processor time; 0: not. */
 void native_alarm(unsigned ms);
 
 #endif
