@@ -20,7 +20,7 @@
 #define TLB_INVALID (~0ull) /* never equals a page-aligned address */
 #define TLB_MIN_ENTRIES 256u
 #define TLB_MAX_ENTRIES (1u << 21) /* pages of 8 GiB */
-#define JUMP_BITS 14
+#define JUMP_BITS 15
 #define JUMP_ENTRIES (1u << JUMP_BITS)
 #define JUMP_WAYS 4u
 #define MMU_ASIDS 8u
