@@ -31,8 +31,8 @@ static void touch_private(void *opaque, u64 from, u64 until)
 
 unsigned ahead_add(struct ahead *a, u64 size, void (*touch)(void *, u64, u64), void *opaque)
 {
-    a->areas[a->count] = (struct ahead_area){.size = size,
-                                             .wanted = AHEAD_STEP,
+    /* The first step comes too early for the thread. */
+    a->areas[a->count] = (struct ahead_area){.size = size, .wanted = AHEAD_STEP, .done = AHEAD_STEP,
                                              .touch = touch ? touch : touch_private,
                                              .opaque = opaque};
     return a->count++;
@@ -41,7 +41,7 @@ unsigned ahead_add(struct ahead *a, u64 size, void (*touch)(void *, u64, u64), v
 static struct ahead_area *next_area(struct ahead *a)
 {
     for (unsigned i = 0; i < a->count; i++)
-        if (a->areas[i].done < a->areas[i].wanted)
+        if (a->areas[i].done < min_u64(a->areas[i].wanted, a->areas[i].size))
             return &a->areas[i];
     return NULL;
 }
@@ -60,7 +60,7 @@ static void *toucher(void *opaque)
         area->done = until;
         __atomic_fetch_add(a->steps, 1, __ATOMIC_RELAXED);
         pthread_mutex_unlock(&a->lock);
-        area->touch(area->opaque, from, until < area->size ? until : area->size);
+        area->touch(area->opaque, from, min_u64(until, area->size));
         pthread_mutex_lock(&a->lock);
     }
     pthread_mutex_unlock(&a->lock);
@@ -72,9 +72,7 @@ void ahead_grow(struct ahead *a, unsigned area, u64 used)
     struct ahead_area *s = &a->areas[area];
     pthread_mutex_lock(&a->lock);
     s->wanted = align_up(used + AHEAD_STEP / 2, AHEAD_STEP) + AHEAD_STEP;
-    s->wanted = s->wanted < s->size ? s->wanted : s->size;
-    if (s->done < used / AHEAD_STEP * AHEAD_STEP)
-        s->done = used / AHEAD_STEP * AHEAD_STEP; /* it is late */
+    s->done = max_u64(s->done, used / AHEAD_STEP * AHEAD_STEP); /* it may be late */
     if (!a->started && !a->failed) {
         a->started = thread_start(&a->thread, "ahead", toucher, a);
         a->failed = !a->started;

@@ -17,14 +17,14 @@
 
 struct ahead_area {
     u64 size;
-    u64 wanted; /* bytes from the start that are, or are to be, committed; under lock */
-    u64 done;   /* the thread's */
+    u64 wanted; /* bytes from the start that are to be committed, as far as there are so many */
+    u64 done;   /* those that are, or that the thread is at */
     void (*touch)(void *opaque, u64 from, u64 until); /* bytes from the start; by the thread */
     void *opaque;
 };
 
 struct ahead {
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* of all but `wanted` for reading by who calls ahead_use */
     pthread_cond_t work;
     pthread_t thread;
     bool started, failed, quit;

@@ -86,7 +86,7 @@ static void reach(struct codebuf *c, u64 until)
 
 void codebuf_reach(struct codebuf *c, u64 until)
 {
-    until = until < c->size ? until : c->size;
+    until = min_u64(until, c->size);
     if (unlikely(c->present < until))
         reach(c, until);
 }

@@ -42,7 +42,8 @@ static u64 present(u64 la, u64 count, u64 step)
     return n;
 }
 
-START_TEST(the_table_grows_to_its_maximum)
+/* A table with as many entries as there may be, all of them in use. */
+static void fill_largest(void)
 {
     use_mode(&modes[L4_2M]);
     more_ram(8 * GIB);
@@ -50,6 +51,11 @@ START_TEST(the_table_grows_to_its_maximum)
     set_paging();
     for (unsigned i = 0; i < 2; i++)
         load_pages(LARGE, TLB_MAX_ENTRIES);
+}
+
+START_TEST(the_table_grows_to_its_maximum)
+{
+    fill_largest();
     ck_assert_uint_eq(entries(), TLB_MAX_ENTRIES);
     ck_assert_uint_eq(mmu_counters(&m)->most_entries, TLB_MAX_ENTRIES);
     ck_assert_uint_eq(present(LARGE, TLB_MAX_ENTRIES, 1), TLB_MAX_ENTRIES);
@@ -335,12 +341,7 @@ END_TEST
  * numbers. */
 START_TEST(marks_reach_the_upper_half_of_the_largest_table)
 {
-    use_mode(&modes[L4_2M]);
-    more_ram(8 * GIB);
-    map_large(TLB_MAX_ENTRIES / 512, 0);
-    set_paging();
-    for (unsigned i = 0; i < 2; i++)
-        load_pages(LARGE, TLB_MAX_ENTRIES);
+    fill_largest();
     u64 top = LARGE + (TLB_MAX_ENTRIES - 3) * 0x1000ull;
     ck_assert_int_eq(mmu_store(&m, MMU_SUPERVISOR, top, 8, 1), MMU_OK);
     ck_assert_uint_eq(inline_probe(top)->write, top);
