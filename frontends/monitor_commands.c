@@ -102,6 +102,8 @@ static void info_jit(struct monitor_context *c, const char *args)
             (unsigned long long)n->resizes, (unsigned long long)n->most_entries,
             (unsigned long long)n->tags_moved);
     }
+    c->print(c->opaque, "RAM touched ahead of the guest %llu MiB\n",
+             (unsigned long long)bus_touched_ahead(m->bus) >> 20);
 }
 
 static void info_version(struct monitor_context *c, const char *args)

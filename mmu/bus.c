@@ -37,6 +37,7 @@ struct bus *bus_create(void)
         free(b);
         return NULL;
     }
+    ram_ahead_init(&b->ahead, &b->ram);
     b->pages = ram_reserve(RAM_ARENA_PAGES * sizeof *b->pages);
     b->written = ram_reserve(RAM_ARENA_PAGES * sizeof *b->written);
     b->cooling = ram_reserve(RAM_ARENA_PAGES * sizeof *b->cooling);
@@ -56,6 +57,7 @@ void bus_destroy(struct bus *b)
     ram_release(b->pages, RAM_ARENA_PAGES * sizeof *b->pages);
     ram_release((void *)b->written, RAM_ARENA_PAGES * sizeof *b->written);
     ram_release((void *)b->cooling, RAM_ARENA_PAGES * sizeof *b->cooling);
+    ram_ahead_free(&b->ahead);
     ram_arena_free(&b->ram);
     pthread_mutex_destroy(&b->lock);
     free(b);
@@ -83,6 +85,16 @@ u8 *bus_alloc_ram(struct bus *b, u64 size, const char *name)
     bus_unlock(b);
     log_event(device, "ram block %s: %llu bytes\n", name, (unsigned long long)size);
     return p;
+}
+
+void bus_touch_ahead(struct bus *b, bool on)
+{
+    atomic_store(&b->ahead.off, !on);
+}
+
+u64 bus_touched_ahead(const struct bus *b)
+{
+    return atomic_load(&b->ahead.pieces) << RAM_PIECE_SHIFT;
 }
 
 /* ---- regions ---- */

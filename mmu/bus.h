@@ -55,9 +55,13 @@ bool bus_shared(const struct bus *b);
 void bus_lock(struct bus *b);
 void bus_unlock(struct bus *b);
 
-/* Allocates `size` bytes of zeroed guest RAM, committed on touch, as part of the machine's one
- * memfd; returns the host pointer or NULL with errno.  Freed with the bus. */
+/* Allocates `size` bytes of zeroed guest RAM, committed on touch; returns the host pointer or NULL
+ * with errno.  Freed with the bus. */
 u8 *bus_alloc_ram(struct bus *b, u64 size, const char *name);
+/* Whether a thread touches RAM that the guest will soon want (ram_ahead.h); at first one does. */
+void bus_touch_ahead(struct bus *b, bool on);
+/* Bytes that the thread has touched. */
+u64 bus_touched_ahead(const struct bus *b);
 
 /* Maps host memory (from bus_alloc_ram, or an alias of part of it) at gpa; both page-aligned.
  * readable=false reads as all ones; writable=false ignores stores (ROM). */

@@ -6,6 +6,7 @@
 
 #include "mmu/bus.h"
 #include "mmu/ram.h"
+#include "mmu/ram_ahead.h"
 #include "mmu/view.h"
 
 #define BUS_MAX_MMUS 256u
@@ -20,6 +21,7 @@ struct ram_page {
 struct bus {
     pthread_mutex_t lock;
     struct ram_arena ram;
+    struct ram_ahead ahead;
     struct ram_page *pages; /* of the arena */
     _Atomic u8 *cooling;    /* per RAM page that had code: stores until it is as others again */
     struct space memory, ports;

@@ -9,8 +9,10 @@
 static inline void written_note(struct bus *b, const u8 *host)
 {
     _Atomic u8 *w = &b->written[ram_arena_page(&b->ram, host)];
-    if (!atomic_load(w))
+    if (!atomic_load(w)) {
         atomic_store(w, 1);
+        ram_ahead_use(&b->ahead, host);
+    }
 }
 
 #endif

@@ -612,7 +612,7 @@ static bool dbt_attach(void *engine, struct cpu *cpu)
     cpu->engine = &hooks;
     cpu->engine_data = v;
     cpu->mmu.jumps_by_address = true; /* jump_tag */
-    cpu->mmu.without = technique_mmu(e->off);
+    technique_mmu(e->off, &cpu->mmu);
     cpu->short_transfers = technique_on(e->off, T_transfers) ? &e->counters.short_transfers : NULL;
     if (!e->vcpu_count)
         x64_cache_open(e, cpu);

@@ -482,7 +482,7 @@ static bool interp_attach(void *engine, struct cpu *cpu)
     v->ir.narrow = true;
     cpu->engine = &hooks;
     cpu->engine_data = v;
-    cpu->mmu.without = technique_mmu(e->off);
+    technique_mmu(e->off, &cpu->mmu);
     pthread_mutex_lock(&e->arena_lock);
     v->next = e->vcpus;
     e->vcpus = v;

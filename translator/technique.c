@@ -22,11 +22,12 @@ static u64 bits_of(const char *name, size_t len)
     return 0;
 }
 
-u8 technique_mmu(u64 off)
+void technique_mmu(u64 off, struct mmu *m)
 {
-    return (u8)((technique_on(off, T_walks) ? 0 : MMU_WITHOUT_WALKS) |
-                (technique_on(off, T_fills) ? 0 : MMU_WITHOUT_AHEAD) |
-                (technique_on(off, T_asids) ? 0 : MMU_WITHOUT_ASIDS));
+    m->without = (technique_on(off, T_walks) ? 0 : MMU_WITHOUT_WALKS) |
+                 (technique_on(off, T_fills) ? 0 : MMU_WITHOUT_AHEAD) |
+                 (technique_on(off, T_asids) ? 0 : MMU_WITHOUT_ASIDS);
+    bus_touch_ahead(m->bus, technique_on(off, T_ahead));
 }
 
 void technique_print(u64 off, const struct accel *accel, void *engine, print_fn print, void *opaque)

@@ -25,8 +25,8 @@ static inline bool technique_on(u64 off, enum technique t)
     return !(off & BIT64(t));
 }
 
-/* What of it is the MMU's, for mmu.without. */
-u8 technique_mmu(u64 off);
+/* Tells the MMU what of it is the MMU's, and the bus. */
+void technique_mmu(u64 off, struct mmu *m);
 
 /* Applies a list to the mask, from left to right: "-NAME" switches off, "NAME" on, "none" and "all"
  * everything; separated by ':'.  Returns NULL, or the part that names nothing (its length in

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "mmu/bus.h"
 #include "mmu/mmu.h"
@@ -395,6 +396,31 @@ START_TEST(large_pages_hold_ram_where_the_host_makes_them)
 }
 END_TEST
 
+static bool committed(u8 *p)
+{
+    unsigned char there = 0;
+    ck_assert_int_eq(mincore(p, PAGE_SIZE, &there), 0);
+    return there & 1;
+}
+
+/* The guest goes upwards (_i 0) or downwards; or nobody is to touch anything. */
+START_TEST(ram_is_touched_ahead_of_the_guest)
+{
+    u8 *more = bus_alloc_ram(b, 16 * MIB, "more"), *next = more + (_i == 1 ? 6 : 10) * MIB;
+    bus_map_ram(b, "more", GIB, 16 * MIB, more, true, true, 0);
+    bus_touch_ahead(b, _i != 2);
+    if (_i == 1)
+        bus_write(b, 0, GIB + 10 * MIB, 1, 1);
+    bus_write(b, 0, GIB + 8 * MIB, 1, 1);
+    for (unsigned i = 0; i < 10000 && _i != 2 && !committed(next); i++)
+        usleep(1000); /* when the host has time for the thread */
+    ck_assert(committed(next) == (_i != 2));
+    while (_i != 2 && !bus_touched_ahead(b)) /* is counted behind it */
+        usleep(1000);
+    ck_assert((bus_touched_ahead(b) > 0) == (_i != 2));
+}
+END_TEST
+
 START_TEST(absurd_memory_is_refused)
 {
     errno = 0;
@@ -501,6 +527,7 @@ int main(void)
     tcase_add_test(t, dma_tells_the_hook_first);
     tcase_add_test(t, sixteen_gib_cost_nothing_until_touched);
     tcase_add_test(t, large_pages_hold_ram_where_the_host_makes_them);
+    tcase_add_loop_test(t, ram_is_touched_ahead_of_the_guest, 0, 3);
     tcase_add_test(t, absurd_memory_is_refused);
     tcase_add_test(t, two_buses_are_separate);
     tcase_add_test(t, readers_see_whole_views_while_regions_move);
