@@ -657,6 +657,7 @@ static void dbt_detach(struct cpu *cpu)
     X(vec_folds, "memory operands folded into vector instructions")                                \
     X(strings, "string comparisons in one host instruction (SSE4.2)")                              \
     X(ymm_ops, "vectors of 256 bits in one host instruction")                                      \
+    X(known_pages, "accesses probed by immediates, since their page is known")                     \
     X(pages_shared, "accesses that share the check of a neighbour")                                \
     X(spills, "values spilled")                                                                    \
     X(shiftx, "shifts and rotates that leave the host's flags alone (BMI2)")                       \

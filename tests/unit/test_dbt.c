@@ -84,7 +84,7 @@ static const struct {
     FIRES("recipes", arith64, true),      FIRES("flag_saves", arith64, true),
     FIRES("flag_loads", arith64, true),   FIRES("addr_folds", arith64, true),
     FIRES("shiftx", shiftx64, true),      FIRES("rmw_fused", arith64, true),
-    FIRES("pages_shared", frame64, true),
+    FIRES("pages_shared", frame64, true),  FIRES("known_pages", walks64, true),
     FIRES("ymm_ops", avx64, true),        FIRES("spills", spill64, true),
     FIRES("way_hits", sets64, true),
     FIRES("short_walks", walks64, true),   FIRES("filled_ahead", fills64, true),

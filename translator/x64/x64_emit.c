@@ -244,6 +244,14 @@ void x64_mov_pc(struct x64_buf *b, unsigned reg, u64 pc)
         x64_reloc(b, XR_PC64, 0, 8);
 }
 
+void x64_mov_index(struct x64_buf *b, unsigned reg, u32 index, bool moves)
+{
+    x64_byte(b, (u8)(0xb8 | reg));
+    x64_bytes(b, index, 4);
+    if (moves)
+        x64_reloc(b, XR_INDEX, 0, 4);
+}
+
 void x64_movsx(struct x64_buf *b, unsigned to, unsigned from, unsigned reg, struct x64_rm rm)
 {
     if (from == W32)

@@ -57,6 +57,7 @@ enum x64_reloc_kind {
     XR_ZX32,   /* ...32 bits, zero-extended */
     XR_TAG64,  /* jump tag of such an address, XR_TAG32 sign-extended */
     XR_TAG32,
+    XR_INDEX,  /* ...its page's place in a TLB of any size */
     XR_JUMP,   /* displacement of a jump-cache entry: of exit `arg` */
     XR_EXIT,   /* number of an exit */
 };
@@ -136,11 +137,13 @@ void x64_mov_low(struct x64_buf *b, unsigned w, unsigned dst, struct x64_rm rm);
 void x64_mov(struct x64_buf *b, unsigned w, unsigned dst, unsigned src);
 /* Shortest move of a 64-bit constant that leaves the flags alone. */
 void x64_mov_imm(struct x64_buf *b, unsigned reg, u64 imm);
-/* Sign extension from `from` to `to` (W16, W32, W64). */
 /* The same of an address that moves with the block. */
 void x64_mov_pc(struct x64_buf *b, unsigned reg, u64 pc);
+/* A page's offset in a TLB of the largest size, for a scratch register; it may move likewise. */
+void x64_mov_index(struct x64_buf *b, unsigned reg, u32 index, bool moves);
 /* Notes that the field of the bytes just emitted, `back` bytes from their end, is of this kind. */
 void x64_reloc(struct x64_buf *b, enum x64_reloc_kind kind, unsigned arg, unsigned back);
+/* Sign extension from `from` to `to` (W16, W32, W64). */
 void x64_movsx(struct x64_buf *b, unsigned to, unsigned from, unsigned reg, struct x64_rm rm);
 void x64_lea(struct x64_buf *b, unsigned w, unsigned reg, struct x64_rm mem);
 void x64_shift_imm(struct x64_buf *b, unsigned sh, unsigned w, struct x64_rm rm, unsigned count);

@@ -194,6 +194,41 @@ static struct check emit_shared(struct x64_sel *s, struct x64_page *page, ir_ref
     return c;
 }
 
+/* Whether the page of the access is known now: an address that is constant or moves with the code,
+ * and all bytes on its page. */
+static bool known_page(const struct x64_sel *s, ir_ref r, unsigned size, u64 *address)
+{
+    return x64_on(s, T_known) && s->ir->hflags & HF_LONG &&
+           (x64_is_const(s, r, address) || x64_is_pc(s, r, address)) &&
+           (*address & ~PAGE_MASK) + size <= PAGE_SIZE;
+}
+
+/* The probe for an address whose page is known: its place in the TLB and its tag are immediates. */
+static struct check emit_known(struct x64_sel *s, ir_ref r, u64 address, bool write, unsigned mf)
+{
+    struct check c;
+    u64 page = address & PAGE_MASK;
+    bool pc = x64_is_pc(s, r, &address);
+    unsigned base = x64_scratch(s);
+    c.addend = x64_scratch(s);
+    c.spare = write ? x64_scratch(s) : base; /* for the value: nothing may be spilled later */
+    set_address(s, &c, x64_m(base, (s32)(address & ~PAGE_MASK)), mf);
+    x64_mov_index(&s->buf, c.addend, (u32)(page >> (PAGE_SHIFT - 5)), pc);
+    x64_alu(&s->buf, ALU_AND, W32, c.addend, RM_TLB(mask));
+    if (pc)
+        x64_mov_pc(&s->buf, base, page);
+    else
+        x64_mov_imm(&s->buf, base, page);
+    x64_alu(&s->buf, ALU_CMP, W64, base,
+            x64_mx(X_RBP, c.addend, 1, write ? ENTRY_OFF(write) : ENTRY_OFF(read)));
+    c.stub->from = x64_jcc_later(&s->buf, CC_NE);
+    x64_load(&s->buf, W64, c.addend, x64_mx(X_RBP, c.addend, 1, ENTRY_OFF(addend)));
+    s->counters->known_pages++;
+    if (write)
+        s->pinned &= (u16) ~(1 << c.spare);
+    return c;
+}
+
 /* Emits the inline TLB probe for `size` bytes at value r, accessed by op `op`. */
 static struct check emit_check_of(struct x64_sel *s, ir_ref op, ir_ref r, unsigned size, bool write,
                                   unsigned mf)
@@ -208,6 +243,9 @@ static struct check emit_check_of(struct x64_sel *s, ir_ref op, ir_ref r, unsign
                      : mf & MF_ALIGN16         ? 16
                      : s->ir->hflags & HF_ALIGN ? x64_alignment(size)
                                                 : 1;
+    u64 known;
+    if (!page && align == 1 && !(mf & MF_SYSTEM) && known_page(s, r, size, &known))
+        return emit_known(s, r, known, write, mf);
     struct x64_rm base = align > 1 ? x64_m(x64_use_addr(s, r), 0) : use_base(s, r);
     c.spare = s->reg_val[X_RAX] || s->pinned & 1 << X_RAX ? x64_scratch(s) : x64_take(s, X_RAX);
     c.addend = x64_scratch(s);

@@ -241,6 +241,7 @@ static bool place(struct x64_engine *e, const struct kept *k, struct x64_block *
             store_le(field, load_le(field, 8) + (u64)(uintptr_t)x64_reuse_init, 8);
             break;
         case XR_EXIT: store_le(field, load_le(field, 4) + e->exit_count, 4); break;
+        case XR_INDEX: store_le(field, load_le(field, 4) + (by >> (PAGE_SHIFT - 5)), 4); break;
         case XR_JUMP:
             entry = JUMPS_OFF + (s32)(jump_index(e->exits[e->exit_count + r->arg].rip) *
                                       sizeof(struct jump_entry));
