@@ -13,6 +13,7 @@ struct accel_options {
     bool plain_host; /* use no more of the host's instruction sets than the engine needs (tests) */
     u64 off;        /* optimisations to do without, a mask of translator/technique.h */
     const char *cache; /* folder to keep translations in across runs, NULL: none */
+    bool cache_quiet;  /* where that cannot be done, go on without a word */
     bool perf_map;  /* name emitted code for Linux's perf, in /tmp/perf-PID.map */
 };
 

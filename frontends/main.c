@@ -409,24 +409,41 @@ static u64 techniques_off(const struct options *o)
     return off;
 }
 
-/* Where -accel cache= has translations kept between runs; NULL: nowhere.  By default nothing is
- * written that was not asked for.  The folder is made when there is something to keep. */
-static const char *cache_folder(const struct options *o)
+/* Where translations are kept between runs; NULL: nowhere, in `why` for what reason.  A path in
+ * XDG_CACHE_HOME that is not absolute is to be ignored (XDG Base Directory Specification). */
+static const char *user_cache(const char **why)
 {
     static char path[4096];
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (o->cache && !technique_on(techniques_off(o), T_reuse))
-        fatal("-accel: opt=-reuse leaves cache=%s nothing to keep", o->cache);
-    if (!o->cache || strcmp(o->cache, "on") != 0)
-        return o->cache;
-    /* A path there that is not absolute is to be ignored (XDG Base Directory Specification). */
     bool xdg = base && base[0] == '/';
+    *why = "neither XDG_CACHE_HOME nor HOME says where; use cache=FOLDER";
     if (!xdg && (!home || home[0] != '/'))
-        fatal("-accel cache=on: neither XDG_CACHE_HOME nor HOME says where; use cache=FOLDER");
+        return NULL;
+    *why = "the path of the folder is too long";
     int n = snprintf(path, sizeof path, "%s%s/dragoman", xdg ? base : home, xdg ? "" : "/.cache");
-    if (n < 0 || (size_t)n >= sizeof path)
-        fatal("-accel cache=on: the path of the folder is too long");
-    return path;
+    return n >= 0 && (size_t)n < sizeof path ? path : NULL;
+}
+
+/* What was asked for by -accel cache=, or else by the environment, has to be possible.  By default
+ * translations are kept where the user's caches are, if that can be; not in counted mode, so that a
+ * run to be repeated depends on nothing that an earlier one has left.  The folder is made when
+ * there is something to keep. */
+static void choose_cache(const struct options *o, struct accel_options *a)
+{
+    const char *asked = o->cache ? o->cache : getenv("DRAGOMAN_ACCEL_CACHE"), *why;
+    bool possible = technique_on(techniques_off(o), T_reuse);
+    if (!asked || !*asked) {
+        a->cache_quiet = true;
+        a->cache = possible && !o->counted ? user_cache(&why) : NULL;
+    } else if (!strcmp(asked, "on")) {
+        a->cache = user_cache(&why);
+        if (!a->cache)
+            fatal("-accel cache=on: %s", why);
+    } else if (strcmp(asked, "off") != 0) {
+        a->cache = asked;
+    }
+    if (o->cache && a->cache && !possible)
+        fatal("-accel: opt=-reuse leaves cache=%s nothing to keep", asked);
 }
 
 static void start_log(const struct options *o)
@@ -443,7 +460,6 @@ static void configure(const struct options *o, struct pc_config *c)
     *c = (struct pc_config){
         .machine = {.accel = pick_accel(o),
                     .accel_options = {.code_bytes = o->code_bytes,
-                                      .cache = cache_folder(o),
                                       .perf_map = o->perf_map,
                                       .off = techniques_off(o)},
                     .cpus = o->cpus,
@@ -466,6 +482,7 @@ static void configure(const struct options *o, struct pc_config *c)
         .snapshot = o->drives.snapshot,
         .vga = !o->no_vga,
     };
+    choose_cache(o, &c->machine.accel_options);
     for (unsigned i = 0; i < o->option_roms; i++)
         c->option_rom[i] = o->option_rom[i];
     open_drives(o, c);

@@ -181,7 +181,7 @@ static int set_accel(struct options *o, const char *name, const char *value, cha
             if (!i.value_len)
                 return bad(error, "-accel: cache takes on, off or a folder");
             free(o->cache);
-            o->cache = value_is(&i, "off") ? NULL : strndup(i.value, i.value_len);
+            o->cache = strndup(i.value, i.value_len);
         } else if (key_is(&i, "perfmap")) {
             o->perf_map = value_is(&i, "on");
             if (!o->perf_map && !value_is(&i, "off"))
@@ -502,7 +502,7 @@ static const struct option table[] = {
     CALL("m", "[size=]N[KMGT]", set_ram, "guest memory, in MiB without a suffix (default 128)"),
     CALL("smp", "[cpus=]N", set_cpus, "number of processors (default 1)"),
     CALL("cpu", "MODEL[,+FEATURE,-FEATURE]", set_cpu, "processor model; 'help' lists them"),
-    CALL("accel", "NAME[,tb-size=MiB][,cache=on|DIR][,opt=-NAME:...][,perfmap=on]", set_accel,
+    CALL("accel", "NAME[,tb-size=MiB][,cache=off|DIR][,opt=-NAME:...][,perfmap=on]", set_accel,
          "how guest code runs; 'help' lists them"),
     CALL("machine", "pc", set_machine, "machine type; there is one"),
     CALL("M", "pc", set_machine, NULL),

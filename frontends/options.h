@@ -45,7 +45,7 @@ struct options {
     char *accel; /* owned; NULL: the best there is */
     u64 code_bytes;
     char *opt; /* owned: -accel opt=, several joined by ':'; NULL: none */
-    char *cache; /* owned: -accel cache=, a folder or "on"; NULL: off */
+    char *cache; /* owned: -accel cache=, a folder, "on" or "off"; NULL: not given */
     bool perf_map;
     const char *kernel, *initrd, *append;
     const char *bios;

@@ -587,6 +587,7 @@ static void *dbt_create(struct bus *bus, const struct accel_options *options)
     }
     begin_ahead(e);
     e->keep.dir = options->cache ? strdup(options->cache) : NULL;
+    e->keep.quiet = options->cache_quiet;
     if (options->perf_map)
         e->perf_map = open_perf_map();
     struct x64_buf buf = {.p = e->code.rw, .end = e->code.rw + (64 << 10),
@@ -715,7 +716,10 @@ static void dbt_info(void *engine, print_fn print, void *opaque)
 #undef X
     ROW(c->timed_insns ? c->compile_ns / TIMED_EVERY / c->timed_insns : 0,
         "ns per guest instruction translated")
-    ROW(e->keep.loaded, "translations read from the cache of earlier runs")
+    ROW(e->keep.loaded, "translations known from earlier runs")
+    ROW(e->keep.fresh, "translations kept in this one")
+    ROW(e->keep.file_used >> 10, "KiB of earlier runs' translations used")
+    ROW(e->keep.pieces_read, "pieces of the file of earlier runs read")
 #undef ROW
     technique_print(e->off, &accel_dbt, engine, print, opaque);
     print(opaque, "%-44s %.1f\n", "host bytes per guest instruction",

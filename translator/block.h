@@ -15,9 +15,12 @@
 /* The engine allocates it (zeroed), front_translate and block_insert fill it, and the engine gets
  * it back through block_hooks.free. */
 struct block {
-    u64 rip, cs_base, phys;
+    /* What a look-up compares and goes on by is in one line of the host's cache. */
+    u64 rip, phys;
     u64 phys2;           /* page of the block's last byte if it crosses a page, else ~0 */
-    u32 hflags;
+    struct block *hash_next;
+    const u8 *host[2];   /* its pages; what aliases of the same RAM agree on */
+    u32 hflags, cs_base;
     u16 guest_bytes, guest_insns;
     bool valid;          /* in the cache; cleared for good before hooks.drop */
     bool global;         /* lies on a global page */
@@ -26,13 +29,12 @@ struct block {
     u64 look[BLOCK_LOOKS];    /* ...their physical addresses: a change there drops the block too */
     u64 sum;             /* of the guest bytes, to notice a change before they were marked */
     u64 look_sum;        /* likewise of those of look */
-    const u8 *host[2];   /* its pages; what aliases of the same RAM agree on */
-    struct block *hash_next;
     struct block *page_next[2]; /* lists of the blocks on each of its pages */
     struct block *dead_next;    /* dropped, not yet freed */
     u64 dead_since;
     void *engine;        /* the engine's own: host code, compact IR */
 };
+static_assert(offsetof(struct block, live) < 64, "what a look-up needs is in the first line");
 
 /* Key of the inline jump cache (struct jump_entry.tag): RIP with the mode XORed into the top 16
  * bits, so that one compare checks both; only for HF_CSFLAT modes.  The mode of nearly all code is

@@ -225,7 +225,7 @@ static void fill_block(struct fetch *f, const struct ir *ir)
 {
     struct block *b = f->b;
     b->rip = ir->rip;
-    b->cs_base = ir->cs_base;
+    b->cs_base = (u32)ir->cs_base;
     b->hflags = ir->hflags;
     b->guest_bytes = (u16)ir->guest_bytes;
     b->guest_insns = (u16)ir->guest_insns;

@@ -1,5 +1,9 @@
-/* Kept translations in a file between runs: read as the first vCPU joins, written as the engine
- * goes.
+/* Kept translations in a file between runs.  As the first vCPU joins, the hash table's entries are
+ * read, which say what the file has; the records themselves when something near them is wanted: in
+ * pieces, by reading and not by mapping, for where the folder is on another computer a file that is
+ * replaced may be gone while it is mapped.  They are in the order in which they were made, which a
+ * later run of the same guest repeats roughly.  As the engine goes a new file is written, if there
+ * is enough that the old one does not have.
  *
  * The file holds host code, so it is as trustworthy as the program itself, or is not used: it must
  * be a regular file of this user that nobody else may read or write.  Against accidents there is a
@@ -29,11 +33,27 @@ static u64 most_bytes(const struct x64_keep *keep)
     return keep->size / 2 < most ? keep->size / 2 : most;
 }
 
+/* Behind the head are the records up to `end`, then the entries of the hash table, in its order. */
 struct cache_head {
     char magic[8];
-    u64 key, bytes, check; /* check: of the fields before */
+    u64 key, end, entries, check; /* check: of the fields before */
 };
 static_assert(sizeof(struct cache_head) <= KEEP_FIRST, "the head is before the records");
+
+#define NAME_FORMAT "dbt-%016llx"
+#define NAME "dbt-0123456789abcdef"
+#define NAME_FIXED 4
+
+/* The store takes the file's records in such pieces, when something in them is wanted. */
+#define PIECE ((u64)64 << 10)
+
+/* A file is left as it is by runs that have made less than this part of what they used themselves:
+ * writing takes about as long as making that would. */
+#define FRESH_PART 4u
+
+/* What was used by the run that made it only is left out after so many files: some is of what no
+ * later run can meet, like the addresses of a kernel that places itself at random. */
+#define ONCE_FILES 2u
 
 static const char magic[8] = {'D', 'R', 'A', 'G', 'C', 'O', 'D', 'E'};
 
@@ -113,16 +133,64 @@ static bool relocs_sound(const struct kept *k, const struct x64_reloc *r)
     return true;
 }
 
+/* Four sums at once, for one has to wait for its products. */
 static u64 check_of(const struct kept *k)
 {
-    size_t from = offsetof(struct kept, bucket);
-    return hash_of((const u8 *)k + from, k->bytes - from) ^ k->bytes;
+    u64 sum[4] = {k->bytes, 1, 2, 3};
+    const u8 *p = (const u8 *)k + KEPT_CHECKED, *end = (const u8 *)k + k->bytes;
+    for (; end - p >= 32; p += 32)
+        for (unsigned i = 0; i < 4; i++) {
+            sum[i] = (sum[i] ^ load_le(p + 8 * i, 8)) * 0x9e3779b97f4a7c15ull;
+            sum[i] ^= sum[i] >> 32;
+        }
+    return block_sum(p, (unsigned)(end - p), (const u8 *)sum, sizeof sum);
 }
 
-bool kept_sound(struct kept *k)
+static bool read_at(int fd, u8 *to, u64 bytes, u64 at)
 {
-    if (k->sound)
-        return true;
+    while (bytes) {
+        ssize_t n = pread(fd, to, bytes, (off_t)at);
+        if (n <= 0)
+            return false;
+        to += n;
+        at += (u64)n;
+        bytes -= (u64)n;
+    }
+    return true;
+}
+
+/* A piece that cannot be read has records of no bytes. */
+void kept_reach(struct x64_keep *keep, u64 at, u64 bytes)
+{
+    u64 end = keep->pieces ? min_u64(at + bytes, keep->file_end) : 0;
+    for (u64 from = at & ~(PIECE - 1); from < end; from += PIECE) {
+        u64 *bits = &keep->pieces[from / PIECE / 64], bit = BIT64(from / PIECE % 64);
+        if (*bits & bit)
+            continue;
+        *bits |= bit;
+        keep->pieces_read++;
+        u64 size = min_u64(PIECE, keep->file_end - from);
+        if (!read_at(keep->fd, keep->base + from, size, from))
+            memset(keep->base + from, 0, size);
+    }
+}
+
+/* Whether a record of the file with so much room may have so many bytes. */
+static bool size_sound(u64 bytes, u64 room)
+{
+    return bytes >= sizeof(struct kept) && bytes % 8 == 0 && bytes <= room && bytes <= KEEP_MOST;
+}
+
+bool kept_check(struct x64_keep *keep, struct kept_entry *t)
+{
+    struct kept *k = kept_at(keep, t->place);
+    u64 at = 8ull * t->place;
+    kept_reach(keep, at, sizeof *k);
+    t->state = KEPT_BAD;
+    k->gone = true;
+    if (!size_sound(k->bytes, keep->file_end - at))
+        return false;
+    kept_reach(keep, at, k->bytes);
     struct kept_parts p = kept_parts(k);
     bool good = k->check == check_of(k) && k->code_size <= MAX_BLOCK_CODE &&
                 p.end <= (u8 *)k + k->bytes && k->guest_bytes && k->code_size &&
@@ -133,37 +201,31 @@ bool kept_sound(struct kept *k)
     for (unsigned i = 0; good && i < k->sites; i++)
         good = p.sites[i].ret <= k->code_size && loc_sound(&p.sites[i].flags.a) &&
                loc_sound(&p.sites[i].flags.b);
-    k->sound = good;
+    if (good)
+        t->state = KEPT_SOUND;
+    k->gone = !good;
     return good;
 }
 
-static bool read_all(int fd, u8 *to, u64 bytes)
+/* Reads the hash table's entries.  They are in its order, so that its memory is met in order. */
+static void read_entries(struct x64_keep *keep, u64 at, u64 entries)
 {
-    while (bytes) {
-        ssize_t n = read(fd, to, bytes);
-        if (n <= 0)
-            return false;
-        to += n;
-        bytes -= (u64)n;
+    struct kept_entry some[1024];
+    u64 most = (BIT64(keep->table_bits) / 8) * 7;
+    entries = min_u64(entries, most);
+    for (u64 n; entries; entries -= n, at += n * sizeof *some) {
+        n = min_u64(entries, ARRAY_SIZE(some));
+        if (!read_at(keep->fd, (u8 *)some, n * sizeof *some, at))
+            return;
+        for (unsigned i = 0; i < n; i++) {
+            u64 place = 8ull * some[i].place;
+            if (place < KEEP_FIRST || place + sizeof(struct kept) > keep->file_end)
+                continue;
+            some[i].state = KEPT_UNCHECKED;
+            kept_add(keep, some[i]);
+            keep->loaded++;
+        }
     }
-    return true;
-}
-
-/* Hashes the records that have been read up to `end`: no further than their lengths make sense. */
-static void add_records(struct x64_keep *keep, u64 end)
-{
-    u64 at = KEEP_FIRST;
-    while (end - at >= sizeof(struct kept)) {
-        struct kept *k = (struct kept *)(keep->base + at);
-        if (k->bytes < sizeof *k || k->bytes % 8 || k->bytes > end - at ||
-            k->bucket >> KEEP_KEY_BITS)
-            break;
-        k->sound = k->used = false;
-        kept_add(keep, at);
-        keep->loaded++;
-        at += k->bytes;
-    }
-    keep->used = at;
 }
 
 /* Whether nobody but this user can have made the file what it is. */
@@ -184,77 +246,142 @@ void x64_cache_open(struct x64_engine *e, const struct cpu *cpu)
     if (!keep->dir || !keep->base)
         return;
     if (!make_key(e, cpu, &name)) {
-        log_print("dbt: cache: this program was linked without a build id; going on without\n");
+        if (!keep->quiet)
+            log_print("dbt: cache: this program was linked without a build id; going on without\n");
         return;
     }
-    if (asprintf(&keep->path, "%s/dbt-%016llx", keep->dir, (unsigned long long)name) < 0) {
+    if (asprintf(&keep->path, "%s/" NAME_FORMAT, keep->dir, (unsigned long long)name) < 0) {
         keep->path = NULL;
         return;
     }
-    int fd = open(keep->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
+    keep->fd = open(keep->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (keep->fd < 0)
         return;
-    if (!own_file(fd, &bytes)) {
-        log_print("dbt: cache: %s is not this user's alone; not used\n", keep->path);
+    if (!own_file(keep->fd, &bytes)) {
+        if (!keep->quiet)
+            log_print("dbt: cache: %s is not this user's alone; not used\n", keep->path);
         free(keep->path);
         keep->path = NULL;
-    } else if (bytes >= KEEP_FIRST && read_all(fd, keep->base, KEEP_FIRST)) {
-        memcpy(&head, keep->base, sizeof head);
-        if (!memcmp(head.magic, magic, sizeof magic) && head.key == keep->key &&
-            head.bytes == bytes &&
-            head.check == hash_of(&head, offsetof(struct cache_head, check))) {
-            u64 end = bytes < most_bytes(keep) ? bytes : most_bytes(keep);
-            if (read_all(fd, keep->base + KEEP_FIRST, end - KEEP_FIRST))
-                add_records(keep, end);
-        }
+    } else if (read_at(keep->fd, (u8 *)&head, sizeof head, 0) &&
+               !memcmp(head.magic, magic, sizeof magic) && head.key == keep->key &&
+               head.check == hash_of(&head, offsetof(struct cache_head, check)) &&
+               head.end + head.entries * sizeof(struct kept_entry) == bytes &&
+               (keep->pieces = calloc(keep->size / PIECE / 64 + 1, sizeof *keep->pieces))) {
+        /* It is used now; whether reading says so is up to how the folder is mounted. */
+        futimens(keep->fd, (struct timespec[2]){{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}});
+        keep->used = keep->file_end = min_u64(head.end, most_bytes(keep)) & ~7ull;
+        read_entries(keep, head.end, head.entries);
     }
-    close(fd);
 }
 
 /* ---- writing ---- */
 
-static bool write_all(int fd, const u8 *p, u64 bytes)
+/* Bytes on their way into a file, which would cost a call each. */
+struct writer {
+    int fd;
+    bool failed;
+    size_t used;
+    u8 bytes[KEEP_MOST];
+};
+
+static void flush(struct writer *w)
 {
-    while (bytes) {
-        ssize_t n = write(fd, p, bytes);
-        if (n <= 0)
-            return false;
-        p += n;
-        bytes -= (u64)n;
+    for (size_t at = 0; at < w->used && !w->failed;) {
+        ssize_t n = write(w->fd, w->bytes + at, w->used - at);
+        w->failed = n <= 0;
+        at += (size_t)n;
     }
-    return true;
+    w->used = 0;
 }
 
-/* Moves together what goes to the file: all that this run has used, and of the rest what there is
- * room for.  Nobody uses the store any more.  Returns its end. */
-static u64 gather(struct x64_keep *keep)
+static void put(struct writer *w, const void *p, size_t bytes)
 {
-    u64 used = 0, to = KEEP_FIRST, most = most_bytes(keep), bytes;
-    for (u64 at = KEEP_FIRST; at < keep->used; at += bytes) {
-        const struct kept *k = (const struct kept *)(keep->base + at);
-        bytes = k->bytes;
-        used += k->used ? bytes : 0;
+    if (bytes > sizeof w->bytes - w->used)
+        flush(w);
+    memcpy(w->bytes + w->used, p, bytes);
+    w->used += bytes;
+}
+
+/* The record behind k, NULL at the end.  Where lengths make no sense, what is left of the file's
+ * records is nothing. */
+static struct kept *next_record(const struct x64_keep *keep, const struct kept *k)
+{
+    u64 at = k ? (u64)((const u8 *)k - keep->base) + k->bytes : KEEP_FIRST;
+    if (at < keep->file_end) {
+        u64 room = keep->file_end - at;
+        if (room < sizeof *k || !size_sound(((struct kept *)(keep->base + at))->bytes, room))
+            at = keep->file_end;
     }
-    u64 others = used < most ? most - used : 0;
-    for (u64 at = KEEP_FIRST; at < keep->used; at += bytes) {
-        struct kept *k = (struct kept *)(keep->base + at);
-        bytes = k->bytes;
-        u64 *room = k->used ? &used : &others;
-        if (bytes > *room || to + bytes > most)
+    return at < keep->used ? (struct kept *)(keep->base + at) : NULL;
+}
+
+/* With its entry. */
+static u64 in_file(const struct kept *k)
+{
+    return k->bytes + sizeof(struct kept_entry);
+}
+
+/* Chooses what goes to the file, and where: what was used last, all of the same age in the order in
+ * which it was made.  Returns where the records end. */
+static u64 choose(struct x64_keep *keep)
+{
+    u64 of_age[256] = {0}, room = most_bytes(keep) - KEEP_FIRST, end = KEEP_FIRST;
+    for (struct kept *k = NULL; (k = next_record(keep, k));) {
+        k->age = k->used ? 0 : k->age < 255 ? k->age + 1 : 255;
+        k->gone |= !k->again && k->age > ONCE_FILES;
+        of_age[k->age] += k->gone ? 0 : in_file(k);
+    }
+    unsigned age = 0; /* of those for which there is not room for all */
+    for (; age < 255 && of_age[age] <= room; age++)
+        room -= of_age[age];
+    for (struct kept *k = NULL; (k = next_record(keep, k));) {
+        k->place = 0;
+        k->used = false;
+        if (k->gone || k->age > age || (k->age == age && in_file(k) > room))
             continue;
-        *room -= bytes;
-        memmove(keep->base + to, k, bytes);
-        k = (struct kept *)(keep->base + to);
-        if (k->sound)
-            k->check = check_of(k);
-        to += bytes;
+        room -= k->age == age ? in_file(k) : 0;
+        k->place = (u32)(end / 8);
+        end += k->bytes;
     }
-    return to;
+    return end;
+}
+
+static bool write_file(struct x64_keep *keep, int fd)
+{
+    struct cache_head head = {.key = keep->key, .end = choose(keep)};
+    struct writer *w = calloc(1, sizeof *w);
+    if (!w)
+        return false;
+    w->fd = fd;
+    w->used = KEEP_FIRST; /* room for the head */
+    for (struct kept *k = NULL; (k = next_record(keep, k));) {
+        if (!k->place)
+            continue;
+        if ((u8 *)k >= keep->base + keep->file_end)
+            k->check = check_of(k);
+        put(w, k, k->bytes);
+    }
+    for (u64 i = 0; i < BIT64(keep->table_bits); i++) {
+        struct kept_entry t = keep->table[i];
+        if (!t.place || !(t.place = kept_at(keep, t.place)->place))
+            continue;
+        put(w, &t, sizeof t);
+        head.entries++;
+    }
+    flush(w);
+    memcpy(head.magic, magic, sizeof magic);
+    head.check = hash_of(&head, offsetof(struct cache_head, check));
+    bool good = !w->failed && pwrite(fd, &head, sizeof head, 0) == (ssize_t)sizeof head;
+    free(w);
+    return good;
 }
 
 /* What a new file is called until it is whole, and how long it takes by far. */
 #define TEMPORARY ".XXXXXX"
 #define TEMPORARY_SECONDS 3600
+
+/* Bytes of all files in a folder: of guests' processor models and options that differ. */
+#define FOLDER_BYTES (512ull << 20)
 
 /* Removes what runs that were killed while they wrote have left. */
 static void sweep(const struct x64_keep *keep)
@@ -274,33 +401,78 @@ static void sweep(const struct x64_keep *keep)
         closedir(dir);
 }
 
+/* Removes the file that was used longest ago if all of them have too many bytes; false if not. */
+static bool remove_oldest(const struct x64_keep *keep)
+{
+    char oldest[sizeof NAME] = "";
+    struct timespec least = {0};
+    u64 bytes = 0;
+    DIR *dir = opendir(keep->dir);
+    for (struct dirent *d; dir && (d = readdir(dir));) {
+        struct stat st;
+        if (strlen(d->d_name) != strlen(NAME) || strncmp(d->d_name, NAME, NAME_FIXED) != 0 ||
+            fstatat(dirfd(dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+            continue;
+        bytes += (u64)st.st_size;
+        if (!oldest[0] || st.st_atim.tv_sec < least.tv_sec ||
+            (st.st_atim.tv_sec == least.tv_sec && st.st_atim.tv_nsec < least.tv_nsec)) {
+            least = st.st_atim;
+            strcpy(oldest, d->d_name);
+        }
+    }
+    bool removed = bytes > FOLDER_BYTES && unlinkat(dirfd(dir), oldest, 0) == 0;
+    if (dir)
+        closedir(dir);
+    return removed;
+}
+
+/* Makes the folder, and the one that it is in. */
+static bool make_folder(const char *path)
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST)
+        return true;
+    char *parent = errno == ENOENT ? strdup(path) : NULL;
+    char *end = parent ? strrchr(parent, '/') : NULL;
+    if (end && end > parent) {
+        *end = 0;
+        mkdir(parent, 0700);
+    }
+    free(parent);
+    return mkdir(path, 0700) == 0 || errno == EEXIST;
+}
+
+static void complain(const struct x64_keep *keep, const char *path)
+{
+    if (!keep->quiet)
+        log_print("dbt: cache: %s: %s\n", path, strerror(errno));
+}
+
 void x64_cache_save(struct x64_engine *e)
 {
     struct x64_keep *keep = &e->keep;
     char *temp = NULL;
-    if (!keep->path || !keep->fresh)
+    u64 fresh = keep->used - keep->file_end;
+    if (!keep->path || !fresh || fresh < (fresh + keep->file_used) / FRESH_PART)
         return;
-    if (mkdir(keep->dir, 0700) && errno != EEXIST) {
-        log_print("dbt: cache: %s: %s\n", keep->dir, strerror(errno));
+    if (!make_folder(keep->dir)) {
+        complain(keep, keep->dir);
         return;
     }
-    struct cache_head head = {.key = keep->key, .bytes = gather(keep)};
-    memcpy(head.magic, magic, sizeof magic);
-    head.check = hash_of(&head, offsetof(struct cache_head, check));
-    memset(keep->base, 0, KEEP_FIRST);
-    memcpy(keep->base, &head, sizeof head);
+    kept_reach(keep, 0, keep->file_end);
     sweep(keep);
     if (asprintf(&temp, "%s" TEMPORARY, keep->path) < 0)
         temp = NULL;
     int fd = temp ? mkostemp(temp, O_CLOEXEC) : -1;
-    bool good = fd >= 0 && write_all(fd, keep->base, head.bytes);
+    bool good = fd >= 0 && write_file(keep, fd);
     if (fd >= 0)
         good &= close(fd) == 0;
     good = good && rename(temp, keep->path) == 0;
     if (!good) {
-        log_print("dbt: cache: %s: %s\n", keep->path, strerror(errno));
+        complain(keep, keep->path);
         if (fd >= 0)
             unlink(temp);
     }
     free(temp);
+    while (good && remove_oldest(keep))
+        ;
 }

@@ -33,14 +33,33 @@ struct code_index {
     struct x64_block *block;
 };
 
-/* Translations to be used again (x64_reuse.c). */
+/* One of the hash table's: what can be told of a record without looking at it. */
+struct kept_entry {
+    u32 hash;  /* of its first bytes and mode; its upper bits say where in the table */
+    u32 place; /* in the store / 8; 0: a free entry */
+    u32 sum;   /* the lower half of kept.sum */
+    u16 guest_bytes;
+    u16 state; /* KEPT_ */
+};
+
+/* Whether a record is what it should be.  Those of a file are looked at when first asked for. */
+enum { KEPT_UNCHECKED, KEPT_SOUND, KEPT_BAD };
+
+/* Translations to be used again (x64_reuse.c): first those of an earlier run (x64_cache.c). */
 struct x64_keep {
     u8 *base;
     u64 size, used;
-    u32 *heads;
+    struct kept_entry *table;
+    unsigned table_bits;
+    u64 file_used;    /* bytes of the file's records that this run has used */
+    u64 file_end;     /* what is before it in the store comes from the file, */
+    int fd;           /* this one, */
+    u64 *pieces;      /* and is there as far as the bits of its pieces are set */
     char *dir, *path; /* where they are between runs; NULL: nowhere */
+    bool quiet;       /* says nothing when they cannot be there */
     u64 key;          /* of what they depend on */
-    u64 loaded, fresh; /* read from there; made since */
+    u64 loaded, fresh; /* known from there; made since */
+    u64 pieces_read;
 };
 
 struct x64_engine {
@@ -53,7 +72,8 @@ struct x64_engine {
     u64 arena_used;
     struct x64_exit *exits;
     u32 exit_count;
-    struct x64_block *pool, *free_blocks; /* records never used yet; freed ones */
+    struct x64_block *pool;    /* records never used yet */
+    struct block *free_blocks; /* freed ones, a list by dead_next */
     u32 pool_used;
     pthread_mutex_t pool_lock;
     struct code_index *index; /* blocks in the order of their code */

@@ -5,22 +5,24 @@
 
 #include "translator/x64/x64_engine.h"
 
-#define KEEP_FIRST 64u    /* where records begin in the store; a file's head is before them */
-#define KEEP_KEY_BITS 17u /* of the hash */
-#define KEEP_LOOKS 64u    /* so many records of one hash, the latest, are looked at */
+#define KEEP_FIRST 64u /* where records begin in the store, and in a file, whose head is before */
+#define KEEP_LOOKS 64u /* so many entries of the hash table are looked at */
 
-/* A kept translation; behind it exits, relocations, sites, code, then the guest's bytes: of the
- * block and of each look ahead. */
+#define KEEP_MOST (512u << 10) /* bytes that no record has */
+
+/* A kept translation; behind it the guest's bytes (of the block and of each look ahead), exits,
+ * relocations, sites, code. */
 struct kept {
-    u32 bytes;  /* of the record, with what is behind it */
-    u32 next;   /* of the same hash: place in the store / 8, 0: none */
-    u64 check;  /* in a file: checksum of all that follows `used` */
-    bool sound; /* has been checked, or is of this run */
-    bool used;  /* in this run */
-    u32 bucket;
-    u64 rip, cs_base;
-    u64 sum, look_sum; /* as in struct block */
+    u32 bytes; /* of the record, with what is behind it */
+    u32 place; /* as it is written: where it goes in the file / 8, 0: nowhere */
+    u64 check; /* in a file: checksum of all that follows `again` */
+    bool gone; /* nothing leads to it any more */
+    bool used; /* in this run */
+    u8 age;    /* how many files have been written since the last run that used it */
+    bool again; /* has been used for another block than the one it was made for */
     u32 hflags;
+    u64 rip;
+    u64 sum, look_sum; /* as in struct block */
     u32 code_size;
     u16 guest_bytes, guest_insns;
     u16 exits, relocs, sites;
@@ -29,6 +31,7 @@ struct kept {
     bool fixed;  /* good for this rip only */
     bool global; /* made on a global page, which shows in exits to other pages */
 };
+#define KEPT_CHECKED offsetof(struct kept, hflags)
 
 struct kept_exit {
     u64 rip;         /* - rip of the block; of indirect exits in the low 48 bits */
@@ -48,27 +51,32 @@ struct kept_parts {
 static inline struct kept_parts kept_parts(const struct kept *k)
 {
     struct kept_parts p;
-    p.exits = (struct kept_exit *)(uintptr_t)(k + 1);
+    p.guest = (u8 *)(uintptr_t)(k + 1);
+    u64 guest = k->guest_bytes;
+    for (unsigned i = 0; i < BLOCK_LOOKS; i++)
+        guest += k->look_len[i];
+    p.exits = (struct kept_exit *)(p.guest + align_up(guest, 8));
     p.relocs = (struct x64_reloc *)(p.exits + k->exits);
     p.sites = (struct x64_site *)(p.relocs + k->relocs);
     p.code = (u8 *)(p.sites + k->sites);
-    p.guest = p.code + k->code_size;
-    p.end = p.guest + k->guest_bytes;
-    for (unsigned i = 0; i < BLOCK_LOOKS; i++)
-        p.end += k->look_len[i];
+    p.end = p.code + k->code_size;
     return p;
 }
 
-/* Adds the record at `at` of the store to the hash. */
-static inline void kept_add(struct x64_keep *keep, u64 at)
+static inline struct kept *kept_at(const struct x64_keep *keep, u32 place)
 {
-    struct kept *k = (struct kept *)(keep->base + at);
-    k->next = keep->heads[k->bucket];
-    keep->heads[k->bucket] = (u32)(at / 8);
+    return (struct kept *)(keep->base + 8ull * place);
 }
 
-/* Whether a record that a file had may be used: its checksum, and that nothing in it leads out of
- * it (x64_cache.c). */
-bool kept_sound(struct kept *k);
+/* Adds a record to the hash table, in the place of another one if there is no room. */
+void kept_add(struct x64_keep *keep, struct kept_entry entry);
+
+/* Makes sure that so many bytes of the store from `at` on have been read, as far as they come from
+ * the file. */
+void kept_reach(struct x64_keep *keep, u64 at, u64 bytes);
+
+/* Whether an entry's record, of a file, may be used: its checksum, and that nothing in it leads out
+ * of it (x64_cache.c).  Sets the entry's state. */
+bool kept_check(struct x64_keep *keep, struct kept_entry *t);
 
 #endif

@@ -30,19 +30,19 @@ struct x64_exit *x64_new_exit(struct x64_engine *e, u32 *id)
 void x64_free_block(void *opaque, struct block *block)
 {
     struct x64_engine *e = opaque;
-    struct x64_block *b = container_of(block, struct x64_block, b);
     pthread_mutex_lock(&e->pool_lock);
-    b->next_free = e->free_blocks;
-    e->free_blocks = b;
+    block->dead_next = e->free_blocks;
+    e->free_blocks = block;
     pthread_mutex_unlock(&e->pool_lock);
 }
 
 struct x64_block *x64_new_block(struct x64_engine *e)
 {
     pthread_mutex_lock(&e->pool_lock);
-    struct x64_block *b = e->free_blocks;
+    struct block *freed = e->free_blocks;
+    struct x64_block *b = freed ? container_of(freed, struct x64_block, b) : NULL;
     if (b)
-        e->free_blocks = b->next_free;
+        e->free_blocks = freed->dead_next;
     else if (e->pool_used < MAX_BLOCKS)
         b = &e->pool[e->pool_used++];
     pthread_mutex_unlock(&e->pool_lock);

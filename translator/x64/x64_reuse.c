@@ -11,52 +11,100 @@
  */
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "translator/x64/x64_keep.h"
 
-/* The hash table lies before the records, in the same large pages: both are met at random. */
-#define HEADS_BYTES (sizeof(u32) << KEEP_KEY_BITS)
+/* The hash table has an entry for so many bytes of the store. */
+#define BYTES_AN_ENTRY 512u
+
+static u64 table_bytes(const struct x64_keep *keep)
+{
+    return sizeof *keep->table << keep->table_bits;
+}
 
 bool x64_reuse_init(struct x64_engine *e, u64 bytes)
 {
     struct x64_keep *keep = &e->keep;
+    keep->fd = -1;
     if (!technique_on(e->off, T_reuse))
         return true;
     keep->size = bytes;
-    void *p = mmap(NULL, bytes + HEADS_BYTES, PROT_READ | PROT_WRITE,
+    while (1ull << keep->table_bits < bytes / BYTES_AN_ENTRY)
+        keep->table_bits++;
+    /* The table lies before the records, in the same large pages: both are met at random. */
+    void *p = mmap(NULL, bytes + table_bytes(keep), PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return false;
-    madvise(p, bytes + HEADS_BYTES, MADV_HUGEPAGE);
-    keep->heads = p;
-    keep->base = (u8 *)p + HEADS_BYTES;
-    keep->used = KEEP_FIRST;
+    madvise(p, bytes + table_bytes(keep), MADV_HUGEPAGE);
+    keep->table = p;
+    keep->base = (u8 *)p + table_bytes(keep);
+    keep->used = keep->file_end = KEEP_FIRST;
     return true;
 }
 
 void x64_reuse_free(struct x64_engine *e)
 {
     if (e->keep.base)
-        munmap(e->keep.heads, e->keep.size + HEADS_BYTES);
+        munmap(e->keep.table, e->keep.size + table_bytes(&e->keep));
+    if (e->keep.fd >= 0)
+        close(e->keep.fd);
+    free(e->keep.pieces);
     free(e->keep.dir);
     free(e->keep.path);
 }
 
 void x64_reuse_flushed(struct x64_engine *e)
 {
-    if (!e->keep.base || e->keep.used < e->keep.size / 2)
+    struct x64_keep *keep = &e->keep;
+    if (!keep->base || keep->used < keep->size / 2)
         return;
-    memset(e->keep.heads, 0, sizeof *e->keep.heads << KEEP_KEY_BITS);
-    e->keep.used = KEEP_FIRST;
+    memset(keep->table, 0, table_bytes(keep));
+    keep->used = keep->file_end = KEEP_FIRST;
+    keep->file_used = 0;
 }
 
-/* By what begins at p, in a page at `offset`: long enough for most blocks to differ. */
-static u32 bucket_of(const u8 *p, unsigned offset, u32 hflags)
+/* Not while somebody wants to see each block being translated. */
+static bool in_use(const struct x64_engine *e)
+{
+    return e->keep.base && !log_enabled(in_asm) && !log_enabled(ir) && !log_enabled(ir_opt) &&
+           !log_enabled(out_asm);
+}
+
+/* ---- the hash table ---- */
+
+/* Of what begins at p, in a page at `offset`: long enough for most blocks to differ. */
+static u32 hash_of(const u8 *p, unsigned offset, u32 hflags)
 {
     unsigned len = PAGE_SIZE - offset < 8 ? (unsigned)PAGE_SIZE - offset : 8;
     u64 key = load_le(p, len) ^ ((u64)hflags << 12 | offset) * 0xff51afd7ed558ccdull;
-    return (u32)(key * 0x9e3779b97f4a7c15ull >> (64 - KEEP_KEY_BITS));
+    return (u32)(key * 0x9e3779b97f4a7c15ull >> 32);
+}
+
+/* The entry that is so many looks behind the first one for this hash. */
+static struct kept_entry *entry_at(const struct x64_keep *keep, u32 hash, unsigned looks)
+{
+    u64 first = (u64)hash << keep->table_bits >> 32;
+    return &keep->table[(first + looks) & ((1ull << keep->table_bits) - 1)];
+}
+
+void kept_add(struct x64_keep *keep, struct kept_entry entry)
+{
+    /* The oldest, where all are of one hash. */
+    unsigned turn = (unsigned)((keep->loaded + keep->fresh) % KEEP_LOOKS);
+    struct kept_entry *to = entry_at(keep, entry.hash, turn);
+    for (unsigned looks = 0; looks < KEEP_LOOKS; looks++) {
+        struct kept_entry *free = entry_at(keep, entry.hash, looks);
+        if (!free->place) {
+            *free = entry;
+            return;
+        }
+    }
+    kept_reach(keep, 8ull * to->place, sizeof(struct kept));
+    kept_at(keep, to->place)->gone = true;
+    *to = entry;
 }
 
 /* ---- keeping ---- */
@@ -111,8 +159,9 @@ static bool keep_bytes(struct kept *k, const u8 *page)
         memcpy(to, page + k->look[i], k->look_len[i]);
         looks += k->look_len[i] ? block_sum(to, k->look_len[i], NULL, 0) : 0;
     }
+    memset(to, 0, (size_t)((u8 *)p.exits - to));
     k->bytes = (u32)align_up((u64)(p.end - (u8 *)k), 8);
-    memset(to, 0, k->bytes - (size_t)(to - (u8 *)k));
+    memset(p.end, 0, k->bytes - (size_t)(p.end - (u8 *)k));
     return looks == k->look_sum && block_sum(p.guest, k->guest_bytes, NULL, 0) == k->sum;
 }
 
@@ -122,15 +171,16 @@ void x64_keep(struct x64_vcpu *v, struct x64_block *b)
     struct x64_sel *s = &v->sel;
     const struct ir *ir = &v->ir;
     const u8 *page = bus_page(e->bus, b->b.phys).read;
-    if (!e->keep.base || !(ir->hflags & HF_CSFLAT) || ir->hflags & (HF_ONE | HF_TF) ||
-        b->b.live || ir->heated || b->b.phys2 != ~0ull || s->relocs.failed || !page)
+    if (!in_use(e) || !(ir->hflags & HF_CSFLAT) || ir->hflags & (HF_ONE | HF_TF) ||
+        b->b.live || ir->heated || b->b.phys2 != ~0ull || b->b.cs_base || s->relocs.failed ||
+        !page)
         return;
     struct kept *k = (struct kept *)(e->keep.base + e->keep.used);
     unsigned offset = b->b.phys & ~PAGE_MASK;
     struct kept head = {
-        .sound = true, .used = true, .bucket = bucket_of(page + offset, offset, ir->hflags),
-        .rip = b->b.rip, .cs_base = b->b.cs_base, .hflags = b->b.hflags, .sum = b->b.sum,
-        .look_sum = b->b.look_sum, .code_size = b->size, .guest_bytes = b->b.guest_bytes,
+        .used = true, .rip = b->b.rip, .hflags = b->b.hflags,
+        .sum = b->b.sum, .look_sum = b->b.look_sum, .code_size = b->size,
+        .guest_bytes = b->b.guest_bytes,
         .guest_insns = b->b.guest_insns, .exits = (u16)(e->exit_count - s->first_exit),
         .relocs = (u16)s->relocs.count, .sites = (u16)b->site_count,
         .fixed = ir->fixed || !(ir->hflags & HF_LONG), .global = b->b.global};
@@ -138,6 +188,7 @@ void x64_keep(struct x64_vcpu *v, struct x64_block *b)
         head.look[i] = b->b.look[i] & ~PAGE_MASK;
         head.look_len[i] = b->b.look_len[i];
     }
+    u32 hash = hash_of(page + offset, offset, ir->hflags);
     u64 most = sizeof *k + head.exits * sizeof(struct kept_exit) +
                head.relocs * sizeof(struct x64_reloc) + head.sites * sizeof(struct x64_site) +
                head.code_size + PAGE_SIZE;
@@ -152,20 +203,29 @@ void x64_keep(struct x64_vcpu *v, struct x64_block *b)
     memcpy(p.sites, s->sites, k->sites * sizeof *p.sites);
     memcpy(p.code, b->rw, k->code_size);
     unplace(e, s, b, p.code);
-    kept_add(&e->keep, e->keep.used);
+    kept_add(&e->keep, (struct kept_entry){.hash = hash, .place = (u32)(e->keep.used / 8),
+                                           .sum = (u32)k->sum, .guest_bytes = k->guest_bytes,
+                                           .state = KEPT_SOUND});
     e->keep.used += k->bytes;
     e->keep.fresh++;
 }
 
 /* ---- using ---- */
 
+/* Whether an entry is for bytes like these: of another block hardly ever. */
+static bool promises(const struct kept_entry *t, u32 hash, const u8 *p, unsigned offset)
+{
+    return t->hash == hash && t->state != KEPT_BAD && offset + t->guest_bytes <= PAGE_SIZE &&
+           t->sum == (u32)block_sum(p, t->guest_bytes, NULL, 0);
+}
+
 static bool matches(const struct kept *k, const struct cpu *cpu, const struct mmu_code_page *in)
 {
     const u8 *page = in->host;
     unsigned offset = cpu->rip & ~PAGE_MASK; /* the base of a flat CS is 0 */
     if (k->hflags != cpu->hflags || (k->rip & ~PAGE_MASK) != offset ||
-        (k->fixed && k->rip != cpu->rip) || k->cs_base != front_cs_base(cpu) ||
-        k->global != in->global || offset + k->guest_bytes > PAGE_SIZE)
+        (k->fixed && k->rip != cpu->rip) || k->global != in->global ||
+        offset + k->guest_bytes > PAGE_SIZE)
         return false;
     const u8 *guest = kept_parts(k).guest;
     if (memcmp(page + offset, guest, k->guest_bytes) != 0)
@@ -275,7 +335,7 @@ static bool put_down(struct x64_engine *e, const struct kept *k, struct x64_bloc
     x64_emit_header(&buf, e->thunks.retired, rip, b);
     b->sites = p.sites;
     b->site_count = k->sites;
-    b->b = (struct block){.rip = rip, .cs_base = k->cs_base, .phys = phys, .phys2 = ~0ull,
+    b->b = (struct block){.rip = rip, .phys = phys, .phys2 = ~0ull,
                           .hflags = k->hflags, .guest_bytes = k->guest_bytes,
                           .guest_insns = k->guest_insns, .global = k->global, .sum = k->sum,
                           .look_sum = k->look_sum};
@@ -302,24 +362,29 @@ bool x64_reuse(struct x64_vcpu *v, struct x64_block *b)
     struct x64_engine *e = v->engine;
     struct cpu *cpu = v->cpu;
     struct mmu_code_page page;
-    if (!e->keep.base || !(cpu->hflags & HF_CSFLAT) || cpu->hflags & (HF_ONE | HF_TF) ||
-        log_enabled(in_asm) || log_enabled(ir) || log_enabled(ir_opt) || log_enabled(out_asm))
+    if (!in_use(e) || !(cpu->hflags & HF_CSFLAT) || cpu->hflags & (HF_ONE | HF_TF))
         return false;
     u64 la = cpu->hflags & HF_LONG ? cpu->rip : (u32)cpu->rip;
     if (front_cs_base(cpu) ||
         mmu_fetch_page(&cpu->mmu, cpu->mmu.kind, la, &page) != MMU_OK || !page.host)
         return false;
     unsigned offset = (unsigned)(la & ~PAGE_MASK);
-    u32 at = e->keep.heads[bucket_of(page.host + offset, offset, cpu->hflags)];
-    struct kept *k;
-    for (unsigned looks = 0; at && looks < KEEP_LOOKS; at = k->next, looks++) {
-        k = (struct kept *)(e->keep.base + 8ull * at);
+    const u8 *p = page.host + offset;
+    u32 hash = hash_of(p, offset, cpu->hflags);
+    for (unsigned looks = 0; looks < KEEP_LOOKS; looks++) {
+        struct kept_entry *t = entry_at(&e->keep, hash, looks);
+        if (!t->place)
+            break;
+        if (!promises(t, hash, p, offset))
+            continue;
+        struct kept *k = kept_at(&e->keep, t->place);
         for (unsigned line = 0; line < 8; line++)
             __builtin_prefetch((const u8 *)k + 64 * line);
-        if (kept_sound(k) && matches(k, cpu, &page) &&
+        if ((t->state == KEPT_SOUND || kept_check(&e->keep, t)) && matches(k, cpu, &page) &&
             !changes_often(&v->ir, k, page.phys & PAGE_MASK) &&
             put_down(e, k, b, cpu->rip, page.phys | offset)) {
-            k->used = true;
+            e->keep.file_used += k->used ? 0 : k->bytes;
+            k->used = k->again = true;
             e->counters.reused++;
             e->counters.reused_insns += k->guest_insns;
             return true;

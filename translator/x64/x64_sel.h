@@ -85,8 +85,8 @@ struct x64_block {
     struct x64_site *sites;
     u32 site_count;
     struct x64_exit *in; /* exits chained to this block */
-    struct x64_block *next_free;
 };
+static_assert(sizeof(struct x64_block) % 64 == 0, "records begin with a line of the host's cache");
 
 /* Addresses of the thunks (executable view); made once per engine.  Those of the slow paths keep
  * every register; their operands are in slow_addr, slow_value, call_arg and exit_id. */
