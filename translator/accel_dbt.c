@@ -650,6 +650,7 @@ static void dbt_detach(struct cpu *cpu)
     X(recipes, "flags never computed")                                                             \
     X(flag_saves, "flags saved from the host's")                                                   \
     X(flag_loads, "flags loaded into the host's")                                                  \
+    X(flag_fetches, "places where a block's flags are fetched without calling C")                  \
     X(addr_folds, "additions folded into addresses")                                               \
     X(rmw_fused, "stores that share the check of their load")                                      \
     X(x87_inline, "x87 instructions on the host's x87")                                            \

@@ -70,6 +70,16 @@ CODE64(again64, "call 1f\n call 2f\n hlt\n .org again64 + 0x240\n 1: lea 1b(%rip
                 ".org again64 + 0x1240\n 2: lea 2b(%rip), %rax\n ret\n")
 CODE64(rewrite64, "lea 1f(%rip), %rdi\n movb $0x55, 1(%rdi)\n 1: mov $0x11, %eax\n hlt\n")
 
+/* Arithmetic whose flags are looked at in the next block, with operands from RSI, RDI and results
+ * to RAX: each width of what a flags record has a kind for; flags are added up in R8. */
+#define FLAGS_OF(op) op "\n jmp 9f\n 9: pushfq\n pop %rdx\n rol $5, %r8\n add %rdx, %r8\n"
+#define FLAGS_OF_ALL(op)                                                                         \
+    "mov %rsi, %rax\n" FLAGS_OF(op " %dil, %al") FLAGS_OF(op " %di, %ax") FLAGS_OF(op " %edi, %eax") \
+        FLAGS_OF(op " %rdi, %rax")
+CODE64(fetch64, "mov $0x8000, %esp\n" FLAGS_OF_ALL("add") FLAGS_OF_ALL("sub") FLAGS_OF_ALL("cmp")
+                    FLAGS_OF_ALL("and") FLAGS_OF_ALL("xor") FLAGS_OF_ALL("test") FLAGS_OF("inc %eax")
+                        FLAGS_OF("neg %rax") FLAGS_OF("shl $3, %eax") FLAGS_OF("sar $2, %ax") "hlt\n")
+
 static const struct {
     const char *counter;
     const u8 *program, *end;
@@ -83,6 +93,7 @@ static const struct {
     FIRES("coalesced", arith64, true),    FIRES("twins", arith64, true),
     FIRES("recipes", arith64, true),      FIRES("flag_saves", arith64, true),
     FIRES("flag_loads", arith64, true),   FIRES("addr_folds", arith64, true),
+    FIRES("flag_fetches", fetch64, true),
     FIRES("shiftx", shiftx64, true),      FIRES("rmw_fused", arith64, true),
     FIRES("pages_shared", frame64, true),  FIRES("known_pages", walks64, true),
     FIRES("ymm_ops", avx64, true),        FIRES("spills", spill64, true),
@@ -147,6 +158,31 @@ START_TEST(test_counter)
     RUN64(nothing64);
     n = tiny_counter(&m, fires[_i].counter);
     ck_assert_msg(n == 0, "%s is %lld without reason", fires[_i].counter, (long long)n);
+}
+END_TEST
+
+/* What thunks make of flags records is what C makes of them. */
+START_TEST(test_fetched_flags)
+{
+    static const u64 values[] = {0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x10010,
+                                 0x7fffffff, 0x80000000, 0xffffffff, 0x123456789abcdef0,
+                                 0x7fffffffffffffff, 0x8000000000000000, ~0ull};
+    u64 sum[2];
+    for (unsigned off = 0; off < 2; off++) {
+        engine_teardown();
+        tiny_create_off(&m, engine_under_test, 0, off ? BIT64(T_fetch) : 0);
+        sum[off] = 0;
+        for (unsigned i = 0; i < ARRAY_SIZE(values) * ARRAY_SIZE(values); i++) {
+            START64(fetch64);
+            m.cpu->gpr[RSI] = values[i / ARRAY_SIZE(values)];
+            m.cpu->gpr[RDI] = values[i % ARRAY_SIZE(values)];
+            m.cpu->gpr[R8] = sum[off];
+            tiny_run(&m);
+            sum[off] = m.cpu->gpr[R8];
+        }
+        ck_assert((tiny_counter(&m, "flag_fetches") > 0) == !off);
+    }
+    ck_assert_uint_eq(sum[0], sum[1]);
 }
 END_TEST
 
@@ -800,6 +836,7 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, test_counter, 0, ARRAY_SIZE(fires));
     tcase_add_test(c, test_string_results);
+    tcase_add_test(c, test_fetched_flags);
     tcase_add_loop_test(c, test_off, 0, T_COUNT);
     tcase_add_test(c, test_technique_lists);
     tcase_add_test(c, test_pages);

@@ -346,6 +346,7 @@ static void emit_getf(struct x64_sel *s, ir_ref f)
     x64_alu_imm(&s->buf, ALU_CMP, W8, RM_CPU(lazy_kind), LAZY_AHF);
     u8 *ok = x64_jcc_later(&s->buf, CC_E);
     x64_call(&s->buf, s->thunks->fetch_flags[x64_vec_kept(s)]);
+    s->counters->flag_fetches += x64_on(s, T_fetch);
     x64_bind(&s->buf, ok);
     x64_load(&s->buf, W64, X_RAX, RM_CPU(lazy_a));
     x64_store(&s->buf, W64, slot(flags_slot(s, f)), X_RAX);

@@ -122,8 +122,8 @@ struct x64_thunks {
 
 struct x64_counters {
     u64 blocks, guest_insns, host_bytes, compile_ns, timed_insns;
-    u64 coalesced, twins, recipes, flag_saves, flag_loads, addr_folds, rmw_fused, pages_shared,
-        known_pages, spills;
+    u64 coalesced, twins, recipes, flag_saves, flag_loads, flag_fetches, addr_folds,
+        rmw_fused, pages_shared, known_pages, spills;
     u64 x87_inline, x87_loads;
     u64 chains, unchains, links, swapped, way_hits, resolved, exits, retired, slow_loads;
     u64 slow_stores, flushes, retries, unfit, large_pages, ahead, reused, reused_insns,

@@ -351,6 +351,79 @@ static u64 make_vec_load(struct x64_buf *b, struct host h)
     return at;
 }
 
+#define FLAG_HANDLER 32u /* bytes of code for each kind of record */
+
+/* The flags of a record of an arithmetic kind, in the host's flags and on to `end`.  RAX and RDX
+ * are free. */
+static void flags_of(struct x64_buf *b, unsigned kind, u64 end)
+{
+    struct x64_rm left = x64_m(X_RSP, 8 + CPU_OFF(lazy_a));
+    struct x64_rm right = x64_m(X_RSP, 8 + CPU_OFF(lazy_b));
+    unsigned w = kind & 3;
+    x64_load(b, W64, X_RAX, left);
+    switch (kind & ~3u) {
+    case LAZY_ADD: x64_alu(b, ALU_ADD, w, X_RAX, right); break;
+    case LAZY_SUB: x64_alu(b, ALU_CMP, w, X_RAX, right); break;
+    case LAZY_LOGIC: x64_test(b, w, x64_r(X_RAX), X_RAX); break;
+    case LAZY_ADD_RES:
+        x64_load(b, W64, X_RDX, right);
+        x64_alu(b, ALU_SUB, W64, X_RAX, x64_r(X_RDX));
+        x64_alu(b, ALU_ADD, w, X_RAX, x64_r(X_RDX));
+        break;
+    case LAZY_SUB_RES:
+        x64_load(b, W64, X_RDX, right);
+        x64_alu(b, ALU_ADD, W64, X_RAX, x64_r(X_RDX));
+        x64_alu(b, ALU_CMP, w, X_RAX, x64_r(X_RDX));
+        break;
+    }
+    x64_jmp(b, end);
+}
+
+/* Flags in AHF form, of which AF goes when it is undefined. */
+static u64 make_flags_end(struct x64_buf *b, bool logic)
+{
+    u64 at = x64_here(b);
+    x64_byte(b, 0x9f); /* LAHF */
+    x64_setcc(b, CC_O, x64_r(X_RAX));
+    if (logic)
+        x64_alu_imm(b, ALU_AND, W32, x64_r(X_RAX), ~(FL_AF << 8));
+    x64_store(b, W64, x64_m(X_RSP, 8 + CPU_OFF(lazy_a)), X_RAX);
+    x64_store_imm(b, W8, x64_m(X_RSP, 8 + CPU_OFF(lazy_kind)), LAZY_AHF);
+    x64_ret(b);
+    return at;
+}
+
+/* What x64_fetch_flags does, for the kinds of record that most instructions leave.  Changes scratch
+ * registers only. */
+static u64 make_flags_of_record(struct x64_buf *b)
+{
+    u64 end = make_flags_end(b, false), logic = make_flags_end(b, true);
+    x64_align(b, FLAG_HANDLER);
+    u64 handlers = x64_here(b);
+    for (unsigned kind = LAZY_ADD; kind < LAZY_SHL; kind++) {
+        flags_of(b, kind, (kind & ~3u) == LAZY_LOGIC ? logic : end);
+        x64_align(b, FLAG_HANDLER);
+    }
+    u64 at = x64_here(b);
+    x64_mov_imm(b, X_RDX, handlers);
+    x64_shift_imm(b, SH_SHL, W32, x64_r(X_RCX), __builtin_ctz(FLAG_HANDLER));
+    x64_alu(b, ALU_ADD, W64, X_RCX, x64_r(X_RDX));
+    x64_jmp_rm(b, x64_r(X_RCX));
+    return at;
+}
+
+static u64 make_fetch_flags(struct x64_buf *b, u64 of_record, u64 in_c)
+{
+    x64_align(b, 16);
+    u64 at = x64_here(b);
+    x64_load(b, W8, X_RCX, x64_m(X_RSP, 8 + CPU_OFF(lazy_kind)));
+    x64_alu_imm(b, ALU_SUB, W32, x64_r(X_RCX), LAZY_ADD);
+    x64_alu_imm(b, ALU_CMP, W32, x64_r(X_RCX), LAZY_SHL - LAZY_ADD);
+    x64_jcc(b, CC_AE, in_c);
+    x64_jmp(b, of_record);
+    return at;
+}
+
 void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, struct x64_engine *e)
 {
     u64 off = e->off;
@@ -366,6 +439,7 @@ void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, struct x64_engine 
     }
     t->lookup = make_lookup(b, t->leave, t->resolve, ways ? &e->counters.way_hits : NULL);
     t->other_ways = ways ? t->lookup : t->resolve;
+    u64 flags_of_record = make_flags_of_record(b);
     for (unsigned v = 0; v < 3; v++) {
         for (unsigned w = W8; w <= W256; w++) {
             t->load[v][w] = make_slow(b, x64_slow_load, w, v, h);
@@ -380,6 +454,8 @@ void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, struct x64_engine 
         t->vec[v] = make_slow(b, x64_slow_vec, 0, v, h);
         t->eval[v] = make_slow(b, x64_slow_eval, 0, v, h);
         t->fetch_flags[v] = make_slow(b, x64_fetch_flags, 0, v, h);
+        if (technique_on(off, T_fetch))
+            t->fetch_flags[v] = make_fetch_flags(b, flags_of_record, t->fetch_flags[v]);
     }
     for (unsigned w = W8; w <= W256; w++)
         for (unsigned r = X_RAX; r <= X_RDX; r++)
