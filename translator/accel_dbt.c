@@ -318,6 +318,7 @@ static struct x64_block *known_block(struct x64_vcpu *v, struct mmu_code_page *p
         la = (u32)la;
     if (mmu_fetch_page(&cpu->mmu, cpu->mmu.kind, la, page) != MMU_OK)
         return NULL;
+    x64_reuse_expect(v, page);
     struct block *b = block_find(v->engine->cache, page->phys | (la & (PAGE_SIZE - 1)), rip,
                                  cs_base, cpu->hflags);
     return b && front_usable(cpu, b, la) ? container_of(b, struct x64_block, b) : NULL;
@@ -695,6 +696,7 @@ static void dbt_detach(struct cpu *cpu)
 
 #define CACHE_COUNTERS(X)                                                                          \
     X(lookups, "block lookups beyond the jump caches")                                             \
+    X(filtered, "look-ups that a filter has ended")                                                \
     X(drops, "blocks dropped")                                                                     \
     X(code_writes, "stores near code")                                                             \
     X(live, "blocks live")                                                                         \

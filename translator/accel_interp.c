@@ -532,6 +532,7 @@ static void interp_detach(struct cpu *cpu)
 
 #define CACHE_COUNTERS(X)                                                                      \
     X(lookups, "block lookups beyond the jump caches")                                         \
+    X(filtered, "look-ups that a filter has ended")                                                \
     X(inserts, "blocks inserted")                                                              \
     X(drops, "blocks dropped")                                                                 \
     X(code_writes, "stores near code")                                                         \

@@ -8,12 +8,13 @@
  */
 #include "translator/block.h"
 
-#include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/log.h"
 
 #define KEY_BITS 18u
 #define PAGE_BITS 15u
+#define FILTER_SHIFT 48
 #define MAX_CPUS 256u
 #define OFFLINE (~0ull)
 
@@ -21,7 +22,7 @@ struct block_cache {
     struct bus *bus;
     struct block_hooks hooks;
     pthread_mutex_t lock;
-    struct block *by_key[1u << KEY_BITS];
+    u64 by_key[1u << KEY_BITS];       /* the first block's address, and above it a filter */
     struct block *by_page[1u << PAGE_BITS]; /* several pages may share a list */
     struct block *dead, **dead_end;   /* oldest first */
     u64 epoch;                        /* moves on with each drop */
@@ -30,17 +31,34 @@ struct block_cache {
     struct block_counters counters;
 };
 
+#define CACHE_BYTES align_up(sizeof(struct block_cache), 2u << 20)
+
 static unsigned hash64(u64 v, unsigned bits)
 {
     return (unsigned)(v * 0x9e3779b97f4a7c15ull >> (64 - bits));
 }
 
-/* Neighbours in a page are neighbours in the table, so that they share cache lines. */
-static unsigned key_hash(u64 phys, u64 rip, u32 hflags)
+/* Neighbours in a page are neighbours in the table, so that they share cache lines.  *bit: of the
+ * filter, which says of most blocks that are not there that they are not, without a look at
+ * others, whose memory the host's caches do not have. */
+static unsigned key_hash(u64 phys, u64 rip, u32 hflags, u64 *bit)
 {
     u64 page = phys >> PAGE_SHIFT ^ (rip & PAGE_MASK) << 8 ^ (u64)hflags << 44;
     unsigned within = (unsigned)(phys & ~PAGE_MASK) / 4;
+    *bit = BIT64(FILTER_SHIFT + ((hash64(page, 32) ^ phys) & 15));
     return (hash64(page, KEY_BITS) + within) & ((1u << KEY_BITS) - 1);
+}
+
+/* Addresses of programs have 47 or 48 bits. */
+static struct block *first_of(u64 bucket)
+{
+    return (struct block *)(uintptr_t)(bucket & (BIT64(FILTER_SHIFT) - 1));
+}
+
+/* The bucket with another first block; an empty one has an empty filter. */
+static u64 with_first(u64 bucket, const struct block *b)
+{
+    return b ? (bucket & ~(BIT64(FILTER_SHIFT) - 1)) | (uintptr_t)b : 0;
 }
 
 /* Host page where there is RAM or ROM, so that aliases agree; else the physical page itself. */
@@ -59,9 +77,12 @@ static void on_code_written(void *opaque, struct mmu *writer, u64 gpa, unsigned 
 
 struct block_cache *block_cache_create(struct bus *bus, const struct block_hooks *hooks)
 {
-    struct block_cache *c = calloc(1, sizeof *c);
-    if (!c)
+    /* In large pages: the tables are met at random. */
+    struct block_cache *c = mmap(NULL, CACHE_BYTES, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (c == MAP_FAILED)
         return NULL;
+    madvise(c, CACHE_BYTES, MADV_HUGEPAGE);
     c->bus = bus;
     c->hooks = *hooks;
     c->dead_end = &c->dead;
@@ -162,11 +183,16 @@ static void unlink_page(struct block_cache *c, struct block *b, const u8 *host)
 
 static void unlink_key(struct block_cache *c, struct block *b)
 {
-    struct block **p = &c->by_key[key_hash(b->phys, b->rip, b->hflags)];
-    while (*p && *p != b)
-        p = &(*p)->hash_next;
-    if (*p)
-        *p = b->hash_next;
+    u64 bit, *bucket = &c->by_key[key_hash(b->phys, b->rip, b->hflags, &bit)];
+    struct block *at = first_of(*bucket);
+    if (at == b) {
+        *bucket = with_first(*bucket, b->hash_next);
+        return;
+    }
+    while (at && at->hash_next != b)
+        at = at->hash_next;
+    if (at)
+        at->hash_next = b->hash_next;
 }
 
 /* Makes a block that is on no list any more unreachable. */
@@ -281,9 +307,14 @@ static bool bytes_changed(struct block_cache *c, const struct block *b)
 
 struct block *block_find(struct block_cache *c, u64 phys, u64 rip, u64 cs_base, u32 hflags)
 {
+    u64 bit;
+    unsigned place = key_hash(phys, rip, hflags, &bit);
+    __builtin_prefetch(&c->by_key[place]);
     pthread_mutex_lock(&c->lock);
     c->counters.lookups++;
-    struct block *b = c->by_key[key_hash(phys, rip, hflags)];
+    u64 bucket = c->by_key[place];
+    struct block *b = bucket & bit ? first_of(bucket) : NULL;
+    c->counters.filtered += bucket && !(bucket & bit);
     while (b && !(b->phys == phys && b->rip == rip && b->hflags == hflags &&
                   b->cs_base == cs_base))
         b = b->hash_next;
@@ -303,9 +334,9 @@ void block_insert(struct block_cache *c, struct block *b)
     free_unreachable(c);
     b->host[0] = page_id(c, b->phys);
     b->host[1] = b->phys2 != ~0ull ? page_id(c, b->phys2) : NULL;
-    unsigned bucket = key_hash(b->phys, b->rip, b->hflags);
-    b->hash_next = c->by_key[bucket];
-    c->by_key[bucket] = b;
+    u64 bit, *bucket = &c->by_key[key_hash(b->phys, b->rip, b->hflags, &bit)];
+    b->hash_next = first_of(*bucket);
+    *bucket = with_first(*bucket | bit, b);
     link_page(c, b, b->host[0]);
     if (b->host[1])
         link_page(c, b, b->host[1]);
@@ -337,14 +368,14 @@ void block_flush_all(struct block_cache *c)
     c->counters.flushes++;
     memset(c->by_page, 0, sizeof c->by_page); /* at once: page lists may be long */
     for (unsigned i = 0; i < ARRAY_SIZE(c->by_key); i++) {
-        while (c->by_key[i]) {
-            struct block *b = c->by_key[i];
-            c->by_key[i] = b->hash_next;
+        for (struct block *b, *next = first_of(c->by_key[i]); (b = next);) {
+            next = b->hash_next;
             code_clear_page(c->bus, b->phys);
             if (b->phys2 != ~0ull)
                 code_clear_page(c->bus, b->phys2);
             retire_block(c, b);
         }
+        c->by_key[i] = 0;
     }
     free_unreachable(c);
     pthread_mutex_unlock(&c->lock);
@@ -365,7 +396,7 @@ void block_cache_destroy(struct block_cache *c)
     bus_set_code_hook(c->bus, (struct code_hook){NULL, NULL});
     free_dead(c, OFFLINE);
     pthread_mutex_destroy(&c->lock);
-    free(c);
+    munmap(c, CACHE_BYTES);
 }
 
 const struct block_counters *block_counters(const struct block_cache *c)

@@ -115,7 +115,7 @@ void block_cpu_offline(struct block_cache *c, unsigned cpu_index);
 void block_safe_point(struct block_cache *c, unsigned cpu_index);
 
 struct block_counters {
-    u64 lookups, inserts, drops, code_writes, flushes, live, freed;
+    u64 lookups, filtered, inserts, drops, code_writes, flushes, live, freed;
 };
 const struct block_counters *block_counters(const struct block_cache *c);
 

@@ -111,6 +111,31 @@ START_TEST(test_keys)
 }
 END_TEST
 
+/* Blocks of one bucket, removed in each order: the others are found, and without a look at them it is
+ * known that one more is not there. */
+START_TEST(test_bucket)
+{
+    enum { N = 3 };
+    for (unsigned order = 0; order < N * N * N; order++) {
+        bool there[N];
+        for (unsigned i = 0; i < N; i++)
+            there[i] = insert(i, 0x1010 + i, 1)->valid;
+        u64 filtered = block_counters(cache)->filtered;
+        ck_assert_ptr_null(find(0x1010 + N));
+        ck_assert_uint_eq(block_counters(cache)->filtered, filtered + 1);
+        for (unsigned step = 0, left = order; step < N; step++, left /= N) {
+            block_remove(cache, &blocks[left % N]);
+            there[left % N] = false;
+            for (unsigned i = 0; i < N; i++)
+                ck_assert_ptr_eq(find(0x1010 + i), there[i] ? &blocks[i] : NULL);
+        }
+        block_flush_all(cache);
+        for (unsigned i = 0; i < N; i++)
+            ck_assert_ptr_null(find(0x1010 + i));
+    }
+}
+END_TEST
+
 /* Each byte around a block: those within drop it, those beside it do not. */
 START_TEST(test_precision)
 {
@@ -348,6 +373,7 @@ int main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, test_empty_jumps);
     tcase_add_test(c, test_keys);
+    tcase_add_test(c, test_bucket);
     tcase_add_test(c, test_precision);
     tcase_add_test(c, test_marks_go_with_the_last_block);
     tcase_add_test(c, test_two_pages);

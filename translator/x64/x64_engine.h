@@ -159,13 +159,16 @@ void x64_step_out(struct x64_vcpu *v);
 void x64_lock_engine(struct x64_vcpu *v);
 void x64_unlock_engine(struct x64_vcpu *v);
 
-/* ---- x64_reuse.c; all under `lock` ---- */
+/* ---- x64_reuse.c; under `lock`, but for x64_reuse_expect ---- */
 
 /* Room for so many bytes of them, committed on touch; false when the host has no memory. */
 bool x64_reuse_init(struct x64_engine *e, u64 bytes);
 void x64_reuse_free(struct x64_engine *e);
 /* All code has been thrown away. */
 void x64_reuse_flushed(struct x64_engine *e);
+/* The block at cpu->rip, on this page, may have to be made soon: has the host's caches fetch what
+ * that begins with. */
+void x64_reuse_expect(const struct x64_vcpu *v, const struct mmu_code_page *page);
 /* Makes b, zeroed, the block at cpu->rip from a translation that was kept; false if it has to be
  * translated. */
 bool x64_reuse(struct x64_vcpu *v, struct x64_block *b);

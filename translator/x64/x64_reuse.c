@@ -357,6 +357,14 @@ static bool changes_often(const struct ir *ir, const struct kept *k, u64 page)
     return hot;
 }
 
+void x64_reuse_expect(const struct x64_vcpu *v, const struct mmu_code_page *page)
+{
+    const struct x64_keep *keep = &v->engine->keep;
+    unsigned offset = v->cpu->rip & ~PAGE_MASK;
+    if (keep->base && page->host && v->cpu->hflags & HF_CSFLAT)
+        __builtin_prefetch(entry_at(keep, hash_of(page->host + offset, offset, v->cpu->hflags), 0));
+}
+
 bool x64_reuse(struct x64_vcpu *v, struct x64_block *b)
 {
     struct x64_engine *e = v->engine;
