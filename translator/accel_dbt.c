@@ -688,6 +688,7 @@ static void dbt_detach(struct cpu *cpu)
     X(ops, "IR ops after the passes")                                                              \
     X(fates_fault, "exits whose flags only a fault can see")                                       \
     X(fates_dead, "exits whose flags are dead")                                                    \
+    X(run_ons, "branches behind which the block goes on")                                          \
     X(opt.folded, "ops folded")                                                                    \
     X(opt.forwarded, "gets forwarded")                                                             \
     X(opt.puts_killed, "dead puts removed")                                                        \

@@ -528,7 +528,8 @@ static void interp_detach(struct cpu *cpu)
     X(flags_killed, v->front.opt.flags_killed, "dead flags removed")                               \
     X(dead, v->front.opt.dead, "dead ops removed")                                                 \
     X(fates_fault, v->front.fates_fault, "exits whose flags only a fault can see")                 \
-    X(fates_dead, v->front.fates_dead, "exits whose flags are dead")
+    X(fates_dead, v->front.fates_dead, "exits whose flags are dead")                               \
+    X(run_ons, v->front.run_ons, "branches behind which the block goes on")
 
 #define CACHE_COUNTERS(X)                                                                      \
     X(lookups, "block lookups beyond the jump caches")                                         \

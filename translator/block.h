@@ -130,6 +130,7 @@ void opt_run(struct ir *ir, struct opt_counters *counters, bool verify);
 struct front_counters {
     u64 blocks, insns, bytes, ops; /* translated; ops after the passes */
     u64 fates_fault, fates_dead;   /* exits whose flags need less than storing */
+    u64 run_ons;                   /* branches behind which their block goes on */
     struct opt_counters opt;
 };
 

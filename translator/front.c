@@ -254,6 +254,7 @@ bool front_translate(struct cpu *cpu, struct ir *ir, struct block *b, unsigned m
     if (log_enabled(ir_opt))
         inspect_ir(ir, f.p, "after the passes");
     fill_block(&f, ir);
+    n->run_ons += ir->run_ons;
     n->blocks++;
     n->insns += ir->guest_insns;
     n->bytes += ir->guest_bytes;

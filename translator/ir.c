@@ -63,6 +63,7 @@ void ir_reset(struct ir *ir, u64 rip, u64 cs_base, u32 hflags)
     ir->guest_bytes = 0;
     ir->live = NULL;
     ir->fixed = ir->heated = false;
+    ir->run_ons = 0;
     ir->live_imms = 0;
     ir->count = 1;
     memset(&ir->insns[0], 0, sizeof ir->insns[0]);

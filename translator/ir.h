@@ -114,6 +114,7 @@ struct ir {
     bool narrow;   /* no vectors of 256 bits for this engine, which sets it once */
     bool fixed;    /* constants, or what they became, hold for this rip only */
     bool heated;   /* where code changes often, so that less was looked at than elsewhere */
+    u32 run_ons;   /* branches behind which the block goes on */
     u64 off;       /* techniques that are switched off (technique.h); the engine sets it once */
     /* Code that changes often (block.h): `heat` is the engine's, set once if it can do such blocks;
      * `live` the host address of the block's first byte while its immediates are to be read when

@@ -151,6 +151,8 @@ static bool lift_next_insn(struct lift *l, const u8 *p, unsigned avail, u64 rip,
     unsigned first = l->ir->count;
     *len = in.len ? in.len : 1;
     begin_insn(l, rip, *len);
+    l->rest = p + *len;
+    l->left = avail - *len;
     if (status == DECODE_OK)
         lift_one(l, &in);
     else if (status == DECODE_TOO_LONG)
@@ -237,6 +239,25 @@ static u32 flags_needed(const struct insn *in)
     default:
         return read;
     }
+}
+
+bool lift_flags_read_behind(const struct lift *l)
+{
+    enum { LOOK_BEHIND = 4 };
+    u32 open = FL_ARITH;
+    unsigned at = 0;
+    for (unsigned n = 0; n < LOOK_BEHIND && open; n++) {
+        struct insn in;
+        if (decode(&in, l->rest + at, l->left - at, l->mode) != DECODE_OK)
+            return false;
+        if (flags_needed(&in) & open)
+            return true;
+        if (in.row->props & (ROW_SYSTEM | ROW_BRANCH))
+            return false;
+        open &= ~(u32)in.row->flags_written;
+        at += in.len;
+    }
+    return false;
 }
 
 unsigned lift_flags_fate(const struct cpu *cpu, const u8 *p, unsigned *avail, u32 hflags)

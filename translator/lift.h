@@ -12,13 +12,16 @@
 #include "translator/ir.h"
 
 struct lift {
-    struct cpu *cpu;  /* for the CPU model only; nothing else of it may shape the code */
+    struct cpu *cpu;  /* for the CPU model, and whether instructions are counted; nothing else of
+                       * it may shape the code */
     struct ir *ir;
     u32 hflags;
     unsigned mode;    /* code size: 16, 32 or 64 */
     unsigned stack_w; /* width of the stack pointer: W16, W32, W64 */
     u64 rip;          /* of the instruction being lifted */
     u64 next;         /* of the one after it */
+    const u8 *rest;   /* bytes behind it that may be in the block, and how many */
+    unsigned left;
     ir_ref rsp_for_ea; /* when not 0: the RSP that address computation must use (POP to memory) */
     unsigned vl;      /* of the vector ops of the instruction (ir.h) */
     bool clears_upper; /* its vector results clear the bits above (VEX) */
@@ -38,6 +41,9 @@ void lift_narrow(struct lift *l, unsigned first);
 
 /* x87, MMX, SSE and state-saving rows (lift_fp.c). */
 lift_fn lift_fp;
+
+/* Whether the instructions behind this one look at the flags as it leaves them, before a jump. */
+bool lift_flags_read_behind(const struct lift *l);
 
 /* Whether the CPU model has a group of instructions. */
 bool lift_has(const struct lift *l, enum isa isa);

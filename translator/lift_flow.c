@@ -11,6 +11,7 @@
  * back would take two, but a stack in a device's memory would be read.)
  */
 #include "translator/lift.h"
+#include "translator/technique.h"
 
 /* ---- near transfers ---- */
 
@@ -61,12 +62,24 @@ bool lift_jmp(struct lift *l, const struct insn *in)
     return true;
 }
 
+/* Whether the block goes on where a conditional branch is not taken: where its flags are looked at
+ * again, as by the second branch of a comparison with three outcomes, which would have to ask for
+ * them (x64_flags.c).  Not in counted mode, in which a block is paid for as a whole. */
+static bool runs_on(const struct lift *l)
+{
+    return technique_on(l->ir->off, T_runon) && !l->cpu->count &&
+           !(l->hflags & (HF_ONE | HF_TF)) && lift_flags_read_behind(l);
+}
+
 bool lift_jcc(struct lift *l, const struct insn *in)
 {
     ir_ref cond = ir_setcc(l->ir, in->cc, lift_getf(l));
     check_target_if(l, in, cond);
     lift_exit_if(l, cond, branch_target(l, in));
-    lift_exit(l, l->next);
+    if (runs_on(l))
+        l->ir->run_ons++;
+    else
+        lift_exit(l, l->next);
     return true;
 }
 

@@ -80,6 +80,10 @@ CODE64(fetch64, "mov $0x8000, %esp\n" FLAGS_OF_ALL("add") FLAGS_OF_ALL("sub") FL
                     FLAGS_OF_ALL("and") FLAGS_OF_ALL("xor") FLAGS_OF_ALL("test") FLAGS_OF("inc %eax")
                         FLAGS_OF("neg %rax") FLAGS_OF("shl $3, %eax") FLAGS_OF("sar $2, %ax") "hlt\n")
 
+/* Three outcomes of one comparison. */
+CODE64(three64, "mov $3, %ecx\n 1: cmp $2, %ecx\n je 2f\n jb 3f\n inc %eax\n 2: inc %ebx\n"
+                "dec %ecx\n jmp 1b\n 3: hlt\n")
+
 static const struct {
     const char *counter;
     const u8 *program, *end;
@@ -93,7 +97,7 @@ static const struct {
     FIRES("coalesced", arith64, true),    FIRES("twins", arith64, true),
     FIRES("recipes", arith64, true),      FIRES("flag_saves", arith64, true),
     FIRES("flag_loads", arith64, true),   FIRES("addr_folds", arith64, true),
-    FIRES("flag_fetches", fetch64, true),
+    FIRES("flag_fetches", fetch64, true), FIRES("run_ons", three64, true),
     FIRES("shiftx", shiftx64, true),      FIRES("rmw_fused", arith64, true),
     FIRES("pages_shared", frame64, true),  FIRES("known_pages", walks64, true),
     FIRES("ymm_ops", avx64, true),        FIRES("spills", spill64, true),
@@ -158,6 +162,16 @@ START_TEST(test_counter)
     RUN64(nothing64);
     n = tiny_counter(&m, fires[_i].counter);
     ck_assert_msg(n == 0, "%s is %lld without reason", fires[_i].counter, (long long)n);
+}
+END_TEST
+
+START_TEST(test_three_outcomes)
+{
+    RUN64(three64);
+    ck_assert_uint_eq(m.cpu->gpr[RAX], 1);
+    ck_assert_uint_eq(m.cpu->gpr[RBX], 2);
+    ck_assert_uint_eq(m.cpu->gpr[RCX], 1);
+    ck_assert_uint_eq(tiny_counter(&m, "run_ons"), 2); /* entered before and at the label */
 }
 END_TEST
 
@@ -837,6 +851,7 @@ int main(void)
     tcase_add_loop_test(c, test_counter, 0, ARRAY_SIZE(fires));
     tcase_add_test(c, test_string_results);
     tcase_add_test(c, test_fetched_flags);
+    tcase_add_test(c, test_three_outcomes);
     tcase_add_loop_test(c, test_off, 0, T_COUNT);
     tcase_add_test(c, test_technique_lists);
     tcase_add_test(c, test_pages);
