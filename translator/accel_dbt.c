@@ -271,6 +271,8 @@ struct x64_block *x64_translate(struct x64_vcpu *v)
 {
     struct x64_engine *e = v->engine;
     x64_lock_engine(v);
+    if (!e->keep.opened) /* not before all vCPUs have joined */
+        x64_cache_open(e, v->cpu);
     if (x64_nearly_full(e))
         x64_flush_all(e);
     u64 made = e->counters.blocks + e->counters.reused;
@@ -616,8 +618,6 @@ static bool dbt_attach(void *engine, struct cpu *cpu)
     cpu->mmu.jumps_by_address = true; /* jump_tag */
     technique_mmu(e->off, &cpu->mmu);
     cpu->short_transfers = technique_on(e->off, T_transfers) ? &e->counters.short_transfers : NULL;
-    if (!e->vcpu_count)
-        x64_cache_open(e, cpu);
     e->vcpus[cpu->index] = v;
     e->vcpu_count++;
     return true;

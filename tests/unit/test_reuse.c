@@ -131,14 +131,28 @@ END_TEST
 
 static char folder[] = "/tmp/dragoman-cache-XXXXXX";
 
-static struct moved run_cached(const char *model, u64 at)
+static struct moved run_cached_with(const char *model, u64 at, bool second)
 {
+    char *error = NULL;
     engine_teardown();
     tiny_create_cached(&m, engine_under_test, folder, model, 0);
+    struct cpu_config config = {1, m.bus, &m.clock, cpu_model_find(model, 2, &error)};
+    struct cpu *other = second ? cpu_create(&config) : NULL;
+    if (other)
+        ck_assert(m.accel->attach(m.engine, other));
     struct moved r = run_moved(&at, 1);
+    if (other) {
+        m.accel->detach(other);
+        cpu_destroy(other);
+    }
     engine_teardown(); /* writes */
     engine_setup();
     return r;
+}
+
+static struct moved run_cached(const char *model, u64 at)
+{
+    return run_cached_with(model, at, false);
 }
 
 /* The one file in the folder. */
@@ -174,8 +188,8 @@ static void write_file(const char *path, const u8 *bytes, size_t size)
     fclose(f);
 }
 
-/* A second run translates nothing, at another address too; with another model it does not look at
- * what is there. */
+/* A second run translates nothing, at another address too; with another model, or a second vCPU, it
+ * does not look at what is there. */
 START_TEST(test_cache)
 {
     ck_assert_ptr_nonnull(mkdtemp(folder));
@@ -214,6 +228,10 @@ START_TEST(test_cache)
     struct moved other = run_cached("qemu64", 0x10000);
     ck_assert_uint_eq(other.loaded, 0);
     ck_assert(same_moved(first, other));
+    struct moved two = run_cached_with("max", 0x10000, true);
+    ck_assert_uint_eq(two.loaded, 0);
+    ck_assert(same_moved(first, two));
+    ck_assert_uint_gt(run_cached_with("max", 0x10000, true).loaded, 10);
     remove_folder();
 }
 END_TEST
@@ -257,13 +275,14 @@ static u64 run_filling(u64 code_bytes, unsigned number)
     engine_teardown();
     tiny_create_cached(&m, engine_under_test, folder, "max", code_bytes);
     const struct x64_keep *keep = &((const struct x64_engine *)m.engine)->keep;
-    u64 loaded = keep->loaded, most = keep->size / 2;
+    u64 most = keep->size / 2;
     LOAD(0x10000, alike64);
     for (unsigned i = 0; keep->used < keep->size / 4 * 3; i++) {
         ck_assert_uint_lt(i, 16);
         make_alike(1000, 0x400000, 16, number * 16000 + i * 1000, false);
     }
     ck_assert_uint_eq(tiny_counter(&m, "flushes"), 0);
+    u64 loaded = keep->loaded;
     engine_teardown(); /* writes */
     engine_setup();
     ck_assert_int_eq(stat(cache_file(), &st), 0);
@@ -289,9 +308,9 @@ static u64 run_alike(unsigned count, u64 first)
 {
     engine_teardown();
     tiny_create_cached(&m, engine_under_test, folder, "max", 0);
-    u64 loaded = ((const struct x64_engine *)m.engine)->keep.loaded;
     LOAD(0x10000, alike64);
     make_alike(count, 0x400000, 16, first, false);
+    u64 loaded = ((const struct x64_engine *)m.engine)->keep.loaded;
     engine_teardown(); /* writes */
     engine_setup();
     return loaded;

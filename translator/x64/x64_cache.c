@@ -1,9 +1,11 @@
-/* Kept translations in a file between runs.  As the first vCPU joins, the hash table's entries are
- * read, which say what the file has; the records themselves when something near them is wanted: in
- * pieces, by reading and not by mapping, for where the folder is on another computer a file that is
- * replaced may be gone while it is mapped.  They are in the order in which they were made, which a
- * later run of the same guest repeats roughly.  As the engine goes a new file is written, if there
- * is enough that the old one does not have.
+/* Kept translations in a file between runs.
+ *
+ * Before the first block is made, the hash table's entries are read, which say what the file has;
+ * the records themselves when something near them is wanted: in pieces, by reading and not by
+ * mapping, for where the folder is on another computer a file that is replaced may be gone while it
+ * is mapped.  They are in the order in which they were made, which a later run of the same guest
+ * repeats roughly.  As the engine goes a new file is written, if there is enough that the old one
+ * does not have.
  *
  * The file holds host code, so it is as trustworthy as the program itself, or is not used: it must
  * be a regular file of this user that nobody else may read or write.  Against accidents there is a
@@ -91,7 +93,8 @@ static bool make_key(struct x64_engine *e, const struct cpu *cpu, u64 *name)
     u64 build = 0, rx = (u64)(uintptr_t)e->code.rx;
     u64 machine[] = {cpu_model_id(cpu), e->off, e->levels, e->block_code,
                      (u64)e->avx | (u64)e->lzcnt << 1 | (u64)e->bmi2 << 2 | (u64)e->x87 << 3 |
-                         (u64)e->wide << 4 | (u64)(cpu->count != NULL) << 5};
+                         (u64)e->wide << 4 | (u64)(cpu->count != NULL) << 5 |
+                         (u64)(e->vcpu_count > 1) << 6}; /* with several there are no links */
     u64 thunks[sizeof e->thunks / 8];
     memcpy(thunks, &e->thunks, sizeof thunks);
     for (unsigned i = 0; i < ARRAY_SIZE(thunks); i++)
@@ -243,6 +246,7 @@ void x64_cache_open(struct x64_engine *e, const struct cpu *cpu)
     struct x64_keep *keep = &e->keep;
     struct cache_head head;
     u64 name, bytes = 0;
+    keep->opened = true;
     if (!keep->dir || !keep->base)
         return;
     if (!make_key(e, cpu, &name)) {

@@ -56,6 +56,7 @@ struct x64_keep {
     int fd;           /* this one, */
     u64 *pieces;      /* and is there as far as the bits of its pieces are set */
     char *dir, *path; /* where they are between runs; NULL: nowhere */
+    bool opened;      /* it is known whether there are any */
     bool quiet;       /* says nothing when they cannot be there */
     u64 key;          /* of what they depend on */
     u64 loaded, fresh; /* known from there; made since */
@@ -177,7 +178,8 @@ void x64_keep(struct x64_vcpu *v, struct x64_block *b);
 
 /* ---- x64_cache.c ---- */
 
-/* Reads what an earlier run has left in keep.dir for machines like that of cpu, the first one. */
+/* Reads what an earlier run has left in keep.dir for machines like that of cpu.  Once, under
+ * `lock`, before the first block is made. */
 void x64_cache_open(struct x64_engine *e, const struct cpu *cpu);
 /* Leaves what is kept to the next run, if there is anything new; nothing is kept any more. */
 void x64_cache_save(struct x64_engine *e);
