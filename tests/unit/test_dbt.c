@@ -76,9 +76,14 @@ CODE64(rewrite64, "lea 1f(%rip), %rdi\n movb $0x55, 1(%rdi)\n 1: mov $0x11, %eax
 #define FLAGS_OF_ALL(op)                                                                         \
     "mov %rsi, %rax\n" FLAGS_OF(op " %dil, %al") FLAGS_OF(op " %di, %ax") FLAGS_OF(op " %edi, %eax") \
         FLAGS_OF(op " %rdi, %rax")
+#define FLAGS_OF_COUNT(op, n)                                                                    \
+    "mov %rsi, %rax\n" FLAGS_OF(op " $" #n ", %al") FLAGS_OF(op " $" #n ", %ax")                 \
+        FLAGS_OF(op " $" #n ", %eax") FLAGS_OF(op " $" #n ", %rax")
+#define FLAGS_OF_SHIFT(op) FLAGS_OF_COUNT(op, 1) FLAGS_OF_COUNT(op, 3) FLAGS_OF_COUNT(op, 19)
 CODE64(fetch64, "mov $0x8000, %esp\n" FLAGS_OF_ALL("add") FLAGS_OF_ALL("sub") FLAGS_OF_ALL("cmp")
                     FLAGS_OF_ALL("and") FLAGS_OF_ALL("xor") FLAGS_OF_ALL("test") FLAGS_OF("inc %eax")
-                        FLAGS_OF("neg %rax") FLAGS_OF("shl $3, %eax") FLAGS_OF("sar $2, %ax") "hlt\n")
+                        FLAGS_OF("neg %rax") FLAGS_OF_SHIFT("shl") FLAGS_OF_SHIFT("shr")
+                            FLAGS_OF_SHIFT("sar") "hlt\n")
 
 /* Three outcomes of one comparison. */
 CODE64(three64, "mov $3, %ecx\n 1: cmp $2, %ecx\n je 2f\n jb 3f\n inc %eax\n 2: inc %ebx\n"

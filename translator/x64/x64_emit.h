@@ -86,6 +86,7 @@ struct x64_buf {
  * 3 0F3A).  With X64_VEX256, VEX forms have 256 bits. */
 #define X64_OP(pfx, map, op) ((u32)(pfx) << 16 | (u32)(map) << 8 | (u32)(op))
 #define X64_VEX256 (1u << 24)
+#define X64_LAHF 0x9f /* the whole instruction */
 
 /* Extensions of the ALU group 80-83, of the shift group C1/D3 and of the group F7. */
 enum { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP };

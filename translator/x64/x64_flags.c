@@ -35,7 +35,7 @@ static void return_rax(struct x64_sel *s, bool busy)
 
 static void emit_lahf_seto(struct x64_sel *s)
 {
-    x64_byte(&s->buf, 0x9f);
+    x64_byte(&s->buf, X64_LAHF);
     x64_setcc(&s->buf, CC_O, x64_r(X_RAX));
 }
 

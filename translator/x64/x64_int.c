@@ -608,7 +608,7 @@ static void emit_bitsf(struct x64_sel *s, ir_ref r, const struct ir_insn *in)
     bool sum = kind == LAZY_ADD || kind == LAZY_SUB || kind == LAZY_ADD_RES || kind == LAZY_SUB_RES;
     x64_need_flags(s, in->arg[0]);
     x64_take(s, X_RAX);
-    x64_byte(&s->buf, 0x9f);
+    x64_byte(&s->buf, X64_LAHF);
     x64_setcc(&s->buf, CC_O, x64_r(X_RAX));
     x64_clobber(s);
     unsigned t = x64_scratch(s);

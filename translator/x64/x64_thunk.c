@@ -379,13 +379,46 @@ static void flags_of(struct x64_buf *b, unsigned kind, u64 end)
     x64_jmp(b, end);
 }
 
-/* Flags in AHF form, of which AF goes when it is undefined. */
-static u64 make_flags_end(struct x64_buf *b, bool logic)
+/* The same of shifts, whose OF is that of the last step; a 16- or 8-bit SHL is left to C. */
+static void flags_of_shift(struct x64_buf *b, unsigned kind, u64 end)
+{
+    struct x64_rm left = x64_m(X_RSP, 8 + CPU_OFF(lazy_a));
+    unsigned w = kind & 3, wide = w == W64 ? W64 : W32;
+    x64_load(b, W64, X_RCX, x64_m(X_RSP, 8 + CPU_OFF(lazy_b)));
+    if ((kind & ~3u) == LAZY_SAR && w < W32)
+        x64_movsx(b, W32, w, X_RDX, left);
+    else
+        x64_load(b, w, X_RDX, left);
+    x64_shift_cl(b, (kind & ~3u) == LAZY_SHL   ? SH_SHL
+                    : (kind & ~3u) == LAZY_SHR ? SH_SHR
+                                               : SH_SAR,
+                 wide, x64_r(X_RDX));
+    x64_byte(b, X64_LAHF);
+    switch (kind & ~3u) {
+    case LAZY_SHL: /* the highest bit and CF differ */
+        x64_setcc(b, CC_S, x64_r(X_RAX));
+        x64_setcc(b, CC_B, x64_r(X_RCX));
+        x64_alu(b, ALU_XOR, W8, X_RAX, x64_r(X_RCX));
+        break;
+    case LAZY_SHR: /* the second highest: BT */
+        x64_op(b, X64_OP(0, 1, 0xba), wide == W64, false, false, 4, x64_r(X_RDX));
+        x64_byte(b, (u8)(W_BITS(w) - 2));
+        x64_setcc(b, CC_B, x64_r(X_RAX));
+        break;
+    default: x64_alu(b, ALU_XOR, W8, X_RAX, x64_r(X_RAX));
+    }
+    x64_jmp(b, end);
+}
+
+/* Flags in AHF form: OF is yet to be taken from the host's, or in AL; AF goes if undefined. */
+static u64 make_flags_end(struct x64_buf *b, bool of, bool af)
 {
     u64 at = x64_here(b);
-    x64_byte(b, 0x9f); /* LAHF */
-    x64_setcc(b, CC_O, x64_r(X_RAX));
-    if (logic)
+    if (of) {
+        x64_byte(b, X64_LAHF);
+        x64_setcc(b, CC_O, x64_r(X_RAX));
+    }
+    if (!af)
         x64_alu_imm(b, ALU_AND, W32, x64_r(X_RAX), ~(FL_AF << 8));
     x64_store(b, W64, x64_m(X_RSP, 8 + CPU_OFF(lazy_a)), X_RAX);
     x64_store_imm(b, W8, x64_m(X_RSP, 8 + CPU_OFF(lazy_kind)), LAZY_AHF);
@@ -393,15 +426,19 @@ static u64 make_flags_end(struct x64_buf *b, bool logic)
     return at;
 }
 
-/* What x64_fetch_flags does, for the kinds of record that most instructions leave.  Changes scratch
- * registers only. */
+/* What x64_fetch_flags does, for the kinds of record that most instructions leave.  Changes only
+ * scratch registers. */
 static u64 make_flags_of_record(struct x64_buf *b)
 {
-    u64 end = make_flags_end(b, false), logic = make_flags_end(b, true);
+    u64 end = make_flags_end(b, true, true), logic = make_flags_end(b, true, false);
+    u64 shift = make_flags_end(b, false, false);
     x64_align(b, FLAG_HANDLER);
     u64 handlers = x64_here(b);
-    for (unsigned kind = LAZY_ADD; kind < LAZY_SHL; kind++) {
-        flags_of(b, kind, (kind & ~3u) == LAZY_LOGIC ? logic : end);
+    for (unsigned kind = LAZY_ADD; kind < LAZY_MULU; kind++) {
+        if (kind < LAZY_SHL)
+            flags_of(b, kind, (kind & ~3u) == LAZY_LOGIC ? logic : end);
+        else
+            flags_of_shift(b, kind, shift);
         x64_align(b, FLAG_HANDLER);
     }
     u64 at = x64_here(b);
@@ -418,8 +455,11 @@ static u64 make_fetch_flags(struct x64_buf *b, u64 of_record, u64 in_c)
     u64 at = x64_here(b);
     x64_load(b, W8, X_RCX, x64_m(X_RSP, 8 + CPU_OFF(lazy_kind)));
     x64_alu_imm(b, ALU_SUB, W32, x64_r(X_RCX), LAZY_ADD);
-    x64_alu_imm(b, ALU_CMP, W32, x64_r(X_RCX), LAZY_SHL - LAZY_ADD);
+    x64_alu_imm(b, ALU_CMP, W32, x64_r(X_RCX), LAZY_MULU - LAZY_ADD);
     x64_jcc(b, CC_AE, in_c);
+    x64_lea(b, W32, X_RDX, x64_m(X_RCX, -(LAZY_SHL - LAZY_ADD)));
+    x64_alu_imm(b, ALU_CMP, W32, x64_r(X_RDX), W32);
+    x64_jcc(b, CC_B, in_c);
     x64_jmp(b, of_record);
     return at;
 }
