@@ -248,11 +248,11 @@ START_TEST(test_cache_damaged)
     size_t size = fread(good, 1, sizeof good, f);
     fclose(f);
     ck_assert_uint_gt(size, 2000);
-    for (unsigned i = 0; i < 120; i++) {
-        size_t at = i < 40 ? i * 2 : (size_t)i * 7919 % size;
-        size_t length = i % 3 ? size : at;
+    for (unsigned i = 0; i < 200; i++) { /* the head, anywhere, the hash table's entries */
+        size_t at = i < 40 ? i * 2 : i < 120 ? (size_t)i * 7919 % size : size - (i - 119);
+        size_t length = i % 3 || i >= 120 ? size : at;
         memcpy(bad, good, size);
-        bad[at] ^= (u8)(1 + i);
+        bad[at] ^= (u8)(i < 120 ? 1 + i : 23);
         write_file(path, bad, length);
         ck_assert(same_moved(first, run_cached("max", 0x10000)));
     }

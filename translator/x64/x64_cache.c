@@ -10,14 +10,15 @@
  * The file holds host code, so it is as trustworthy as the program itself, or is not used: it must
  * be a regular file of this user that nobody else may read or write.  Against accidents there is a
  * key of all that a translation depends on besides the guest (build, processor model, host,
- * options) and a checksum over each record, which is looked at when the record is first asked for;
- * whatever is wrong is translated instead, without a word.  A new file replaces the old one as a
- * whole, so that machines may share a folder; the last to end wins.
+ * options), a checksum over the entries, and one over each record, looked at when it is first asked
+ * for; whatever is wrong is translated instead, without a word.  A new file replaces the old one as
+ * a whole, so that machines may share a folder; the last to end wins.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,7 +39,9 @@ static u64 most_bytes(const struct x64_keep *keep)
 /* Behind the head are the records up to `end`, then the entries of the hash table, in its order. */
 struct cache_head {
     char magic[8];
-    u64 key, end, entries, check; /* check: of the fields before */
+    u64 key, end, entries;
+    u64 sum;   /* of the entries of the hash table, which lie behind the records */
+    u64 check; /* of the fields before */
 };
 static_assert(sizeof(struct cache_head) <= KEEP_FIRST, "the head is before the records");
 
@@ -210,25 +213,42 @@ bool kept_check(struct x64_keep *keep, struct kept_entry *t)
     return good;
 }
 
-/* Reads the hash table's entries.  They are in its order, so that its memory is met in order. */
-static void read_entries(struct x64_keep *keep, u64 at, u64 entries)
+static u64 sum_entry(u64 sum, const struct kept_entry *t)
+{
+    const u8 *p = (const u8 *)t;
+    static_assert(sizeof *t == 16, "two words");
+    sum = (sum ^ load_le(p, 8)) * 0x9e3779b97f4a7c15ull;
+    sum = ((sum ^ sum >> 32) + load_le(p + 8, 8)) * 0x9e3779b97f4a7c15ull;
+    return sum ^ sum >> 32;
+}
+
+static void add_entry(struct x64_keep *keep, struct kept_entry t)
+{
+    u64 place = 8ull * t.place;
+    if (place < KEEP_FIRST || place + sizeof(struct kept) > keep->file_end)
+        return;
+    t.state = KEPT_UNCHECKED;
+    kept_add(keep, t);
+    keep->loaded++;
+}
+
+/* Reads the hash table's entries, or (`add` false) only their sum.  They are in the table's order,
+ * so that its memory is met in order. */
+static u64 read_entries(struct x64_keep *keep, const struct cache_head *head, bool add)
 {
     struct kept_entry some[1024];
-    u64 most = (BIT64(keep->table_bits) / 8) * 7;
-    entries = min_u64(entries, most);
-    for (u64 n; entries; entries -= n, at += n * sizeof *some) {
-        n = min_u64(entries, ARRAY_SIZE(some));
+    u64 at = head->end, sum = 0, left = head->entries, room = (BIT64(keep->table_bits) / 8) * 7;
+    for (u64 n; left; left -= n, at += n * sizeof *some) {
+        n = min_u64(left, ARRAY_SIZE(some));
         if (!read_at(keep->fd, (u8 *)some, n * sizeof *some, at))
-            return;
+            return ~head->sum;
         for (unsigned i = 0; i < n; i++) {
-            u64 place = 8ull * some[i].place;
-            if (place < KEEP_FIRST || place + sizeof(struct kept) > keep->file_end)
-                continue;
-            some[i].state = KEPT_UNCHECKED;
-            kept_add(keep, some[i]);
-            keep->loaded++;
+            sum = sum_entry(sum, &some[i]);
+            if (add && keep->loaded < room)
+                add_entry(keep, some[i]);
         }
     }
+    return sum;
 }
 
 /* Whether nobody but this user can have made the file what it is. */
@@ -270,11 +290,17 @@ void x64_cache_open(struct x64_engine *e, const struct cpu *cpu)
                !memcmp(head.magic, magic, sizeof magic) && head.key == keep->key &&
                head.check == hash_of(&head, offsetof(struct cache_head, check)) &&
                head.end + head.entries * sizeof(struct kept_entry) == bytes &&
+               read_entries(keep, &head, false) == head.sum &&
                (keep->pieces = calloc(keep->size / PIECE / 64 + 1, sizeof *keep->pieces))) {
         /* It is used now; whether reading says so is up to how the folder is mounted. */
         futimens(keep->fd, (struct timespec[2]){{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}});
         keep->used = keep->file_end = min_u64(head.end, most_bytes(keep)) & ~7ull;
-        read_entries(keep, head.end, head.entries);
+        /* Pieces are met here and there: no large page is to be cleared for one. */
+        u64 large = (u64)2 << 20, store = (u64)(uintptr_t)keep->base;
+        u64 from = align_up(store, large), until = (store + keep->file_end) & ~(large - 1);
+        if (from < until)
+            madvise((void *)(uintptr_t)from, until - from, MADV_NOHUGEPAGE);
+        read_entries(keep, &head, true);
     }
 }
 
@@ -370,6 +396,7 @@ static bool write_file(struct x64_keep *keep, int fd)
         if (!t.place || !(t.place = kept_at(keep, t.place)->place))
             continue;
         put(w, &t, sizeof t);
+        head.sum = sum_entry(head.sum, &t);
         head.entries++;
     }
     flush(w);
