@@ -67,14 +67,9 @@ static void apply_recipe(struct cpu *cpu, const struct x64_recipe *r, const stru
     cpu->lazy_b = right;
 }
 
-/* engine_hooks.sync: the call that emitted code is in tells the instruction and its flags. */
-static void dbt_sync(struct cpu *cpu)
+static const struct x64_site *find_site(const struct x64_block *b, u64 ret)
 {
-    struct x64_engine *e = vcpu_of(cpu)->engine;
-    if (!cpu->host_ret)
-        return;
-    struct x64_block *b = x64_block_at(e, cpu->host_ret);
-    u32 off = b ? (u32)(cpu->host_ret - b->code) : 0;
+    u32 off = b ? (u32)(ret - b->code) : 0;
     u32 lo = 0, hi = b ? b->site_count : 0;
     while (lo < hi) {
         u32 mid = (lo + hi) / 2;
@@ -83,13 +78,29 @@ static void dbt_sync(struct cpu *cpu)
         else
             hi = mid;
     }
-    cpu->host_ret = 0;
-    if (!b || lo >= b->site_count || b->sites[lo].ret != off)
+    return b && lo < b->site_count && b->sites[lo].ret == off ? &b->sites[lo] : NULL;
+}
+
+const struct x64_site *x64_site_of(struct cpu *cpu)
+{
+    return find_site(x64_block_at(vcpu_of(cpu)->engine, cpu->host_ret), cpu->host_ret);
+}
+
+/* engine_hooks.sync: the call that emitted code is in tells the instruction and its flags. */
+static void dbt_sync(struct cpu *cpu)
+{
+    struct x64_engine *e = vcpu_of(cpu)->engine;
+    if (!cpu->host_ret)
         return;
-    cpu->rip = b->b.rip + b->sites[lo].insn;
+    struct x64_block *b = x64_block_at(e, cpu->host_ret);
+    const struct x64_site *site = find_site(b, cpu->host_ret);
+    cpu->host_ret = 0;
+    if (!site)
+        return;
+    cpu->rip = b->b.rip + site->insn;
     if (cpu->count) /* the instruction has not ended, nor have those after it */
-        cpu->budget += b->b.guest_insns - b->sites[lo].index;
-    apply_recipe(cpu, &b->sites[lo].flags, b);
+        cpu->budget += b->b.guest_insns - site->index;
+    apply_recipe(cpu, &site->flags, b);
 }
 
 static void __attribute__((noreturn)) dbt_unwind(struct cpu *cpu)
@@ -293,6 +304,7 @@ struct x64_block *x64_translate(struct x64_vcpu *v)
             e->counters.blocks++;
             e->counters.guest_insns += b->b.guest_insns;
             e->counters.host_bytes += b->size;
+            e->counters.page_blocks += b->b.hflags & HF_APART ? 1 : 0;
             x64_keep(v, b);
             if (log_enabled(out_asm))
                 x64_inspect(&v->sel);
@@ -329,7 +341,7 @@ static struct x64_block *known_block(struct x64_vcpu *v, struct mmu_code_page *p
 /* Whether blocks of the present mode may be in the jump cache. */
 static bool jumps_serve(const struct cpu *cpu)
 {
-    return cpu->hflags & HF_CSFLAT && !(cpu->hflags & (HF_ONE | HF_TF));
+    return cpu->hflags & HF_CSFLAT && !(cpu->hflags & (HF_ONE | HF_TF | HF_APART));
 }
 
 static void put_jump(struct cpu *cpu, const struct x64_block *b, const struct mmu_code_page *page)
@@ -391,11 +403,14 @@ u64 x64_link(struct cpu *cpu)
 }
 
 /* The block to execute next, one that the budget covers in counted mode; NULL when the fetch
- * faulted. */
-static struct x64_block *next_block(struct x64_vcpu *v)
+ * faulted.  apart: one whose accesses share no checks. */
+static struct x64_block *next_block(struct x64_vcpu *v, bool apart)
 {
     struct cpu *cpu = v->cpu;
+    if (apart && !(cpu->hflags & HF_ONE))
+        cpu->hflags |= HF_APART;
     struct x64_block *b = find_block(v);
+    cpu->hflags &= ~(u32)HF_APART;
     if (!cpu->count || !b || cpu->budget >= b->b.guest_insns)
         return b;
     cpu->hflags |= HF_ONE;
@@ -507,7 +522,7 @@ static void dbt_run(struct cpu *cpu)
         }
         v->stepping = cpu->hflags & HF_TF;
         u64 before = e->counters.flushes;
-        struct x64_block *b = next_block(v);
+        struct x64_block *b = next_block(v, last && last->far == FAR_APART);
         if (!b) {
             last = NULL;
             continue;
@@ -521,7 +536,7 @@ static void dbt_run(struct cpu *cpu)
             cpu_one_done(cpu);
         if (last && unlikely(v->stepping || cpu->debug & DBG_HITS))
             cpu_debug_after(cpu, v->stepping);
-        if (last && !last->field)
+        if (last && !last->field && last->far != FAR_APART)
             last = NULL;
     }
     block_cpu_offline(e->cache, cpu->index);
@@ -662,6 +677,8 @@ static void dbt_detach(struct cpu *cpu)
     X(ymm_ops, "vectors of 256 bits in one host instruction")                                      \
     X(known_pages, "accesses probed by immediates, since their page is known")                     \
     X(pages_shared, "accesses that share the check of a neighbour")                                \
+    X(page_misses, "shared checks that looked further than the TLB")                               \
+    X(page_blocks, "blocks made because a shared check failed")                                    \
     X(spills, "values spilled")                                                                    \
     X(shiftx, "shifts and rotates that leave the host's flags alone (BMI2)")                       \
     X(vec_calls, "vector ops left to C, for want of a host instruction")                           \

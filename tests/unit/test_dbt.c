@@ -22,7 +22,7 @@ CODE64(nothing64, "nop\n hlt\n")
 CODE64(arith64, "mov $5, %eax\n add $3, %eax\n mov $0x20000, %edi\n mov $2, %ecx\n"
                 "1: lea 1(%rbx,%rcx), %rbx\n mov %rbx, 8(%rdi,%rcx,8)\n add %ebx, (%rdi)\n"
                 "add %ebx, %eax\n mov (%rdi), %esi\n sub %esi, %eax\n cmp %eax, %ebx\n"
-                "mov (%rdi), %esi\n jz 2f\n 2: dec %ecx\n jnz 1b\n hlt\n")
+                "mov 0x20000, %esi\n jz 2f\n 2: dec %ecx\n jnz 1b\n hlt\n")
 CODE64(deads64, "mov $1, %eax\n mov $2, %eax\n add %ecx, %eax\n add %ecx, %eax\n"
                 "mov $0x20000, %edi\n cmp $5, %eax\n jmp 1f\n 1: xor %ebx, %ebx\n"
                 "cmp $5, %eax\n jmp 2f\n 2: mov (%rdi), %ebx\n xor %ebx, %ebx\n hlt\n")

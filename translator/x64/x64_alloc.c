@@ -34,6 +34,12 @@ bool x64_is_const(const struct x64_sel *s, ir_ref r, u64 *v)
     return true;
 }
 
+u32 x64_effects(const struct x64_sel *s, unsigned i)
+{
+    u32 effects = ir_effects(&s->ir->insns[i]);
+    return s->val[i].flags & VAL_SURE ? effects & ~(u32)E_FAULT : effects;
+}
+
 bool x64_is_pc(const struct x64_sel *s, ir_ref r, u64 *v)
 {
     const struct ir_insn *in = &s->ir->insns[x64_root(s, r)];
@@ -209,7 +215,7 @@ bool x64_may_go_home(const struct x64_sel *s, ir_ref r, ir_ref head, enum ir_op 
         const struct ir_insn *in = &s->ir->insns[k];
         if (s->val[k].flags & (VAL_DEFERRED | VAL_DONE) && in->op != IR_vld)
             continue;
-        if (ir_effects(in) & (E_FAULT | E_CALL | E_EXIT | E_END))
+        if (x64_effects(s, k) & (E_FAULT | E_CALL | E_EXIT | E_END))
             return false;
         if ((in->op == put || in->op == get) && in->aux == v->put_reg)
             return false;

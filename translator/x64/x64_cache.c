@@ -122,7 +122,7 @@ static bool exits_sound(const struct kept *k, const struct kept_exit *x)
 {
     for (unsigned i = 0; i < k->exits; i++, x++)
         if (x->field + 4u > k->code_size || x->stub > k->code_size || x->fate > XF_DEAD ||
-            x->far > FAR_GLOBAL || (x->far && x->field < X64_LINK_BYTES) ||
+            x->far > FAR_APART || (x->far && x->field < X64_LINK_BYTES) ||
             !loc_sound(&x->flags.a) || !loc_sound(&x->flags.b))
             return false;
     return true;

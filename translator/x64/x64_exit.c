@@ -8,15 +8,21 @@ struct x64_site x64_site(struct x64_sel *s)
                              .flags = x64_recipe(s)};
 }
 
-void x64_site_here(struct x64_sel *s)
+/* The call just emitted is at this site. */
+static void put_site(struct x64_sel *s, const struct x64_site *site)
 {
     if (s->site_count == MAX_SITES) {
         s->failed = "sites";
         return;
     }
-    struct x64_site *site = &s->sites[s->site_count++];
-    *site = x64_site(s);
-    site->ret = (u32)(s->buf.p - s->start);
+    s->sites[s->site_count] = *site;
+    s->sites[s->site_count++].ret = (u32)(s->buf.p - s->start);
+}
+
+void x64_site_here(struct x64_sel *s)
+{
+    struct x64_site site = x64_site(s);
+    put_site(s, &site);
 }
 
 static struct x64_exit *new_exit(struct x64_sel *s, u64 rip, unsigned fate, u32 *id)
@@ -373,9 +379,7 @@ void x64_emit_call(struct x64_sel *s, const struct ir_insn *in)
 static void emit_slow(struct x64_sel *s, struct x64_stub *stub)
 {
     struct x64_buf *b = &s->buf;
-    if (stub->again)
-        x64_emit_own_probe(s, stub);
-    if (stub->disp && !stub->again) {
+    if (stub->disp) {
         x64_lea(b, W64, stub->addend, x64_m(stub->areg, stub->disp));
         stub->areg = stub->addend;
     }
@@ -403,12 +407,7 @@ static void emit_slow(struct x64_sel *s, struct x64_stub *stub)
     }
     x64_store_imm(b, W32, RM_CPU(exit_id), (s32)stub->word);
     x64_call(b, stub->thunk);
-    if (s->site_count == MAX_SITES) {
-        s->failed = "sites";
-        return;
-    }
-    s->sites[s->site_count] = stub->site;
-    s->sites[s->site_count++].ret = (u32)(b->p - s->start);
+    put_site(s, &stub->site);
     if (stub->dst_kind == STUB_GPR) {
         x64_load(b, stub->w, stub->dst, RM_CPU(slow_value));
     } else if (stub->dst_kind == STUB_XMM) {
@@ -425,6 +424,32 @@ static void emit_slow(struct x64_sel *s, struct x64_stub *stub)
             x64_lea(b, W64, stub->dst, x64_m(stub->dst, -stub->rm.disp));
     }
     x64_jmp(b, (u64)(uintptr_t)stub->back + (u64)b->exec_delta);
+}
+
+/* The first access of a group whose check has failed: on with it if the thunk finds their page, or
+ * else in a block of the instructions from this one on that share no checks. */
+static void emit_page(struct x64_sel *s, const struct x64_stub *stub)
+{
+    struct x64_buf *b = &s->buf;
+    u32 id;
+    x64_lea(b, W64, stub->addend, x64_m(stub->areg, stub->disp));
+    x64_lea(b, W64, stub->free_reg, x64_m(stub->areg, stub->last));
+    x64_call(b, stub->thunk);
+    put_site(s, &stub->site);
+    x64_jcc(b, CC_E, (u64)(uintptr_t)stub->again + (u64)b->exec_delta);
+    x64_store_recipe(s, &stub->site.flags, stub->addend);
+    if (s->counted)
+        x64_alu_imm(b, ALU_ADD, W64, RM_CPU(budget), s->ir->guest_insns - stub->site.index);
+    struct x64_exit *e = new_exit(s, s->ir->rip + stub->site.insn, XF_LIVE, &id);
+    e->far = FAR_APART;
+    if (s->chain) {
+        x64_align_field(b, 1);
+        e->field = x64_jmp_later(b);
+        x64_bind(b, e->field);
+    }
+    e->stub = x64_here(b);
+    store_exit(b, id);
+    x64_jmp(b, s->thunks->leave);
 }
 
 /* Out of the block, to where the jump cache knew no block, or to the run loop. */
@@ -454,11 +479,12 @@ void x64_emit_stubs(struct x64_sel *s)
             x64_bind(&s->buf, stub->from);
         if (stub->from2)
             x64_bind(&s->buf, stub->from2);
-        if (stub->thunk) {
+        if (stub->again)
+            emit_page(s, stub);
+        else if (stub->thunk)
             emit_slow(s, stub);
-            continue;
-        }
-        emit_way_out(s, stub);
+        else
+            emit_way_out(s, stub);
     }
 }
 

@@ -282,6 +282,41 @@ void x64_store_flags(struct x64_sel *s)
     s->f_stored = f;
 }
 
+static void store_loc(struct x64_sel *s, s32 off, const struct x64_loc *l, unsigned t)
+{
+    struct x64_rm to = x64_m(X_RSP, off);
+    unsigned from = t;
+    switch (l->kind) {
+    case LOC_NONE: return;
+    case LOC_PC: x64_store_pc(s, to, s->ir->rip + l->value, t); return;
+    case LOC_CONST:
+        if ((s64)l->value == (s32)l->value) {
+            x64_store_imm(&s->buf, W64, to, (s32)l->value);
+            return;
+        }
+        x64_mov_imm(&s->buf, t, l->value);
+        break;
+    case LOC_GPR:
+        if (x64_home_reg[l->index] != X_NONE)
+            from = x64_home_reg[l->index];
+        else
+            x64_load(&s->buf, W64, t, x64_m(X_RSP, CPU_OFF(gpr) + 8 * l->index));
+        break;
+    case LOC_SPILL: x64_load(&s->buf, W64, t, slot(l->index)); break;
+    default: from = l->index;
+    }
+    x64_store(&s->buf, W64, to, from);
+}
+
+void x64_store_recipe(struct x64_sel *s, const struct x64_recipe *r, unsigned t)
+{
+    if (r->kind == RECIPE_ENV)
+        return;
+    store_loc(s, CPU_OFF(lazy_a), &r->a, t);
+    store_loc(s, CPU_OFF(lazy_b), &r->b, t);
+    x64_store_imm(&s->buf, W8, RM_CPU(lazy_kind), (s32)r->kind);
+}
+
 /* ---- flags ops ---- */
 
 /* Puts a copy of r into a scratch register. */

@@ -124,6 +124,13 @@ static bool on_global_pages(struct cpu *cpu, const struct x64_block *b)
             (mmu_fetch_page(&cpu->mmu, cpu->mmu.kind, last, &page) == MMU_OK && page.global));
 }
 
+/* What a block has to be made for that x may lead to. */
+static u32 hflags_behind(const struct x64_exit *x)
+{
+    u32 hflags = x->from->b.hflags & ~(u32)HF_APART;
+    return x->far == FAR_APART ? hflags | HF_APART : hflags;
+}
+
 /* Links an exit to another page, on which `to` has just been found.  Only while there is one vCPU
  * (select_block), so nobody executes what is changed here. */
 static void link_far(struct cpu *cpu, struct x64_exit *x, struct x64_block *to)
@@ -137,7 +144,7 @@ static void link_far(struct cpu *cpu, struct x64_exit *x, struct x64_block *to)
     pthread_mutex_lock(&e->link_lock);
     const struct x64_block *from = x->from;
     bool ours = x->field > from->rw && x->field < from->rw + from->size;
-    if (ours && from->b.valid && to->b.valid && to->b.hflags == from->b.hflags && id) {
+    if (ours && from->b.valid && to->b.valid && to->b.hflags == hflags_behind(x) && id) {
         if (x->to != to)
             set_target(e, x, to);
         memcpy(x->field - X64_LINK_BYTES, &id, sizeof id);
@@ -150,7 +157,7 @@ static void link_far(struct cpu *cpu, struct x64_exit *x, struct x64_block *to)
 void x64_chain(struct cpu *cpu, struct x64_exit *x, struct x64_block *to)
 {
     struct x64_engine *e = vcpu_of(cpu)->engine;
-    if (x->far) {
+    if (x->far == FAR_LOCAL || x->far == FAR_GLOBAL) {
         link_far(cpu, x, to);
         return;
     }
@@ -162,7 +169,7 @@ void x64_chain(struct cpu *cpu, struct x64_exit *x, struct x64_block *to)
      * invalid before drop_block asks for the lock, so a chain to a valid block will be undone. */
     const struct x64_block *from = x->from;
     bool ours = x->field > from->rw && x->field < from->rw + from->size;
-    if (ours && from->b.valid && to->b.valid && !x->to && to->b.hflags == from->b.hflags &&
+    if (ours && from->b.valid && to->b.valid && !x->to && to->b.hflags == hflags_behind(x) &&
         !((to->b.phys ^ from->b.phys) & PAGE_MASK)) {
         set_target(e, x, to);
         e->counters.chains++;

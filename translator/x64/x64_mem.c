@@ -125,17 +125,6 @@ struct check {
     struct x64_stub *stub;
 };
 
-/* What the stub of a group's member needs for a probe of its own. */
-static void member_stub(struct x64_sel *s, struct check *c, const struct x64_page *page,
-                        unsigned size, bool write)
-{
-    c->stub->free_reg = (u8)c->addend;
-    c->stub->slot = x64_page_slot(s, page);
-    c->stub->size = (u8)size;
-    c->stub->write = write;
-    c->stub->again = s->buf.p;
-}
-
 /* Register and displacement of the address r. */
 static struct x64_rm use_base(struct x64_sel *s, ir_ref r)
 {
@@ -173,24 +162,18 @@ static void emit_sum(struct x64_sel *s, unsigned w, unsigned reg, unsigned base,
         x64_mov(&s->buf, w, reg, base);
 }
 
-/* An access to a page that an earlier one has checked. */
-static struct check emit_shared(struct x64_sel *s, struct x64_page *page, ir_ref r, unsigned size,
-                                bool write, unsigned mf)
+/* An access to a page that an earlier one has checked: nothing can go wrong any more. */
+static struct check emit_shared(struct x64_sel *s, const struct x64_page *page, ir_ref r,
+                                bool write)
 {
-    struct check c;
-    x64_clobber(s);
+    struct check c = {.stub = &s->no_stub};
     struct x64_rm base = use_base(s, r);
     c.addend = c.spare = x64_scratch(s);
-    if (write)
-        c.spare = x64_scratch(s);
-    set_address(s, &c, base, mf);
+    if (write) /* an address that lasts (emit_ld) may be in the other one */
+        c.spare = X_NONE;
+    c.mem = x64_mx(base.base, c.addend, 1, base.disp);
     x64_load(&s->buf, W64, c.addend, x64_page_slot(s, page));
-    x64_test(&s->buf, W64, x64_r(c.addend), c.addend);
-    c.stub->from = x64_jcc_later(&s->buf, CC_E);
-    member_stub(s, &c, page, size, write);
     s->counters->pages_shared++;
-    if (write)
-        s->pinned &= (u16) ~(1 << c.spare);
     return c;
 }
 
@@ -229,6 +212,21 @@ static struct check emit_known(struct x64_sel *s, ir_ref r, u64 address, bool wr
     return c;
 }
 
+/* For the first of a group, whose stub is c's: that goes on here with the page's addend. */
+static void check_page(struct x64_sel *s, struct check *c, struct x64_page *page, s32 disp,
+                       bool write)
+{
+    unsigned what = write ? PAGE_WRITE : page->write ? PAGE_READ_FIRST : PAGE_READ;
+    page->checked = true;
+    c->stub->thunk = s->thunks->page[c->addend][c->spare][what][x64_vec_kept(s)];
+    c->stub->again = s->buf.p;
+    c->stub->site.own = (u16)((disp - page->lo) | (c->stub->word & MF_STACK ? SITE_STACK : 0));
+    if (s->f_stored == s->f_cur)
+        c->stub->site.flags.kind = RECIPE_ENV;
+    c->stub = &s->no_stub;
+    x64_store(&s->buf, W64, x64_page_slot(s, page), c->addend);
+}
+
 /* Emits the inline TLB probe for `size` bytes at value r, accessed by op `op`. */
 static struct check emit_check_of(struct x64_sel *s, ir_ref op, ir_ref r, unsigned size, bool write,
                                   unsigned mf)
@@ -237,7 +235,7 @@ static struct check emit_check_of(struct x64_sel *s, ir_ref op, ir_ref r, unsign
     s32 disp = 0;
     struct x64_page *page = x64_page_of(s, op, &disp);
     if (page && page->checked)
-        return emit_shared(s, page, r, size, write, mf);
+        return emit_shared(s, page, r, write);
     x64_clobber(s);
     unsigned align = mf & MF_ALIGN32           ? 32
                      : mf & MF_ALIGN16         ? 16
@@ -278,10 +276,9 @@ static struct check emit_check_of(struct x64_sel *s, ir_ref op, ir_ref r, unsign
     x64_load(&s->buf, W64, c.addend, x64_mx(X_RBP, c.addend, 1, ENTRY_OFF(addend)));
     s->pinned &= (u16)~(1 << c.spare);
     if (page) {
-        page->checked = true;
-        x64_store(&s->buf, W64, x64_page_slot(s, page), c.addend);
-        member_stub(s, &c, page, size, write);
-        c.stub->first = true;
+        c.stub->last = base.disp + to;
+        c.stub->disp = base.disp + from;
+        check_page(s, &c, page, disp, write);
     }
     return c;
 }

@@ -48,7 +48,10 @@ struct x64_site {
     u16 insn; /* rip of the instruction - rip of the block */
     u16 index; /* of the instruction in the block */
     struct x64_recipe flags;
+    u16 own; /* of the first access of a group: distance from the first byte of all, SITE_STACK */
 };
+#define SITE_STACK 0x8000u
+static_assert(sizeof(struct x64_site) == 32, "there are millions");
 
 /* A way out of a block. */
 struct x64_exit {
@@ -70,7 +73,8 @@ struct x64_exit {
 /* Exits to other pages compare the number of the mapping that they were linked under
  * (mmu_map_id) with that of local or of global pages; their `field` is this far behind the
  * compare's immediate. */
-enum { FAR_NO, FAR_LOCAL, FAR_GLOBAL };
+enum { FAR_NO, FAR_LOCAL, FAR_GLOBAL,
+       FAR_APART /* not far: to the rest of this block as a block with HF_APART */ };
 #define X64_LINK_BYTES 11
 
 /* The exit of all blocks that cannot be entered. */
@@ -102,9 +106,10 @@ struct x64_thunks {
     u64 load[3][6], store[3][6]; /* by width */
     u64 vec_load;   /* vector homes from struct cpu; keeps every other register */
     u64 x87_load[3], x87_save[3]; /* the guest's x87 into the host's, and back */
-    /* TLB probe for w bytes at the address in scratch register r: ZF and the page's addend in r, or
-     * no ZF and r as it was.  [r][write][w] */
-    u64 probe[3][2][6];
+    /* For the first access of a group (x64_page.c): the first of its bytes is at the address in
+     * scratch register r, the last at that in q.  ZF and the page's addend in r; or no ZF, if they
+     * are not all where emitted code may go.  q is lost.  [r][q][PAGE_][as above] */
+    u64 page[3][3][3][3];
     u64 alone;      /* the instruction again, alone in its block */
     u64 seg[3];     /* segment slow_addr checked as exit_id says (segment, size, store) */
     u64 host[2][3]; /* host address for slow_value[0] bytes at slow_addr, to slow_value[0];
@@ -120,10 +125,13 @@ struct x64_thunks {
     u64 call_vec;   /* the same with MXCSR synchronised */
 };
 
+/* What a group of accesses does to its page. */
+enum { PAGE_READ, PAGE_READ_FIRST, /* its first access only reads, others store */ PAGE_WRITE };
+
 struct x64_counters {
     u64 blocks, guest_insns, host_bytes, compile_ns, timed_insns;
     u64 coalesced, twins, recipes, flag_saves, flag_loads, flag_fetches, addr_folds,
-        rmw_fused, pages_shared, known_pages, spills;
+        rmw_fused, pages_shared, page_misses, page_blocks, known_pages, spills;
     u64 x87_inline, x87_loads;
     u64 chains, unchains, links, swapped, way_hits, resolved, exits, retired, slow_loads;
     u64 slow_stores, flushes, retries, unfit, large_pages, ahead, reused, reused_insns,
@@ -136,8 +144,9 @@ struct x64_counters {
 #define MAX_STUBS 1024u
 
 /* VAL_RES: a flags recipe names the result; on a store: it goes through the host address that the
- * load of the same instruction left (twin of the load). */
-enum { VAL_DEFERRED = 1, VAL_DONE = 2, VAL_RES = 4 };
+ * load of the same instruction left (twin of the load).  VAL_SURE: an access that another one has
+ * checked, so that it cannot fault. */
+enum { VAL_DEFERRED = 1, VAL_DONE = 2, VAL_RES = 4, VAL_SURE = 8 };
 
 struct x64_val {
     s8 reg, home;   /* host register; guest register at whose home it is; -1 */
@@ -162,6 +171,7 @@ struct x64_val {
 struct x64_page {
     ir_ref base;
     s32 lo, hi;
+    ir_ref first; /* the op that checks */
     bool write;   /* one of them stores */
     bool checked; /* the first has been emitted */
     u16 members;
@@ -183,12 +193,10 @@ struct x64_stub {
     u8 *back;         /* where to go on (writable view) */
     struct x64_exit *exit;
     struct x64_site site;
-    u8 *again;          /* members of a group: where the access is when its own probe hits */
-    struct x64_rm slot; /* ...tlb_context.page_addend */
-    u8 size;            /* ...bytes */
-    s32 disp;           /* areg + disp is the address */
-    u8 addend;          /* register that gets host - linear address */
-    bool write, first;
+    s32 disp;         /* areg + disp is the address */
+    u8 addend;        /* register that gets host - linear address */
+    u8 *again;        /* the first of a group: where to go on when the thunk finds the page... */
+    s32 last;         /* ...areg + disp and areg + last are the first and the last byte */
     u16 op;           /* that it belongs to */
     u32 at;           /* offset from the block's start */
 };
@@ -238,6 +246,7 @@ struct x64_sel {
     unsigned site_count;
     struct x64_stub stubs[MAX_STUBS];
     unsigned stub_count;
+    struct x64_stub no_stub; /* what is said of the slow path of accesses that have none */
     struct x64_relocs relocs;
     u32 first_exit;    /* number of the block's first; they follow one another */
     u32 op_at[IR_MAX + 1]; /* where each op's code begins, from the block's start */
@@ -258,6 +267,8 @@ static inline ir_ref x64_root(const struct x64_sel *s, ir_ref r)
     return s->val[r].root;
 }
 bool x64_is_const(const struct x64_sel *s, ir_ref r, u64 *v);
+/* As ir_effects, without the fault that access i has no more. */
+u32 x64_effects(const struct x64_sel *s, unsigned i);
 /* Whether it is an address that moves with the block: known too, and made where it is used. */
 bool x64_is_pc(const struct x64_sel *s, ir_ref r, u64 *v);
 /* Whether r (at width w) is a constant that fits a sign-extended imm32. */
@@ -339,6 +350,8 @@ unsigned x64_recipe_kind(const struct x64_sel *s, ir_ref f, ir_ref *a, ir_ref *b
 struct x64_recipe x64_recipe(struct x64_sel *s);
 /* Writes the guest's flags to struct cpu (moves only; keeps the host's flags). */
 void x64_store_flags(struct x64_sel *s);
+/* The same by a recipe, where nothing else is known any more; t: a register that may be used. */
+void x64_store_recipe(struct x64_sel *s, const struct x64_recipe *r, unsigned t);
 /* Whether the flags value must be in the host's flags or saved at some time. */
 bool x64_flags_wanted(const struct x64_sel *s, ir_ref f);
 void x64_emit_flags(struct x64_sel *s, const struct ir_insn *in);
@@ -433,9 +446,6 @@ void x64_find_pages(struct x64_sel *s);
  * when it has a check of its own. */
 struct x64_page *x64_page_of(struct x64_sel *s, ir_ref op, s32 *disp);
 struct x64_rm x64_page_slot(const struct x64_sel *s, const struct x64_page *p);
-/* In the stub of a group's member: its own probe.  When that fails the linear address is in
- * stub->areg. */
-void x64_emit_own_probe(struct x64_sel *s, struct x64_stub *stub);
 
 /* ---- the whole (x64_select.c) ---- */
 /* Emits s->ir; false when a table or the buffer overflowed. */
@@ -448,6 +458,7 @@ void x64_slow_load(struct cpu *cpu, u64 w);
 void x64_slow_store(struct cpu *cpu, u64 w);
 void x64_slow_seg(struct cpu *cpu, u64 unused);
 void x64_slow_host(struct cpu *cpu, u64 write);
+void x64_slow_page(struct cpu *cpu, u64 unused);
 /* What EFLAGS.AC asks of an access of so many bytes (SDM vol. 3A table 6-7). */
 static inline unsigned x64_alignment(unsigned size)
 {
@@ -463,6 +474,8 @@ void x64_slow_eval(struct cpu *cpu, u64 unused);
 void x64_fetch_flags(struct cpu *cpu, u64 unused);
 /* Before and after a helper that knows MXCSR. */
 void x64_mxcsr_to_cpu(struct cpu *cpu);
+/* Where the call is that emitted code is in, or NULL (accel_dbt.c). */
+const struct x64_site *x64_site_of(struct cpu *cpu);
 /* Leaves the block to run the current instruction again in a block of its own (accel_dbt.c). */
 void x64_retry_alone(struct cpu *cpu) __attribute__((noreturn));
 

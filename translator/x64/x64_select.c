@@ -111,7 +111,7 @@ static void pair_rmw(struct x64_sel *s, unsigned i)
         if (in->op == IR_st && in->w == ld->w &&
             s->val[in->arg[0]].root == s->val[ld->arg[0]].root) {
             s->val[i].twin = (ir_ref)j;
-            s->val[j].flags |= VAL_RES;
+            s->val[j].flags |= VAL_RES | VAL_SURE;
             s->val[s->val[ld->arg[0]].root].uses--;
             return;
         }
@@ -253,7 +253,7 @@ static void fold_operands(struct x64_sel *s, unsigned i, bool visible)
 /* Whether the guest's flags can be seen at this op. */
 static bool sees_flags(const struct x64_sel *s, const struct ir_insn *in)
 {
-    u32 e = ir_effects(in);
+    u32 e = x64_effects(s, (unsigned)(in - s->ir->insns));
     if (in->op == IR_exit || in->op == IR_exit_if) /* only a chained exit can leave them dead */
         return in->aux != XF_DEAD || !x64_same_page(s, in->imm);
     return e & (E_FAULT | E_CALL | E_EXIT | E_END | E_RFL);
@@ -359,9 +359,9 @@ static void look_over(struct x64_sel *s)
         if (ir_is_vec(s->ir->insns[i].op))
             x64_vec_fold(s, i);
     }
+    x64_find_pages(s);
     defer_conditions(s);
     find_lifetimes(s);
-    x64_find_pages(s);
 }
 
 static void emit_get(struct x64_sel *s, ir_ref r, const struct ir_insn *in)

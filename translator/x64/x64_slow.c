@@ -27,19 +27,6 @@ static void check_status(struct cpu *cpu, enum mmu_status status, u32 mf)
         cpu_raise_mmu(cpu, status, mf & MF_STACK);
 }
 
-static u64 flushes(const struct cpu *cpu)
-{
-    return atomic_load_explicit(&cpu->mmu.generation, memory_order_relaxed);
-}
-
-/* After an access: a device that was told to may have moved memory, so that nothing that the block
- * has found out about its pages (x64_page.c) is true any more. */
-static void forget_pages(struct cpu *cpu, u64 flushes_before)
-{
-    if (unlikely(flushes(cpu) != flushes_before))
-        memset(cpu->mmu.context->page_addend, 0, sizeof cpu->mmu.context->page_addend);
-}
-
 void x64_slow_load(struct cpu *cpu, u64 w)
 {
     u64 la = cpu->slow_addr;
@@ -48,14 +35,12 @@ void x64_slow_load(struct cpu *cpu, u64 w)
     vcpu_of(cpu)->engine->counters.slow_loads++;
     check_alignment(cpu, la, W_BYTES(w), mf);
     cpu->slow_value[1] = 0;
-    u64 before = flushes(cpu);
     if (mf & MF_RMW)
         check_status(cpu, mmu_probe(&cpu->mmu, kind, la, W_BYTES(w), MMU_WRITE), mf);
     if (w <= W64)
         check_status(cpu, mmu_load(&cpu->mmu, kind, la, W_BYTES(w), &cpu->slow_value[0]), mf);
     else
         check_status(cpu, mmu_load_bytes(&cpu->mmu, kind, la, cpu->slow_value, W_BYTES(w)), mf);
-    forget_pages(cpu, before);
 }
 
 void x64_slow_store(struct cpu *cpu, u64 w)
@@ -63,14 +48,12 @@ void x64_slow_store(struct cpu *cpu, u64 w)
     u64 la = cpu->slow_addr;
     u32 mf = cpu->exit_id;
     enum mmu_kind kind = kind_of(cpu, mf);
-    u64 before = flushes(cpu);
     vcpu_of(cpu)->engine->counters.slow_stores++;
     check_alignment(cpu, la, W_BYTES(w), mf);
     if (w <= W64)
         check_status(cpu, mmu_store(&cpu->mmu, kind, la, W_BYTES(w), cpu->slow_value[0]), mf);
     else
         check_status(cpu, mmu_store_bytes(&cpu->mmu, kind, la, cpu->slow_value, W_BYTES(w)), mf);
-    forget_pages(cpu, before);
 }
 
 void x64_slow_host(struct cpu *cpu, u64 write)
@@ -84,6 +67,32 @@ void x64_slow_host(struct cpu *cpu, u64 write)
     if (!host)
         x64_retry_alone(cpu);
     cpu->slow_value[0] = (u64)(uintptr_t)host;
+}
+
+void x64_slow_page(struct cpu *cpu, u64 unused)
+{
+    struct mmu *m = &cpu->mmu;
+    u64 la = cpu->slow_addr;
+    unsigned what = cpu->exit_id & 3, reg = cpu->exit_id >> 2;
+    (void)unused;
+    vcpu_of(cpu)->engine->counters.page_misses++;
+    cpu->slow_value[1] = 0;
+    /* Some byte of the page, which is not the one that a breakpoint may be at. */
+    if (m->watching)
+        return;
+    /* No more than the access itself does, which is on the page. */
+    enum mmu_status status =
+        mmu_probe(m, m->kind, la, 1, what == PAGE_WRITE ? MMU_WRITE : MMU_READ);
+    if (unlikely(status != MMU_OK)) {
+        u16 own = x64_site_of(cpu)->own;
+        m->fault_addr += own & ~SITE_STACK;
+        cpu_raise_mmu(cpu, status, own & SITE_STACK);
+    }
+    u8 *host = mmu_peek(m, m->kind, la, 1, what != PAGE_READ);
+    if (!host)
+        return;
+    cpu->scratch[reg] = (u64)(uintptr_t)host - la;
+    cpu->slow_value[1] = 1;
 }
 
 void x64_slow_seg(struct cpu *cpu, u64 unused)

@@ -8,7 +8,6 @@
 #include "translator/x64/x64_engine.h"
 
 #define ENTRIES_OFF ((s32)offsetof(struct tlb_context, entries))
-#define ENTRY_OFF(field) ((s32)offsetof(struct tlb_entry, field))
 
 struct host {
     bool avx, vhomes;
@@ -149,8 +148,8 @@ static void move_vectors(struct x64_buf *b, bool store, unsigned vectors, struct
 }
 
 /* A slow path: fn(cpu, arg); all registers are kept: vectors 1 XMM, 2 YMM registers too. */
-static u64 make_slow(struct x64_buf *b, void (*fn)(struct cpu *, u64), u64 arg, unsigned vectors,
-                     struct host h)
+static u64 make_slow_part(struct x64_buf *b, void (*fn)(struct cpu *, u64), u64 arg,
+                          unsigned vectors, struct host h)
 {
     /* Keeps RSP a multiple of 16 at the call. */
     s32 frame = (vectors == 2 ? 512 : vectors ? 256 : 0) + 8;
@@ -177,35 +176,37 @@ static u64 make_slow(struct x64_buf *b, void (*fn)(struct cpu *, u64), u64 arg, 
     move_homes(b, false, 8);
     move_scratch(b, false, 8);
     load_context(b, 8);
+    return at;
+}
+
+static u64 make_slow(struct x64_buf *b, void (*fn)(struct cpu *, u64), u64 arg, unsigned vectors,
+                     struct host h)
+{
+    u64 at = make_slow_part(b, fn, arg, vectors, h);
     x64_ret(b);
     return at;
 }
 
-/* The inline probe of x64_mem.c, out of line. */
-static u64 make_probe(struct x64_buf *b, unsigned r, bool write, unsigned w)
+/* x64_slow_page, and ZF as it says. */
+static u64 make_slow_page(struct x64_buf *b, unsigned vectors, struct host h)
 {
-    unsigned index = r == X_RAX ? X_RCX : X_RAX;
-    struct x64_rm address = x64_m(X_RSP, 8 + CPU_OFF(slow_addr));
-    struct x64_rm saved = x64_m(X_RSP, 8 + CPU_OFF(slow_value[1]));
+    u64 at = make_slow_part(b, x64_slow_page, 0, vectors, h);
+    x64_alu_imm(b, ALU_CMP, W8, x64_m(X_RSP, 8 + CPU_OFF(slow_value[1])), 1);
+    x64_ret(b);
+    return at;
+}
+
+/* For struct x64_thunks.page: `slow` is x64_slow_page's, which comes back to where this was
+ * called. */
+static u64 make_page(struct x64_buf *b, unsigned r, unsigned q, unsigned what, u64 slow)
+{
     x64_align(b, 16);
     u64 at = x64_here(b);
-    x64_store(b, W64, saved, index);
-    x64_store(b, W64, address, r);
-    x64_mov(b, W32, index, r);
-    x64_shift_imm(b, SH_SHR, W32, x64_r(index), PAGE_SHIFT - 5);
-    x64_alu(b, ALU_AND, W32, index, RM_TLB(mask));
-    if (w > W8)
-        x64_lea(b, W64, r, x64_m(r, (s32)W_BYTES(w) - 1));
-    x64_alu_imm(b, ALU_AND, W64, x64_r(r), -(s32)PAGE_SIZE);
-    x64_alu(b, ALU_CMP, W64, r,
-            x64_mx(X_RBP, index, 1, write ? ENTRY_OFF(write) : ENTRY_OFF(read)));
-    u8 *miss = x64_jcc_later(b, CC_NE);
-    x64_load(b, W64, r, x64_mx(X_RBP, index, 1, ENTRY_OFF(addend)));
-    x64_load(b, W64, index, saved);
-    x64_ret(b);
-    x64_bind(b, miss);
-    x64_load(b, W64, r, address);
-    x64_load(b, W64, index, saved);
+    x64_store(b, W64, x64_m(X_RSP, 8 + CPU_OFF(slow_addr)), r);
+    x64_store_imm(b, W32, x64_m(X_RSP, 8 + CPU_OFF(exit_id)), (s32)(what | r << 2));
+    x64_alu(b, ALU_XOR, W64, q, x64_r(r));
+    x64_alu_imm(b, ALU_AND, W64, x64_r(q), -(s32)PAGE_SIZE);
+    x64_jcc(b, CC_E, slow);
     x64_ret(b);
     return at;
 }
@@ -496,11 +497,12 @@ void x64_make_thunks(struct x64_buf *b, struct x64_thunks *t, struct x64_engine 
         t->fetch_flags[v] = make_slow(b, x64_fetch_flags, 0, v, h);
         if (technique_on(off, T_fetch))
             t->fetch_flags[v] = make_fetch_flags(b, flags_of_record, t->fetch_flags[v]);
+        u64 slow = make_slow_page(b, v, h);
+        for (unsigned i = 0; i < 3 * 3 * 3; i++) {
+            unsigned r = i / 9, q = i / 3 % 3, what = i % 3;
+            t->page[r][q][what][v] = r != q ? make_page(b, r, q, what, slow) : slow; /* or unused */
+        }
     }
-    for (unsigned w = W8; w <= W256; w++)
-        for (unsigned r = X_RAX; r <= X_RDX; r++)
-            for (unsigned write = 0; write < 2; write++)
-                t->probe[r][write][w] = make_probe(b, r, write, w);
     t->vec_load = make_vec_load(b, h);
     t->alone = make_slow(b, x64_slow_alone, 0, 0, h);
     t->call = make_call(b, false, false, h);
