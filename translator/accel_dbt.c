@@ -220,6 +220,8 @@ static void check_reused(struct x64_vcpu *v, struct x64_block *b, u64 used, u32 
     for (u32 i = 0; same && i < b->site_count; i++)
         same = was.sites[i].ret == b->sites[i].ret && was.sites[i].insn == b->sites[i].insn &&
                !memcmp(&was.sites[i].flags, &b->sites[i].flags, sizeof b->sites[i].flags);
+    /* What lies behind a block may make it go on (runs_on in lift_flow.c), and is not looked at. */
+    careful |= v->ir.run_ons && b->b.guest_insns > was.b.guest_insns;
     /* And another processor may have written there meanwhile. */
     bool changed = bus_shared(e->bus) && (b->b.sum != was.b.sum || b->b.look_sum != was.b.look_sum);
     if (!same && !careful && !changed)

@@ -127,6 +127,22 @@ START_TEST(test_alike)
 }
 END_TEST
 
+/* The same block, behind which the flags are looked at again on the second page only. */
+CODE64(behind64, "mov $5, %ecx\n call 1f\n call 2f\n hlt\n"
+                 ".org behind64 + 0x240\n 1: lea 4(%rcx), %rdx\n cmp $2, %ecx\n je 8f\n .fill 9, 1, 0x90\n"
+                 "8: ret\n"
+                 ".org behind64 + 0x1240\n 2: lea 4(%rcx), %rdx\n cmp $2, %ecx\n je 8f\n ja 9f\n"
+                 ".fill 7, 1, 0x90\n"
+                 "8: ret\n 9: inc %ebx\n ret\n")
+
+START_TEST(test_behind)
+{
+    RUN64(behind64);
+    ck_assert_uint_eq(m.cpu->gpr[RBX], 1);
+    ck_assert_uint_eq(tiny_counter(&m, "reused"), 1);
+}
+END_TEST
+
 /* ---- translations kept across runs ---- */
 
 static char folder[] = "/tmp/dragoman-cache-XXXXXX";
@@ -403,8 +419,8 @@ END_TEST
 int main(void)
 {
     engine_under_test = &accel_dbt;
-    const TTest *const tests[] = {test_moved, test_alike, test_cache, test_cache_damaged,
-                                  test_cache_is_bounded, test_cache_stays,
+    const TTest *const tests[] = {test_moved, test_alike, test_behind, test_cache,
+                                  test_cache_damaged, test_cache_is_bounded, test_cache_stays,
                                   test_cache_forgets, test_kept_bytes};
     return run_tests("reuse", tests, ARRAY_SIZE(tests), 120, engine_setup, engine_teardown);
 }
