@@ -77,9 +77,9 @@ struct region *bus_map_mmio_percpu(struct bus *b, const char *name, u64 gpa, u64
 struct region *bus_map_ports(struct bus *b, const char *name, u16 port, u32 count,
                              const struct bus_ops *ops, void *opaque);
 
-/* Moves, enables or disables a region (PCI BARs, PAM, APIC base).  Flushes every TLB.  Memory must
- * not be moved by an access to registers in memory (ports may): translated code relies on it
- * (translator/x64/x64_page.c). */
+/* Moves, enables or disables a region (PCI BARs, PAM, APIC base).  Flushes every TLB.  When an
+ * access to registers in memory ends, memory must be where it was before (ports may move it):
+ * translated code relies on it (translator/x64/x64_page.c). */
 void region_set_enabled(struct region *r, bool enabled);
 void region_set_address(struct region *r, u64 address);
 void region_set_access(struct region *r, bool readable, bool writable);

@@ -27,7 +27,6 @@ struct bus {
     struct space memory, ports;
     _Atomic u8 *written;    /* per RAM page: it may have been stored to (written.h) */
     u64 next_order;
-    unsigned in_registers; /* accesses to registers in memory under way; machine lock */
     _Atomic u64 a20_mask;
     struct code_hook hook;
     struct mmu *_Atomic mmus[BUS_MAX_MMUS];
