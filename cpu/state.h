@@ -133,8 +133,8 @@ enum {
     HF_ONE = 1 << 12,      /* one instruction a block (interrupt shadow, code rewriting itself) */
     HF_ALIGN = 1 << 13,    /* CR0.AM, EFLAGS.AC and CPL 3: #AC checks */
     HF_AVX = 1 << 14,      /* CR4.OSXSAVE and XCR0 enables AVX */
-    HF_APART = 1 << 16,    /* of blocks alone: their accesses share no checks (x64_page.c) */
     HF_X87_EXC = 1 << 15,  /* some x87 exception is unmasked: check each operation */
+    HF_APART = 1 << 16,    /* of blocks alone: their accesses share no checks (x64_page.c) */
 };
 
 /* Reasons in cpu.requests: set by any thread, seen by emitted code at back edges. */

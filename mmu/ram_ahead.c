@@ -3,44 +3,34 @@
 
 #include <sys/mman.h>
 
-#include "base/thread.h"
-
 void ram_ahead_init(struct ram_ahead *a, const struct ram_arena *arena)
 {
     a->arena = arena;
-    pthread_mutex_init(&a->lock, NULL);
-    pthread_cond_init(&a->work, NULL);
+    worker_init(&a->worker);
 }
 
 void ram_ahead_free(struct ram_ahead *a)
 {
-    pthread_mutex_lock(&a->lock);
-    a->quit = true;
-    pthread_cond_signal(&a->work);
-    pthread_mutex_unlock(&a->lock);
-    if (a->started)
-        pthread_join(a->thread, NULL);
-    pthread_cond_destroy(&a->work);
-    pthread_mutex_destroy(&a->lock);
+    worker_free(&a->worker);
 }
 
 static void *toucher(void *opaque)
 {
     struct ram_ahead *a = opaque;
-    pthread_mutex_lock(&a->lock);
-    while (!a->quit) {
+    pthread_mutex_lock(&a->worker.lock);
+    while (!a->worker.quit) {
         if (!a->queued) {
-            pthread_cond_wait(&a->work, &a->lock);
+            pthread_cond_wait(&a->worker.work, &a->worker.lock);
             continue;
         }
         u64 at = (u64)a->queue[0] << RAM_PIECE_SHIFT;
         memmove(a->queue, a->queue + 1, --a->queued * sizeof a->queue[0]);
-        pthread_mutex_unlock(&a->lock);
+        pthread_mutex_unlock(&a->worker.lock);
         madvise(a->arena->base + at, BIT64(RAM_PIECE_SHIFT), MADV_POPULATE_WRITE);
         atomic_fetch_add(&a->pieces, 1);
-        pthread_mutex_lock(&a->lock);
+        pthread_mutex_lock(&a->worker.lock);
     }
-    pthread_mutex_unlock(&a->lock);
+    pthread_mutex_unlock(&a->worker.lock);
     return NULL;
 }
 
@@ -64,15 +54,12 @@ void ram_ahead_begin(struct ram_ahead *a, u32 piece)
 {
     if (atomic_load(&a->off))
         return;
-    pthread_mutex_lock(&a->lock);
+    pthread_mutex_lock(&a->worker.lock);
     bool down = used(a, piece + 1) && !used(a, piece - 1);
     atomic_store(&a->state[piece], PIECE_USED);
     for (u32 i = 1; i <= RAM_AHEAD; i++)
         want(a, down ? piece - i : piece + i);
-    if (a->queued && !a->started && !a->failed) {
-        a->started = thread_start(&a->thread, "ram ahead", toucher, a);
-        a->failed = !a->started;
-    }
-    pthread_cond_signal(&a->work);
-    pthread_mutex_unlock(&a->lock);
+    if (a->queued)
+        worker_wake(&a->worker, "ram ahead", toucher, a);
+    pthread_mutex_unlock(&a->worker.lock);
 }

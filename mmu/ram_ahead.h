@@ -8,9 +8,9 @@
 #ifndef DRAGOMAN_MMU_RAM_AHEAD_H
 #define DRAGOMAN_MMU_RAM_AHEAD_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/thread.h"
 #include "mmu/ram.h"
 
 #define RAM_PIECE_SHIFT 21
@@ -19,10 +19,7 @@
 
 struct ram_ahead {
     const struct ram_arena *arena;
-    pthread_mutex_t lock;
-    pthread_cond_t work;
-    pthread_t thread;
-    bool started, failed, quit;
+    struct worker worker;
     _Atomic bool off;
     u32 queue[8]; /* pieces that are to be committed; what does not fit is forgotten */
     unsigned queued;

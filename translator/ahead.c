@@ -3,25 +3,15 @@
 
 #include <sys/mman.h>
 
-#include "base/thread.h"
-
 void ahead_init(struct ahead *a, u64 *steps)
 {
     *a = (struct ahead){.steps = steps};
-    pthread_mutex_init(&a->lock, NULL);
-    pthread_cond_init(&a->work, NULL);
+    worker_init(&a->worker);
 }
 
 void ahead_free(struct ahead *a)
 {
-    pthread_mutex_lock(&a->lock);
-    a->quit = true;
-    pthread_cond_signal(&a->work);
-    pthread_mutex_unlock(&a->lock);
-    if (a->started)
-        pthread_join(a->thread, NULL);
-    pthread_cond_destroy(&a->work);
-    pthread_mutex_destroy(&a->lock);
+    worker_free(&a->worker);
 }
 
 static void touch_private(void *opaque, u64 from, u64 until)
@@ -49,34 +39,30 @@ static struct ahead_area *next_area(struct ahead *a)
 static void *toucher(void *opaque)
 {
     struct ahead *a = opaque;
-    pthread_mutex_lock(&a->lock);
-    while (!a->quit) {
+    pthread_mutex_lock(&a->worker.lock);
+    while (!a->worker.quit) {
         struct ahead_area *area = next_area(a);
         if (!area) {
-            pthread_cond_wait(&a->work, &a->lock);
+            pthread_cond_wait(&a->worker.work, &a->worker.lock);
             continue;
         }
         u64 from = area->done, until = from + AHEAD_STEP;
         area->done = until;
         __atomic_fetch_add(a->steps, 1, __ATOMIC_RELAXED);
-        pthread_mutex_unlock(&a->lock);
+        pthread_mutex_unlock(&a->worker.lock);
         area->touch(area->opaque, from, min_u64(until, area->size));
-        pthread_mutex_lock(&a->lock);
+        pthread_mutex_lock(&a->worker.lock);
     }
-    pthread_mutex_unlock(&a->lock);
+    pthread_mutex_unlock(&a->worker.lock);
     return NULL;
 }
 
 void ahead_grow(struct ahead *a, unsigned area, u64 used)
 {
     struct ahead_area *s = &a->areas[area];
-    pthread_mutex_lock(&a->lock);
+    pthread_mutex_lock(&a->worker.lock);
     s->wanted = align_up(used + AHEAD_STEP / 2, AHEAD_STEP) + AHEAD_STEP;
     s->done = max_u64(s->done, used / AHEAD_STEP * AHEAD_STEP); /* it may be late */
-    if (!a->started && !a->failed) {
-        a->started = thread_start(&a->thread, "ahead", toucher, a);
-        a->failed = !a->started;
-    }
-    pthread_cond_signal(&a->work);
-    pthread_mutex_unlock(&a->lock);
+    worker_wake(&a->worker, "ahead", toucher, a);
+    pthread_mutex_unlock(&a->worker.lock);
 }

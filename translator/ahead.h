@@ -8,9 +8,7 @@
 #ifndef DRAGOMAN_TRANSLATOR_AHEAD_H
 #define DRAGOMAN_TRANSLATOR_AHEAD_H
 
-#include <pthread.h>
-
-#include "base/types.h"
+#include "base/thread.h"
 
 #define AHEAD_STEP ((u64)2 << 20)
 #define AHEAD_AREAS 8u
@@ -24,10 +22,7 @@ struct ahead_area {
 };
 
 struct ahead {
-    pthread_mutex_t lock; /* of all but `wanted` for reading by who calls ahead_use */
-    pthread_cond_t work;
-    pthread_t thread;
-    bool started, failed, quit;
+    struct worker worker; /* its lock is of all but `wanted` for reading by who calls ahead_use */
     unsigned count;
     struct ahead_area areas[AHEAD_AREAS];
     u64 *steps; /* counts pieces of AHEAD_STEP bytes that the thread has touched */
